@@ -1,0 +1,61 @@
+"""Data sets: the bundled digits, IDX folders, CSV and npz files, splits and mini-batches.
+
+Everything here is NumPy on the host; nothing knows of devices.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gpunet.data.batches import batches
+from gpunet.data.dataset import Dataset, Split, split
+from gpunet.data.digits import digits
+from gpunet.data.errors import DataError, PathLike, shown, unusable
+from gpunet.data.idx import load_idx, read_idx
+from gpunet.data.order import permutation
+from gpunet.data.tables import load_csv, load_npz
+from gpunet.data.targets import Target
+
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Split",
+    "batches",
+    "digits",
+    "load",
+    "load_csv",
+    "load_idx",
+    "load_npz",
+    "permutation",
+    "read_idx",
+    "split",
+]
+
+_TABLES = {".csv": load_csv, ".npz": load_npz}
+_ACCEPTED = "'digits', a folder of IDX files, a .csv or an .npz"
+
+
+def load(source: PathLike, *, normalise: bool = True, target: Target = "auto") -> Dataset:
+    """The data set that `source` names: "digits", a folder of IDX files, a .csv or an .npz.
+
+    normalise: scale the features to train on (pixels to [0, 1], columns to mean 0 and deviation
+    1), or leave them raw. target: "class" or "number" where the file leaves open whether whole
+    numbers are labels or quantities; the digits have classes.
+
+    A folder named digits is ./digits. See `load_idx`, `load_csv`, `load_npz` and `digits` for
+    what each yields. Raises DataError where there is no such thing, or it cannot be used.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        raise DataError(f"data: expected {_ACCEPTED}, found {shown(source)}; give a name or a path")
+    if source == "digits":
+        return digits(normalise)
+    if os.path.isdir(source):
+        return load_idx(source, normalise=normalise, target=target)
+    suffix = Path(source).suffix.lower()
+    if not os.path.exists(source):
+        raise unusable(shown(str(source)), _ACCEPTED, "no such file or folder", "check the path")
+    if suffix not in _TABLES:
+        found = f"a file ending in {suffix!r}" if suffix else "a file without an ending"
+        raise unusable(shown(str(source)), _ACCEPTED, found, "convert it to .csv or .npz")
+    return _TABLES[suffix](source, normalise=normalise, target=target)
