@@ -1,0 +1,91 @@
+"""One flat buffer behind all parameters of a dtype, and one behind all their gradients.
+
+`p.data` and `p.grad` of every parameter become views of them, so that zeroing gradients is one
+fill, a global norm one reduction, an optimizer's update one launch and a checkpoint one copy.
+Between two parameters lies zero padding up to the alignment; its gradient stays 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpunet.backend import ALIGNMENT, Array, aligned_zeros, common_module
+from gpunet.parameter import Parameter
+
+
+class Membership:
+    """What a parameter knows of its arena: where to leave word when it leaves. (Knowing the arena
+    itself would close a circle, and a GPU's memory would wait for the garbage collector.)
+    """
+
+    stale: str | None = None
+
+
+class Arena:
+    """Moves `segments` (lists of parameters, all of one dtype and device) into flat buffers.
+
+    Attributes:
+        data, grad: 1-D arrays.
+        ranges: one slice per segment, ends on the alignment; an update runs over one of them.
+        stale: None, or why the parameters are no longer here.
+    """
+
+    def __init__(self, segments: Sequence[Sequence[Parameter]]) -> None:
+        parameters = [p for segment in segments for p in segment]
+        self.xp = common_module([p.data for p in parameters], "the optimizer")
+        self.dtype = parameters[0].data.dtype
+        self._membership = Membership()
+        self._places: list[tuple[Parameter, slice]] = []
+        self.ranges: list[slice] = []
+        end = 0
+        for segment in segments:
+            start = end
+            for p in segment:
+                self._places.append((p, slice(end, end + p.data.size)))
+                end += self._padded(p.data.size)
+            self.ranges.append(slice(start, end))
+        self.data = aligned_zeros(self.xp, end, self.dtype)
+        self.grad = aligned_zeros(self.xp, end, self.dtype)
+        for p, place in self._places:
+            p.enter(self._membership, self.data[place], self.grad[place])
+
+    @property
+    def stale(self) -> str | None:
+        return self._membership.stale
+
+    def _padded(self, size: int) -> int:
+        step: int = ALIGNMENT // self.dtype.itemsize
+        return -(-size // step) * step
+
+    def zero_grad(self) -> None:
+        """Every gradient to 0: one fill."""
+        self.grad.fill(0)
+
+    def like(self) -> Array:
+        """A zeroed buffer of the same length: a state array of an optimizer."""
+        return aligned_zeros(self.xp, self.data.size, self.dtype)
+
+    def places_in(self, part: slice) -> list[tuple[Parameter, slice]]:
+        """The parameters that lie in `part`, each with its place counted from part's start."""
+        first = part.start
+        return [
+            (p, slice(place.start - first, place.stop - first))
+            for p, place in self._places
+            if part.start <= place.start < part.stop
+        ]
+
+
+def check_parameters(parameters: Sequence[Any]) -> list[Parameter]:
+    """The list itself, or an error that says which entry is no Parameter or stands there twice."""
+    seen: set[int] = set()
+    for position, p in enumerate(parameters):
+        if not isinstance(p, Parameter):
+            raise TypeError(
+                f"parameter {position} is a {type(p).__name__}, expected a gpunet.Parameter; "
+                "give model.parameters(), or use update(params, grads) for a dict of arrays"
+            )
+        if id(p) in seen:
+            raise ValueError(f"parameter {position} (shape {p.shape}) is given twice")
+        seen.add(id(p))
+    return list(parameters)

@@ -1,0 +1,92 @@
+"""Parameter: a Tensor that is trained, and that an arena may take into its flat buffers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Array, array_module, device_of, to_device
+from gpunet.tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A Tensor that is trained. Once an optimizer has it, `data` and `grad` are views of an arena.
+
+    Assigning to `.data` or `.grad` copies into the array that is there, from any device; shapes
+    must match (ValueError with both). `p.grad = None` in an arena sets the gradient to 0. A copy
+    (deepcopy, pickle) is independent: values, without gradient or arena.
+
+    Args:
+        array: the initial values (copied; float32 or float64).
+        decay: weight decay reaches it; layers set False for biases, gamma and beta.
+    """
+
+    __slots__ = ("_arena", "decay")
+
+    def __init__(self, array: Any, decay: bool = True) -> None:
+        super().__init__(array)
+        if self._data.dtype not in (np.float32, np.float64):
+            raise TypeError(
+                f"a Parameter is float32 or float64, got {self._data.dtype}; "
+                "convert with array.astype(numpy.float32)"
+            )
+        self._data = self._data.copy(order="C")
+        self._arena: Any = None
+        self.requires_grad = True
+        self.decay = decay
+
+    @property
+    def data(self) -> Array:
+        return self._data
+
+    @data.setter
+    def data(self, array: Any) -> None:
+        self._data[...] = to_device(self._of_my_shape(array, "data"), device_of(self._data))
+
+    @property
+    def grad(self) -> Array | None:
+        return self._grad
+
+    @grad.setter
+    def grad(self, array: Any) -> None:
+        if array is None and self._arena is None:
+            self._grad = None
+            return
+        if self._grad is None:
+            self._grad = array_module(self._data).zeros_like(self._data)
+        value = 0 if array is None else self._of_my_shape(array, "grad")
+        self._grad[...] = value if array is None else to_device(value, device_of(self._data))
+
+    def enter(self, arena: Any, data: Array, grad: Array) -> None:
+        """Move values and gradient into an arena's 1-D views; an older arena loses them."""
+        if self._arena is not None:
+            self._arena.stale = "its parameters were given to another optimizer"
+        data[...] = self._data.reshape(-1)
+        if self._grad is not None:
+            grad[...] = self._grad.reshape(-1)
+        shape = self.shape
+        self._data, self._grad, self._arena = data.reshape(shape), grad.reshape(shape), arena
+
+    def move(self, device: str) -> None:
+        """To "cpu" or "cuda", in place, without its gradient; an older arena loses it."""
+        if device == self.device:
+            return
+        data = to_device(self._data, device)
+        if self._arena is not None:
+            self._arena.stale = f"its parameters were moved to {device}"
+        self._data, self._grad, self._arena = data, None, None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        twin = memo[id(self)] = _rebuilt(type(self), self._data, self.decay, self.requires_grad)
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self._data, self.decay, self.requires_grad)
+
+
+def _rebuilt(kind: type[Parameter], data: Array, decay: bool, requires_grad: bool) -> Parameter:
+    """A copy or an unpickled Parameter: values without gradient and arena."""
+    parameter = kind(data, decay)
+    parameter.requires_grad = requires_grad
+    return parameter

@@ -1,0 +1,47 @@
+"""Where initial weights and dropout seeds come from.
+
+One NumPy generator per process; `seed` restarts it. Numbers are always drawn on the host, so a
+model starts the same on every device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from fastrlock.rlock import FastRLock
+
+_lock = FastRLock()
+_generator: np.random.Generator | None = None  # made on first use: numpy.random loads slowly
+
+
+def seed(value: int) -> None:
+    """Restart the generator of initial weights and dropout seeds.
+
+    ValueError unless `value` is an integer in [0, 2^64).
+    """
+    global _generator
+    check_word(value, "seed")
+    with _lock:
+        _generator = from_seed(int(value))
+
+
+def check_word(value: Any, name: str) -> None:
+    """ValueError unless `value` is an integer in [0, 2^64)."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 0 <= value < 2**64:
+        raise ValueError(f"{name} must be a whole number from 0 to 2^64 - 1, got {value!r}")
+
+
+def draw_seed() -> int:
+    """A 63-bit seed from the common generator."""
+    global _generator
+    with _lock:
+        if _generator is None:
+            _generator = from_seed(0)
+        return int(_generator.integers(0, 2**63))
+
+
+def from_seed(value: int) -> np.random.Generator:
+    """A generator of its own: two threads never share one."""
+    return np.random.Generator(np.random.Philox(value))

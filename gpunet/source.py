@@ -1,0 +1,143 @@
+"""A file under kernels/ read into its parts: the header is the signature, the rest is the formula.
+
+    // Momentum (Polyak 1964), velocity form.
+    // in:      T grad
+    // scalars: lr, momentum
+    // out:     T param, T velocity
+    velocity = momentum * velocity - lr * grad;
+    param += velocity;
+
+Header lines: `in`, `scalars` (optimizers: one row of the scalar table, read as T), `out`, and for
+reductions `map`, `reduce`, `post`, `identity`. `T name if option` exists only where that option is
+compiled in, and the body asks for it with `#if OPTION`. Nothing else repeats a signature.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+HEADER = re.compile(r"//\s*(in|scalars|out|map|reduce|post|identity):\s*(.*?)\s*$")
+INCLUDE = re.compile(r'\s*#include\s+"([^"]+)"\s*$')
+PARAMETER = re.compile(r"(raw\s+)?(\w+)\s+(\w+)(?:\s+if\s+(\w+))?$")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One array or number of a kernel: `raw T x`, `T m if centered`."""
+
+    type: str
+    name: str
+    raw: bool = False
+    option: str | None = None
+
+    def declare(self, suffix: str = "") -> str:
+        return f"{'raw ' if self.raw else ''}{self.type} {self.name}{suffix}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """kernels/NAME.cu: signature, formula, and where the formula begins (for error messages)."""
+
+    name: str
+    path: Path
+    inputs: tuple[Parameter, ...]
+    scalars: tuple[str, ...]
+    outputs: tuple[Parameter, ...]
+    reduction: dict[str, str]
+    includes: tuple[str, ...]
+    body: str
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The compile-time options that the header names, in order."""
+        return tuple(dict.fromkeys(p.option for p in self.outputs if p.option))
+
+    def outputs_with(self, options: frozenset[str]) -> tuple[Parameter, ...]:
+        """The outputs that exist when `options` are compiled in."""
+        return tuple(p for p in self.outputs if p.option is None or p.option in options)
+
+
+@cache
+def kernel_dir() -> Path:
+    """The folder of the CUDA sources: in the wheel, in an editable install, or in a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "kernels", here.parent / "kernels"):
+        if (folder / "common.cuh").is_file():  # the mark that it is ours: `kernels` is a PyPI name
+            return folder
+    raise FileNotFoundError(
+        f"gpunet's CUDA sources are missing: no kernels/common.cuh in {here} or {here.parent}; "
+        "install gpunet again"
+    )
+
+
+def kernel_names() -> list[str]:
+    """Every kernel, as "optim/adam", sorted."""
+    root = kernel_dir()
+    return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.cu"))
+
+
+@cache
+def read(name: str) -> Source:
+    """Parse kernels/NAME.cu. ValueError, with file and line, for a header that cannot be read."""
+    path = kernel_dir() / f"{name}.cu"
+    label = f"kernels/{name}.cu"
+    header: dict[str, str] = {}
+    where: dict[str, str] = {}
+    includes: list[str] = []
+    body: list[str] = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        if match := HEADER.match(line):
+            if match[1] in header:
+                raise ValueError(f"{label}, line {number}: a second line `// {match[1]}:`")
+            header[match[1]], where[match[1]] = match[2], f"{label}, line {number}"
+        elif match := INCLUDE.match(line):
+            includes.append(match[1])
+        elif body or not re.match(r"\s*(//.*)?$", line):
+            if not body:
+                body.append(f'#line {number} "{label}"')
+            body.append(line)
+    if "out" not in header:
+        raise ValueError(f"{label}: no line `// out: ...` in the header")
+    return Source(
+        name=name,
+        path=path,
+        inputs=_parameters(header.get("in", ""), where.get("in", label)),
+        scalars=tuple(s.strip() for s in header.get("scalars", "").split(",") if s.strip()),
+        outputs=_parameters(header["out"], where["out"]),
+        reduction={k: header[k] for k in ("map", "reduce", "post", "identity") if k in header},
+        includes=tuple(includes),
+        body="\n".join(body),
+    )
+
+
+def expand(includes: Iterable[str]) -> str:
+    """The text of the included files, each once, marked so that a compiler error names it."""
+    seen: dict[str, str] = {}
+    for name in includes:
+        _expand(name, seen)
+    return "".join(seen.values())
+
+
+def _expand(name: str, seen: dict[str, str]) -> None:
+    if name in seen:
+        return
+    lines = [f'#line 1 "kernels/{name}"']
+    for line in (kernel_dir() / name).read_text("utf-8").splitlines():
+        if match := INCLUDE.match(line):
+            _expand(match[1], seen)
+        lines.append("" if match or line.startswith("#pragma once") else line)
+    seen[name] = "\n".join(lines) + "\n"
+
+
+def _parameters(text: str, where: str) -> tuple[Parameter, ...]:
+    found = []
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        match = PARAMETER.match(item)
+        if match is None:
+            raise ValueError(f"{where}: cannot read the parameter {item!r}; write `T name`")
+        found.append(Parameter(match[2], match[3], bool(match[1]), match[4]))
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""The tape: what was computed, in order, and how gradients go back through it.
+
+Define-by-run. A node points at its inputs only, so there are no cycles and memory goes with the
+last reference. Nodes carry a creation number; backward visits the reached ones newest first, in a
+loop, so depth has no limit.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from gpunet.backend import Array, DeviceError, array_module, device_of
+
+Backward = Callable[[Array], Any]
+
+_recording: ContextVar[bool] = ContextVar("gpunet_recording", default=True)
+_numbers = itertools.count()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Inside it nothing is recorded (per thread and per task): for evaluation."""
+    token = _recording.set(False)
+    try:
+        yield
+    finally:
+        _recording.reset(token)
+
+
+def is_recording() -> bool:
+    """False inside `no_grad`."""
+    return _recording.get()
+
+
+class Node:
+    """One recorded op: who its inputs were, and how a gradient passes through it.
+
+    parents: for each input a Node, a leaf (a Tensor that collects its gradient), or None.
+    """
+
+    __slots__ = ("backward", "dtype", "grad", "name", "number", "parents", "retain", "shape")
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: Any,
+        parents: tuple[Any, ...],
+        backward: Backward,
+    ) -> None:
+        self.name = name
+        self.shape = shape
+        self.dtype = dtype
+        self.parents = parents
+        self.backward: Backward | None = backward
+        self.number = next(_numbers)
+        self.retain = False
+        self.grad: Array | None = None
+
+    def pull(self, gy: Array) -> Iterator[tuple[Any, Array]]:
+        """(parent, gradient) for every input that wants one; all that was saved is let go."""
+        if self.backward is None:
+            raise RuntimeError(
+                f"backward went through this graph already (at {self.name!r}) and its saved "
+                "arrays are gone; run the forward pass again"
+            )
+        backward, self.backward = self.backward, None
+        gradients = backward(gy)
+        gradients = gradients if isinstance(gradients, (tuple, list)) else (gradients,)
+        given, wanted = len(gradients), len(self.parents)
+        if given > wanted or any(parent is not None for parent in self.parents[given:]):
+            raise RuntimeError(
+                f"backward of {self.name!r} returned {given} gradient(s) for {wanted} inputs; "
+                "return one for each, None where there is none (a loss returns none for its "
+                "targets: detach() those)"
+            )
+        for parent, gx in zip(self.parents, gradients, strict=False):
+            if parent is not None and gx is not None:
+                yield parent, self._fit(gx() if callable(gx) else gx, parent, gy)
+
+    def _fit(self, gx: Any, parent: Any, gy: Array) -> Array:
+        """`gx` in the dtype of `parent`, or an error: an op may be anybody's."""
+        module = array_module(gx)
+        if module is None:
+            raise TypeError(
+                f"backward of {self.name!r} returned a {type(gx).__name__} as a gradient, "
+                "expected an array"
+            )
+        if module is not array_module(gy):
+            raise DeviceError(
+                f"backward of {self.name!r} returned a gradient on {device_of(gx)} for one on "
+                f"{device_of(gy)}"
+            )
+        if gx.shape != parent.shape:
+            raise ValueError(
+                f"backward of {self.name!r} returned a gradient of shape {gx.shape} for an input "
+                f"of shape {parent.shape}"
+            )
+        return gx if gx.dtype == parent.dtype else gx.astype(parent.dtype)
+
+
+def run(root: Node, seed: Array) -> None:
+    """Visit every node that `root` reaches, newest first, passing gradients to its parents.
+
+    The first contribution to a node is borrowed, the second makes a new array, later ones add to
+    that in place: an op may hand one array to two inputs. Leaves copy.
+    """
+    gradients: dict[Node, Array] = {root: seed}
+    owned: set[Node] = set()
+    queue = [(-root.number, root)]
+    while queue:
+        _, node = heapq.heappop(queue)
+        gy = gradients.pop(node)
+        if node.retain:
+            node.grad = array_module(gy).array(gy)
+        for parent, gx in node.pull(gy):
+            if not isinstance(parent, Node):
+                parent.accumulate(gx)
+            elif parent not in gradients:
+                gradients[parent] = gx
+                heapq.heappush(queue, (-parent.number, parent))
+            elif parent in owned:
+                gradients[parent] += gx
+            else:
+                gradients[parent] = gradients[parent] + gx
+                owned.add(parent)

@@ -1,0 +1,4 @@
+// Hyperbolic tangent.
+// in:  T x
+// out: T y
+y = tanh(x);

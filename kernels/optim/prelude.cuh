@@ -1,0 +1,11 @@
+#pragma once
+#include "common.cuh"
+// The gradient that an update sees: scaled so that the global norm is at most clip_norm, then
+// clamped to [-clip_value, clip_value]. Without clipping both limits are infinite and the gradient
+// passes unchanged. norm is the global norm, left on the device by kernels/optim/norm.cu.
+template <typename T>
+__device__ __forceinline__ T clipped(T grad, T norm, T clip_norm, T clip_value) {
+    const T scale = clip_norm / (norm + T(1e-6));
+    const T scaled = scale < T(1) ? grad * scale : grad;
+    return minimum(maximum(scaled, -clip_value), clip_value);
+}
