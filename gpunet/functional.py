@@ -1,0 +1,313 @@
+"""The ops of a network: each one function on arrays returning `(y, backward)`.
+
+Arrays are (..., batch, features): affine multiplies over the last two axes, batch_norm reduces
+over axis -2, softmax over -1. Leading axes are separate models and keep separate losses; an array
+without them is shared by all models. Input is converted to the dtype of the parameters, and where
+there are none integers become float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from gpunet import rng
+from gpunet.backend import Array, array_module
+from gpunet.kernel import Kernel
+from gpunet.tape import Backward
+from gpunet.tensor import op, unbroadcast
+
+Pair = tuple[Array, Backward]
+
+
+def _per_row(vector: Array) -> Array:
+    """A per-feature array (..., features) beside a batch: (..., 1, features)."""
+    return vector if vector.ndim == 1 else vector[..., None, :]
+
+
+def floating(x: Array) -> Array:
+    """`x`, integers and bools as float32."""
+    return x if x.dtype.kind == "f" else x.astype(np.float32)
+
+
+def _sum_rows(g: Array, like: Array) -> Array:
+    """Sum over the batch, and over the models too where `like` is shared by them."""
+    return unbroadcast(g.sum(axis=-2), like)
+
+
+def _need_batch(x: Array, name: str) -> None:
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name} needs an array (..., batch, features), got shape {tuple(x.shape)}; "
+            "a single sample is x[None]"
+        )
+
+
+@op
+def affine(x: Array, W: Array, b: Array | None = None) -> Pair:
+    """x @ W + b.
+
+    Args:
+        x: (..., batch, in); another dtype than W's is converted to it.
+        W: (in, out), or (models, in, out) with one matrix per leading index.
+        b: (out,) or (models, out), or None.
+
+    Raises:
+        ValueError: shapes that do not fit (the message holds both).
+    """
+    _need_batch(x, "affine")
+    if W.ndim < 2 or x.shape[-1] != W.shape[-2]:
+        expected = f": {x.shape[-1]} features given, {W.shape[-2]} expected" if W.ndim > 1 else ""
+        raise _misfit("affine: input", x, "W", W, expected)
+    if b is not None and b.shape[-1:] != W.shape[-1:]:
+        raise _misfit("affine: b", b, "W", W)
+    x = x.astype(W.dtype, copy=False)
+    try:
+        y = x @ W
+    except ValueError as error:  # leading axes that do not broadcast
+        raise _misfit("affine: input", x, "W", W) from error
+    if b is not None:
+        y = _add_rows(y, b)
+
+    def backward(gy: Array) -> Any:
+        return (
+            lambda: unbroadcast(gy @ W.swapaxes(-1, -2), x),
+            lambda: unbroadcast(x.swapaxes(-1, -2) @ gy, W),
+            lambda: _sum_rows(gy, b),
+        )[: 2 if b is None else 3]
+
+    return y, backward
+
+
+def _misfit(what: str, a: Array, name: str, b: Array, more: str = "") -> ValueError:
+    return ValueError(
+        f"{what} of shape {tuple(a.shape)} does not fit {name} of shape {tuple(b.shape)}{more}"
+    )
+
+
+def _add_rows(y: Array, b: Array) -> Array:
+    """y + b, in place unless there is one b per model, which may give y a leading axis."""
+    rows = _per_row(b)
+    try:
+        if b.ndim > 1:
+            return y + rows
+        y += rows
+    except ValueError as error:
+        raise _misfit("affine: b", b, "the product", y) from error
+    return y
+
+
+_relu = Kernel("nn/relu", lambda x: np.maximum(x, 0))
+# Not gy * (y > 0): an infinite gy times 0 is nan, and the kernel says 0.
+_relu_backward = Kernel("nn/relu_backward", lambda gy, y: np.where(y > 0, gy, gy.dtype.type(0)))
+_sigmoid_backward = Kernel("nn/sigmoid_backward", lambda gy, y: gy * y * (1 - y))
+_tanh = Kernel("nn/tanh", np.tanh)
+_tanh_backward = Kernel("nn/tanh_backward", lambda gy, y: gy * (1 - y * y))
+
+
+def _sigmoid_reference(x: Array) -> Array:
+    z = np.exp(-np.abs(x))
+    return np.where(x >= 0, np.ones((), x.dtype), z) / (1 + z)
+
+
+_sigmoid = Kernel("nn/sigmoid", _sigmoid_reference)
+
+
+@op
+def relu(x: Array) -> Pair:
+    """max(x, 0); the subgradient at 0 is 0."""
+    y = _relu(floating(x))
+    return y, lambda gy: _relu_backward(gy, y)
+
+
+@op
+def sigmoid(x: Array) -> Pair:
+    """1 / (1 + exp(-x)), without overflow."""
+    y = _sigmoid(floating(x))
+    return y, lambda gy: _sigmoid_backward(gy, y)
+
+
+@op
+def tanh(x: Array) -> Pair:
+    """Hyperbolic tangent."""
+    y = _tanh(floating(x))
+    return y, lambda gy: _tanh_backward(gy, y)
+
+
+@op
+def batch_norm(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Pair:
+    """Batch normalisation (Ioffe & Szegedy 2015, Algorithm 1) over axis -2.
+
+    Args:
+        x: (..., batch, features); another dtype than gamma's is converted to it.
+        gamma, beta: (features,), or (models, features).
+        running_mean, running_var: (features,), with a leading axis per model if x has one. In
+            training they are updated in place, r = (1 - momentum) r + momentum * statistic, the
+            variance unbiased (B / (B - 1)); without training they are what x is normalised with.
+            None in training: nothing is kept.
+        training: normalise by the batch's own mean and biased variance.
+
+    Raises:
+        ValueError: training on fewer than two rows (the variance of one is 0); shapes that do not
+            fit; no running statistics in evaluation. Nothing is updated then.
+    """
+    _need_batch(x, "batch_norm")
+    for name, vector in (("gamma", gamma), ("beta", beta)):
+        if vector.shape[-1:] != x.shape[-1:]:
+            count = vector.shape[-1] if vector.ndim else "no"
+            expected = f": {x.shape[-1]} features given, {count} expected"
+            raise _misfit("batch_norm: input", x, name, vector, expected)
+    x = x.astype(gamma.dtype, copy=False)
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm in evaluation needs running_mean and running_var")
+        return _batch_norm_eval(x, gamma, beta, running_mean, running_var, eps)
+    rows = x.shape[-2]
+    if rows < 2:
+        raise ValueError(
+            f"batch_norm in training needs at least 2 rows, got {rows} (shape {tuple(x.shape)}); "
+            "use a larger batch, drop the last short one, or call model.eval()"
+        )
+    xp = array_module(x)
+    mean = x.mean(axis=-2, keepdims=True)
+    centred = x - mean
+    var = (centred * centred).mean(axis=-2, keepdims=True)
+    inv = 1 / xp.sqrt(var + eps)
+    normal = centred * inv
+    y = _scale_and_shift(normal, gamma, beta)
+    kept = [running for running in (running_mean, running_var) if running is not None]
+    for running in kept:
+        _check_statistics(running, mean[..., 0, :].shape)
+    if running_mean is not None:
+        running_mean += momentum * (mean[..., 0, :] - running_mean)
+    if running_var is not None:
+        running_var += momentum * (var[..., 0, :] * (rows / (rows - 1)) - running_var)
+
+    def backward(gy: Array) -> Any:
+        # dx = gamma inv / B (B gy - sum(gy) - normal sum(gy normal)); docs/backward.md derives it
+        sum_gy = gy.sum(axis=-2, keepdims=True)
+        sum_gy_normal = (gy * normal).sum(axis=-2, keepdims=True)
+
+        def dx() -> Array:
+            scale = _per_row(gamma) * inv / rows
+            return unbroadcast(scale * (rows * gy - sum_gy - normal * sum_gy_normal), x)
+
+        return (
+            dx,
+            lambda: unbroadcast(sum_gy_normal[..., 0, :], gamma),
+            lambda: unbroadcast(sum_gy[..., 0, :], beta),
+        )
+
+    return y, backward
+
+
+def _scale_and_shift(normal: Array, gamma: Array, beta: Array) -> Array:
+    try:
+        y = _per_row(gamma) * normal
+    except ValueError as error:
+        raise _misfit("batch_norm: input", normal, "gamma", gamma) from error
+    try:
+        return y + _per_row(beta)
+    except ValueError as error:
+        raise _misfit("batch_norm: input", normal, "beta", beta) from error
+
+
+def _check_statistics(running: Array, shape: tuple[int, ...]) -> None:
+    if running.shape != shape:
+        raise ValueError(
+            f"batch_norm keeps running statistics of shape {tuple(running.shape)}, but the batch "
+            f"has statistics of shape {tuple(shape)}: one set for each model is needed"
+        )
+
+
+def _batch_norm_eval(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float
+) -> Pair:
+    """With constants for statistics the gradient is gamma / sqrt(var + eps), nothing more."""
+    xp = array_module(x)
+    for running in (mean, var):
+        _check_statistics(running, (*running.shape[:-1], x.shape[-1]))
+    inv = _per_row(1 / xp.sqrt(var + eps))
+    normal = (x - _per_row(mean)) * inv
+
+    def backward(gy: Array) -> Any:
+        return (
+            lambda: unbroadcast(gy * (_per_row(gamma) * inv), x),
+            lambda: _sum_rows(gy * normal, gamma),
+            lambda: _sum_rows(gy, beta),
+        )
+
+    return _scale_and_shift(normal, gamma, beta), backward
+
+
+def _dropout_reference(
+    x: Array, scale: float, seed: int, layer: int, step: int, threshold: int, plane: int
+) -> Array:
+    key, counter = np.array([seed, layer], np.uint64), np.array([0, step, 0, 0], np.uint64)
+    words: np.ndarray[Any, Any] = np.random.Philox(key=key, counter=counter).random_raw(
+        -(-plane // 4)
+    )
+    bits = words.astype("<u8").view("<u2")[: math.prod(x.shape[-2:])].reshape(x.shape[-2:])
+    return np.where(bits >= threshold, x * x.dtype.type(scale), x.dtype.type(0))
+
+
+_dropout = Kernel("nn/dropout", _dropout_reference)
+
+
+@op
+def dropout(
+    x: Array, *, p: float = 0.5, seed: int = 0, layer: int = 0, step: int = 0, training: bool = True
+) -> Pair:
+    """Inverted dropout (Srivastava et al. 2014): x * mask / (1 - p) in training, x otherwise.
+
+    The mask is Philox4x64-10 keyed by (seed, layer) at `step`, the same bit for bit on CPU and
+    GPU; it covers the last two axes and is shared by the leading ones. p is rounded to a multiple
+    of 2^-16; p = 1 gives zeros.
+
+    Raises:
+        ValueError: p outside [0, 1]; seed, layer or step not an integer in [0, 2^64).
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"dropout: p must lie in [0, 1], got {p}")
+    for name, number in (("seed", seed), ("layer", layer), ("step", step)):
+        rng.check_word(number, name)
+    x = floating(x)
+    if not training or p == 0:
+        return x, lambda gy: gy
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    plane = math.prod(x.shape[-2:])
+    numbers = (scale, seed, layer, step, round(p * 65536), max(plane, 1))
+    return _dropout(x, *numbers), lambda gy: _dropout(gy, *numbers)
+
+
+@op
+def softmax(x: Array) -> Pair:
+    """exp(x) / sum(exp(x)) over the last axis, without overflow."""
+    x = floating(x)
+    y = array_module(x).exp(_log_softmax(x))
+    return y, lambda gy: y * (gy - (gy * y).sum(axis=-1, keepdims=True))
+
+
+@op
+def log_softmax(x: Array) -> Pair:
+    """log(softmax(x)) over the last axis, without overflow."""
+    x = floating(x)
+    y = _log_softmax(x)
+    return y, lambda gy: gy - array_module(x).exp(y) * gy.sum(axis=-1, keepdims=True)
+
+
+def _log_softmax(x: Array) -> Array:
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - array_module(x).log(array_module(x).exp(shifted).sum(axis=-1, keepdims=True))
