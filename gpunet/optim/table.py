@@ -1,0 +1,53 @@
+"""The scalar table: rows of hyper-parameters for the coming steps, in the kernels' dtype.
+
+Computed on the host in float64 by pure functions of t and sent to the device many rows at a time,
+so that a step uploads nothing and a GPU uses the very numbers that NumPy does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+ROWS = 256
+
+
+class ScalarTable:
+    """One table for one segment: `row(t, ...)` is the row of update t."""
+
+    def __init__(self, xp: Any, dtype: Any) -> None:
+        self.xp, self.dtype = xp, np.dtype(dtype)
+        self._first = 0
+        self._settings: Any = None
+        self._rows: list[Any] = []
+
+    def row(self, t: int, settings: Any, compute: Callable[[int], list[float]]) -> Any:
+        """Row t: a device array (width,), or on the CPU a tuple of NumPy scalars.
+
+        settings: whatever `compute` depends on besides t; when it changes, rows are made anew.
+        """
+        inside = self._first <= t < self._first + len(self._rows)
+        if not inside or settings != self._settings:
+            self._fill(t, settings, compute)
+        return self._rows[t - self._first]
+
+    def _fill(self, t: int, settings: Any, compute: Callable[[int], list[float]]) -> None:
+        rows = [compute(t)]
+        if settings == self._settings:  # else they just changed, and may again before the next step
+            rows += _ahead(compute, range(t + 1, t + ROWS))
+        host = np.array(rows, np.float64).astype(self.dtype)
+        self._rows = [tuple(r) for r in host] if self.xp is np else list(self.xp.asarray(host))
+        self._first, self._settings = t, settings
+
+
+def _ahead(compute: Callable[[int], list[float]], steps: range) -> list[list[float]]:
+    """Rows for `steps`, as far as the schedule goes: one that ends must not fail before its end."""
+    rows = []
+    for t in steps:
+        try:
+            rows.append(compute(t))
+        except Exception:
+            break
+    return rows

@@ -1,0 +1,126 @@
+"""gpunet.kernel: rule 1 (one signature), what CuPy is given, and the cache of built kernels."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from time import sleep
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet import functional
+from gpunet.kernel import Kernel, clipped, reference_names
+from gpunet.optim import base
+
+OPTIMIZERS = list(gn.OPTIMIZERS.values())
+OTHERS = [v for m in (functional, base) for v in vars(m).values() if isinstance(v, Kernel)]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
+def test_header_names_are_the_reference_names_in_order(optimizer: Any) -> None:
+    source = optimizer.kernel.source
+    header = [p.name for p in source.inputs] + list(source.scalars)
+    header += [p.name for p in source.outputs]
+    assert tuple(header) == reference_names(optimizer.kernel.reference)
+    assert [p.name for p in source.inputs] == ["grad"]
+    assert source.outputs[0].name == "param"
+
+
+@pytest.mark.parametrize("kernel", OTHERS, ids=lambda k: k.source.name)
+def test_header_inputs_are_the_reference_inputs_in_order(kernel: Kernel) -> None:
+    if isinstance(kernel.reference, np.ufunc):  # its arguments have no names
+        assert len(kernel.source.inputs) == kernel.reference.nin
+    else:
+        assert tuple(p.name for p in kernel.source.inputs) == reference_names(kernel.reference)
+    assert kernel.source.scalars == ()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
+def test_scalars_returns_exactly_the_headers_scalars(optimizer: Any) -> None:
+    settings = optimizer().defaults
+    if "lr" in settings:
+        settings = {**settings, "lr": 0.1}
+    assert set(optimizer.scalars(1, **settings)) == set(optimizer.kernel.source.scalars)
+
+
+def test_slots_come_from_the_out_line() -> None:
+    assert [p.name for p in gn.COCOB.kernel.slots] == ["L", "G", "reward", "theta", "w1"]
+    assert [p.name for p in gn.SGD.kernel.slots] == []
+
+
+def test_what_cupy_is_given_for_an_update() -> None:
+    text = gn.Momentum.kernel.text()
+    ins, outs, body = text.arguments
+    assert (text.kind, text.name) == ("ElementwiseKernel", "gpunet_optim_momentum")
+    assert ins == "T grad_, raw T row, raw T norm_"
+    assert outs == "T param_, T velocity_"
+    assert "const T momentum = row[3];" in body
+    assert body.endswith("param_ = param;\nvelocity_ = velocity;")
+    assert '#line 1 "kernels/common.cuh"' in text.preamble
+
+
+def test_options_are_defined_and_name_the_kernel() -> None:
+    text = gn.RMSProp.kernel.text(frozenset({"centered"}))
+    assert text.name == "gpunet_optim_rmsprop_centered"
+    assert text.preamble.startswith("#define CENTERED 1\n#define WITH_MOMENTUM 0\n")
+    assert text.arguments[1] == "T param_, T square_avg_, T grad_avg_"
+    assert gn.RMSProp.kernel.text().arguments[1] == "T param_, T square_avg_"
+
+
+def test_what_cupy_is_given_for_a_reduction() -> None:
+    text = base.norm.text()
+    assert text.kind == "ReductionKernel"
+    assert text.arguments[:2] == ("T x", "float64 y")
+    assert text.arguments[3:] == ("a + b", "y = sqrt(a)", "0")
+
+
+class CountingCupy(ModuleType):
+    """Stands for CuPy; counts the kernels made."""
+
+    def __init__(self) -> None:
+        super().__init__("counting_cupy")
+        self.made: list[str] = []
+
+    def ElementwiseKernel(self, *arguments: str, name: str, preamble: str) -> object:
+        sleep(0.01)  # time for another thread to come in between
+        self.made.append(name)
+        return object()
+
+
+def test_eight_threads_build_a_kernel_once() -> None:
+    cupy, start = CountingCupy(), Barrier(8)
+
+    def build(_: int) -> Any:
+        start.wait()
+        return [gn.RMSProp.kernel.built(cupy, frozenset(o)) for o in ((), ("centered",))]
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(build, range(8)))
+    assert sorted(cupy.made) == ["gpunet_optim_rmsprop", "gpunet_optim_rmsprop_centered"]
+    assert all(kernels == found[0] for kernels in found)
+
+
+def test_called_with_arrays_it_picks_by_their_type(xp: Any) -> None:
+    relu = next(k for k in OTHERS if k.source.name == "nn/relu")
+    y = relu(xp.asarray(np.array([-1.0, 2.0], np.float32)))
+    assert type(y) is xp.ndarray
+    assert y.tolist() == [0.0, 2.0]
+    assert repr(relu) == "<Kernel kernels/nn/relu.cu>"
+
+
+def test_clipping_leaves_the_gradient_alone_without_limits() -> None:
+    grad = np.array([3.0, -4.0, np.nan])
+    assert clipped(grad, np.ones(1), np.float64(np.inf), np.float64(np.inf)) is grad
+
+
+def test_clipping_by_norm_then_by_value() -> None:
+    grad, norm = np.array([30.0, -40.0]), np.array([50.0])
+    by_norm = clipped(grad, norm, np.float64(5.0), np.float64(np.inf))
+    np.testing.assert_allclose(by_norm, [3.0, -4.0], rtol=1e-7)
+    both = clipped(grad, norm, np.float64(5.0), np.float64(3.5))
+    np.testing.assert_allclose(both, [3.0, -3.5], rtol=1e-7)
+    assert grad.tolist() == [30.0, -40.0]

@@ -1,0 +1,125 @@
+"""gpunet.source: the header of a .cu file is its signature, and no second one exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import gpunet as gn
+from gpunet import functional, source
+from gpunet.kernel import Kernel
+from gpunet.optim import base
+
+CUDA_FILES = sorted(p for p in source.kernel_dir().rglob("*") if p.suffix in (".cu", ".cuh"))
+DOUBLE = re.compile(r"(?<![\w.])(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?(?!\w)")
+
+
+def double_literals(text: str) -> list[str]:
+    """Literals of type double that are not converted at once by T(...)."""
+    code = re.sub(r"//.*|\bT\([-+.\deE]+\)", "", text)
+    return [match[0] for match in DOUBLE.finditer(code)]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Write a file into an empty kernels/ folder, which then takes the place of the real one."""
+    monkeypatch.setattr(source, "kernel_dir", lambda: tmp_path)
+
+    def write(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text, "utf-8")
+        return name.removesuffix(".cu")
+
+    source.read.cache_clear()
+    yield write
+    source.read.cache_clear()
+
+
+def test_the_parts_of_a_file(write) -> None:
+    name = write(
+        "fancy.cu",
+        '// Prose.\n#include "a.cuh"\n// in: raw T x, int64 n\n// scalars: lr, eps\n'
+        "// out: T y, T extra if wanted\n\n// a comment\ny = x[0];\nextra = y;\n",
+    )
+    found = source.read(name)
+    assert found.inputs == (
+        source.Parameter("T", "x", raw=True),
+        source.Parameter("int64", "n"),
+    )
+    assert found.scalars == ("lr", "eps")
+    assert [p.name for p in found.outputs] == ["y", "extra"]
+    assert found.options == ("wanted",)
+    assert [p.name for p in found.outputs_with(frozenset())] == ["y"]
+    assert [p.name for p in found.outputs_with(frozenset({"wanted"}))] == ["y", "extra"]
+    assert found.includes == ("a.cuh",)
+    assert found.body == '#line 8 "kernels/fancy.cu"\ny = x[0];\nextra = y;'
+
+
+def test_a_reduction_has_four_more_lines(write) -> None:
+    header = (
+        "// in: T x\n// out: T y\n// map: x\n// reduce: a + b\n// post: y = a\n// identity: 0\n"
+    )
+    name = write("total.cu", header)
+    assert source.read(name).reduction == {
+        "map": "x",
+        "reduce": "a + b",
+        "post": "y = a",
+        "identity": "0",
+    }
+    assert source.read(name).body == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("// in: T x\ny = x;\n", r"kernels/bad\.cu: no line `// out:"),
+        ("// in: x\n// out: T y\ny = x;\n", r"kernels/bad\.cu, line 1: .*'x'"),
+        ("// in: T x\n// out: T y if\ny = x;\n", r"kernels/bad\.cu, line 2: .*'T y if'"),
+        ("// in: T x\n// out: T y\n// out: T z\n", r"kernels/bad\.cu, line 3: a second .*out"),
+    ],
+)
+def test_a_bad_header_is_named_with_its_line(write, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        source.read(write("bad.cu", text))
+
+
+def test_includes_come_once_and_keep_their_line_numbers(write) -> None:
+    write("inner.cuh", "#pragma once\nint inner;\n")
+    write("outer.cuh", '#pragma once\n#include "inner.cuh"\nint outer;\n')
+    text = source.expand(["outer.cuh", "inner.cuh"])
+    assert text == (
+        '#line 1 "kernels/inner.cuh"\n\nint inner;\n#line 1 "kernels/outer.cuh"\n\n\nint outer;\n'
+    )
+
+
+def test_the_folder_is_found_and_a_missing_one_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (source.kernel_dir() / "common.cuh").is_file()
+    find = source.kernel_dir.__wrapped__
+    monkeypatch.setattr(source, "__file__", str(tmp_path / "gpunet" / "source.py"))
+    with pytest.raises(FileNotFoundError, match="CUDA sources are missing"):
+        find()
+
+
+def test_every_kernel_has_an_owner_and_every_owner_a_kernel() -> None:
+    kernels = [value for module in (functional, base) for value in vars(module).values()]
+    owned = [k.source.name for k in kernels if isinstance(k, Kernel)]
+    owned += [optimizer.kernel.source.name for optimizer in gn.OPTIMIZERS.values()]
+    assert sorted(owned) == source.kernel_names()
+
+
+@pytest.mark.parametrize("path", CUDA_FILES, ids=lambda path: path.name)
+def test_no_double_literal(path: Path) -> None:
+    assert double_literals(path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize("literal", ["1.0", "1.", ".5", "1e-6", "2.5e3", "1E5"])
+def test_the_search_for_double_literals_finds(literal: str) -> None:
+    assert double_literals(f"x = {literal} * y[2];") == [literal]
+
+
+def test_the_search_for_double_literals_passes_what_is_meant() -> None:
+    text = "x = T(1e-6) + T(0.5) + y / 16 + 0xE5 + 0x9E3779B97F4A7C15ULL + 0.5f;  // 1.5\n"
+    assert double_literals(text.replace("0.5f", "T(0.5)")) == []
