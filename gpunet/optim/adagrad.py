@@ -9,7 +9,8 @@ import numpy as np
 
 from gpunet.backend import Array
 from gpunet.kernel import UpdateKernel
-from gpunet.optim.base import Hyper, Optimizer
+from gpunet.optim.base import Optimizer
+from gpunet.optim.segment import Hyper
 
 
 def reference(

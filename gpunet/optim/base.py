@@ -15,50 +15,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gpunet.arena import Arena, check_parameters
-from gpunet.backend import Array, array_module, common_module, device_of, to_device
+from gpunet.backend import Array, array_module, common_module
 from gpunet.kernel import Kernel, UpdateKernel
+from gpunet.optim import saving
 from gpunet.optim.check import Settings, hyperparameter, number
+from gpunet.optim.dicts import check_dicts
+from gpunet.optim.segment import Hyper, Segment, State
 from gpunet.optim.table import ScalarTable
 from gpunet.parameter import Parameter
 from gpunet.source import Parameter as Slot
 
-Hyper = dict[str, Any]
-State = dict[str, Array]
-
 norm = Kernel("optim/norm", lambda x: np.linalg.norm(x.astype(np.float64, copy=False)))
-
-
-class Part:
-    """A slice of an arena, updated by one launch: its gradients, parameters and state arrays."""
-
-    def __init__(self, arena: Arena, place: slice, decayed: bool) -> None:
-        self.place = place
-        self.decayed = decayed
-        self.grad = arena.grad[place]
-        self.state: State = {"param": arena.data[place]}
-
-
-class Segment:
-    """One group's parameters of one dtype: the decayed ones, then the others, in one arena."""
-
-    def __init__(self, arena: Arena, group: Hyper, decayed: slice, others: slice) -> None:
-        self.arena = arena
-        self.group = group
-        self.whole = Part(arena, slice(decayed.start, others.stop), decayed=False)
-        halves = [Part(arena, decayed, decayed=True), Part(arena, others, decayed=False)]
-        self.halves = [part for part in halves if len(part.grad)]
-
-    def launches(self, decay_all: bool) -> list[Part]:
-        """One part where all elements are treated alike, else two."""
-        if decay_all or not self.group["weight_decay"]:
-            return [self.whole]
-        return self.halves
-
-    def add_state(self, slot: str, buffer: Array, start: Array | float) -> None:
-        """`buffer` is as long as the arena; this segment's part of it starts from `start`."""
-        buffer[self.whole.place] = start
-        for part in (self.whole, *self.halves):
-            part.state[slot] = buffer[part.place]
 
 
 class Optimizer:
@@ -102,11 +69,11 @@ class Optimizer:
         self.decay_all = hyperparameter("decay_all", decay_all)
         self.groups: list[Settings] = []
         self.arenas: list[Arena] = []
-        self._segments: list[Segment] = []
+        self.segments: list[Segment] = []
         self._tables: dict[tuple[int, bool, Any, Any], ScalarTable] = {}
         self._zeros: dict[Any, Array] = {}
-        self._loose: dict[Any, State] = {}
-        self._order: list[Parameter] = []
+        self.loose: dict[Any, State] = {}
+        self.parameters: list[Parameter] = []
         if parameters is not None:
             self._adopt(self._read_groups(parameters))
 
@@ -192,8 +159,8 @@ class Optimizer:
     def _adopt(self, groups: list[tuple[Settings, list[Parameter]]]) -> None:
         """One arena a dtype; in it each group's decayed parameters, then its others."""
         self.groups = [group for group, _ in groups]
-        self._order = [p for _, members in groups for p in members]
-        for dtype in dict.fromkeys(p.dtype for p in self._order):
+        self.parameters = [p for _, members in groups for p in members]
+        for dtype in dict.fromkeys(p.dtype for p in self.parameters):
             lists = [
                 [p for p in members if p.dtype == dtype and p.decay is decayed]
                 for _, members in groups
@@ -203,11 +170,11 @@ class Optimizer:
             places = iter(arena.ranges)
             segments = [Segment(arena, g, next(places), next(places)) for g in self.groups]
             self.arenas.append(arena)
-            self._segments += [s for s in segments if len(s.whole.grad)]
+            self.segments += [s for s in segments if len(s.whole.grad)]
             self._add_state(arena)
 
     def _add_state(self, arena: Arena) -> None:
-        segments = [s for s in self._segments if s.arena is arena]
+        segments = [s for s in self.segments if s.arena is arena]
         for slot in self.kernel.slots:
             users = [s for s in segments if self._has(slot, s.group)]
             buffer = arena.like() if users else None
@@ -233,7 +200,7 @@ class Optimizer:
             RuntimeError: made without parameters, or these have left (another optimizer has them,
                 or the model was moved to another device).
         """
-        if not self._segments:
+        if not self.segments:
             raise RuntimeError(
                 f"{type(self).__name__} has no parameters: make it with model.parameters(), or "
                 "call update(params, grads)"
@@ -242,7 +209,7 @@ class Optimizer:
         norms = self._norms([a.grad for a in self.arenas])
         launches = [  # every row first: a bad schedule then leaves all parameters as they were
             (s.arena, part, self._row(s.group, part.decayed, s.arena.xp, s.arena.dtype))
-            for s in self._segments
+            for s in self.segments
             for part in s.launches(self.decay_all)
         ]
         for arena, part, row in launches:
@@ -292,9 +259,7 @@ class Optimizer:
 
     def buffers(self) -> list[Array]:
         """The flat arrays that a step changes: parameters and state of every segment."""
-        return [array for s in self._segments for array in s.whole.state.values()]
-
-    # Dicts of arrays
+        return [array for s in self.segments for array in s.whole.state.values()]
 
     def update(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
         """One update of every array in `params`, in place, from the gradient of the same key: the
@@ -305,16 +270,16 @@ class Optimizer:
             ValueError: keys, shapes or dtypes that differ, or that changed since the last call.
             DeviceError: arrays of two devices.
         """
-        self._check_dicts(params, grads)
+        check_dicts(params, grads, self.loose, type(self).__name__)
         norms = self._norms([grads[key] for key in params]) if params else {}
         rows = {
             key: self._row(self.defaults, p.ndim > 1, array_module(p), p.dtype)
             for key, p in params.items()
         }
         for key, param in params.items():
-            if key not in self._loose:
-                self._loose[key] = self._loose_state(param)
-            state = self._loose[key] | {"param": param}
+            if key not in self.loose:
+                self.loose[key] = self._loose_state(param)
+            state = self.loose[key] | {"param": param}
             xp = array_module(param)
             self.kernel.update(xp, grads[key], rows[key], norms[param.dtype], state)
         self.t += 1
@@ -327,56 +292,13 @@ class Optimizer:
                 state[slot.name][...] = self.initial(slot.name, param, self.defaults)
         return state
 
-    def _check_dicts(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
-        if params.keys() != grads.keys():
-            differ = sorted(map(str, params.keys() ^ grads.keys()))
-            raise ValueError(f"params and grads have different keys: {', '.join(differ)}")
-        for key, param in params.items():
-            grad = grads[key]
-            if array_module(param) is None or param.dtype not in (np.float32, np.float64):
-                raise ValueError(f"params[{key!r}] must be a float32 or float64 array")
-            if getattr(grad, "shape", None) != param.shape or grad.dtype != param.dtype:
-                raise ValueError(
-                    f"grads[{key!r}] must be {param.dtype} of shape {param.shape}, got "
-                    f"{getattr(grad, 'dtype', type(grad).__name__)} of shape "
-                    f"{getattr(grad, 'shape', '?')}"
-                )
-            known = next(iter(self._loose.get(key, {}).values()), param)
-            if known.shape != param.shape or known.dtype != param.dtype:
-                raise ValueError(
-                    f"params[{key!r}] was {known.dtype} of shape {known.shape} at the last update, "
-                    f"now {param.dtype} of shape {param.shape}"
-                )
-        known_arrays = [a for key in params for a in self._loose.get(key, {}).values()]
-        common_module([*params.values(), *grads.values(), *known_arrays], type(self).__name__)
-
-    # Saving
-
     def state_dict(self) -> dict[str, Any]:
         """{"optimizer": class name, "t", "groups": settings, "state": {slot: one array per
         parameter, or None}, "arrays": {key: {slot: array}}}: copies, in the order in which the
         parameters were given; "arrays" is what `update` keeps. Schedules are left out of the
         settings.
         """
-        groups = [{k: v for k, v in g.items() if not callable(v)} for g in self.groups]
-        views = self._views
-        state: dict[str, list[Array | None]] = {}
-        for slot in self.kernel.slots:
-            own = [views.get((id(p), slot.name)) for p in self._order]
-            state[slot.name] = [None if v is None else v.copy() for v in own]
-        arrays = {key: {s: a.copy() for s, a in kept.items()} for key, kept in self._loose.items()}
-        name = type(self).__name__
-        return {"optimizer": name, "t": self.t, "groups": groups, "state": state, "arrays": arrays}
-
-    @property
-    def _views(self) -> dict[tuple[int, str], Array]:
-        """Each parameter's part of each state array, by (id, slot)."""
-        views: dict[tuple[int, str], Array] = {}
-        for s in self._segments:
-            for p, place in s.arena.places_in(s.whole.place):
-                for slot, buffer in s.whole.state.items():
-                    views[id(p), slot] = buffer[place].reshape(p.shape)
-        return views
+        return saving.state_of(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()`, bit for bit; its arrays may live on either device. Nothing
@@ -385,60 +307,7 @@ class Optimizer:
         Raises:
             ValueError: another optimizer's state, or parameters of other shapes.
         """
-        t, settings = self._checked_head(state)
-        slots = state["state"]
-        views = self._views
-        pairs = [
-            (own, self._checked_array(f"{slot} of parameter {k}", own, array))
-            for slot, arrays in slots.items()
-            for k, (own, array) in enumerate(
-                zip([views.get((id(p), slot)) for p in self._order], arrays, strict=True)
-            )
-        ]
-        loose = {
-            key: {slot: array.copy() for slot, array in kept.items()}
-            for key, kept in state.get("arrays", {}).items()
-        }
-        for own, ready in pairs:
-            if own is not None:
-                own[...] = ready
-        for group, given in zip(self.groups, settings, strict=True):
-            group.update(given)
-        self._loose = loose
-        self.t = t
-
-    def _checked_head(self, state: Mapping[str, Any]) -> tuple[int, list[Hyper]]:
-        """t and the groups' settings; ValueError if the state is not of such an optimizer."""
-        name, slots = type(self).__name__, [slot.name for slot in self.kernel.slots]
-        if state.get("optimizer") != name or set(state.get("state", ())) != set(slots):
-            raise ValueError(f"this is no state of {name}, but of {state.get('optimizer')!r}")
-        groups, t = state.get("groups", ()), state.get("t")
-        if len(groups) != len(self.groups):
-            raise ValueError(f"the state has {len(groups)} groups, {name} has {len(self.groups)}")
-        if not isinstance(t, (int, np.integer)) or t < 0:
-            raise ValueError(f"t, the number of updates, must be an integer from 0, got {t!r}")
-        for slot, arrays in state["state"].items():
-            if len(arrays) != len(self._order):
-                raise ValueError(f"{slot}: {len(arrays)} arrays for {len(self._order)} parameters")
-        for given in groups:
-            if unknown := set(given) - set(self.defaults):
-                raise ValueError(f"{name} has no setting {', '.join(sorted(unknown))}")
-        return int(t), [{k: hyperparameter(k, v) for k, v in g.items()} for g in groups]
-
-    @staticmethod
-    def _checked_array(what: str, own: Array | None, given: Any) -> Array | None:
-        """`given` on `own`'s device and of its dtype; ValueError if it cannot take its place."""
-        if (own is None) != (given is None):
-            raise ValueError(f"{what}: the settings differ from the state")
-        if own is None:
-            return None
-        try:
-            ready = to_device(given, device_of(own)).astype(own.dtype, copy=False)
-        except (TypeError, ValueError):
-            raise ValueError(f"{what} must be an array, got {type(given).__name__}") from None
-        if ready.shape != own.shape:
-            raise ValueError(f"{what} has shape {own.shape}, the state has {ready.shape}")
-        return ready
+        saving.load_into(self, state)
 
 
 def resolve(lr: Any, t: int) -> float:

@@ -9,7 +9,8 @@ import numpy as np
 
 from gpunet.backend import Array
 from gpunet.kernel import UpdateKernel
-from gpunet.optim.base import Hyper, Optimizer, resolve
+from gpunet.optim.base import Optimizer, resolve
+from gpunet.optim.segment import Hyper
 
 
 def reference(
