@@ -1,0 +1,240 @@
+"""The pytest plugin, in runs of pytest of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gpunet.testing import simgpu
+
+ROOT = Path(__file__).resolve().parent.parent
+SWITCHES = ("GPUNET_REQUIRE_GPU", "GPUNET_REQUIRE_SIM", "PYTEST_ADDOPTS", "PYTEST_PLUGINS")
+needs_sim = pytest.mark.skipif(not simgpu.available()[0], reason=simgpu.available()[1])
+
+SUITE = """
+import sys
+from types import ModuleType
+import numpy as np
+import pytest
+
+ORIGINAL = sys.modules["cupyx"] = ModuleType("cupyx")  # as if CuPy had been imported before
+
+def test_device(device, xp):
+    assert (xp.__name__, device) in (("numpy", "cpu"), ("cupy", "cuda"))
+    if device == "cuda":
+        import cupy
+        import cupyx
+        assert cupy is xp and cupyx is not ORIGINAL
+        assert float(cupy.ones(3).sum()) == 3
+
+def test_xp_alone(xp):
+    assert xp.arange(3).sum() == 3
+
+def test_modules_are_restored():
+    found = {name for name in sys.modules if name.split(".")[0] in ("cupy", "cupyx")}
+    assert found == {"cupyx"} and sys.modules["cupyx"] is ORIGINAL
+
+def test_plain():
+    pass
+
+@pytest.mark.gpu
+def test_on_a_gpu():
+    pass
+
+@pytest.mark.gpu
+@pytest.mark.skipif(True, reason="switched off")
+def test_switched_off():
+    pass
+
+@pytest.mark.gpu
+@pytest.mark.xfail(reason="known")
+def test_known_to_fail():
+    pass
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_several(xp, n):
+    if n == 2:
+        pytest.skip("not two")
+"""
+# A cupy that cannot be used, as on a machine without a GPU, whatever this machine has.
+NO_GPU = "raise ImportError('no CuPy here')\n"
+
+
+class Run:
+    def __init__(self, status: int, text: str) -> None:
+        self.status, self.text = status, text
+
+    def outcome(self, test: str) -> str:
+        """PASSED, SKIPPED, FAILED, ERROR or XFAIL."""
+        found = re.findall(rf"::{re.escape(test)} ([A-Z]+)", self.text)
+        assert found, (test, self.text)
+        return str(found[-1])
+
+    @property
+    def tests(self) -> list[str]:
+        return re.findall(r"::(\S+) [A-Z]+ ", self.text)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "cupy.py").write_text(NO_GPU)
+    (tmp_path / "test_suite.py").write_text(SUITE)
+    return tmp_path
+
+
+def run(
+    folder: Path, *arguments: str, plugin: bool = True, path: tuple[Path, ...] = (), **switches: str
+) -> Run:
+    environment = {name: value for name, value in os.environ.items() if name not in SWITCHES}
+    paths = [*path, folder / "broken", ROOT, environment.get("PYTHONPATH", "")]
+    environment |= {"PYTHONPATH": os.pathsep.join(map(str, paths)), **switches}
+    loaded = ["-p", "gpunet.testing.plugin"] if plugin else []
+    if not path:
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the others only cost time
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *loaded, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Run(done.returncode, done.stdout)
+
+
+@needs_sim
+def test_the_default_is_cpu_and_sim(folder: Path) -> None:
+    found = run(folder)
+    assert found.status == 0, found.text
+    for test in ("test_device[cpu]", "test_device[sim]", "test_xp_alone[sim]", "test_plain"):
+        assert found.outcome(test) == "PASSED"
+    assert found.outcome("test_modules_are_restored") == "PASSED"
+    assert found.outcome("test_on_a_gpu") == "SKIPPED"
+    assert found.outcome("test_known_to_fail") == "SKIPPED"
+    ids = sorted(test for test in found.tests if test.startswith("test_several"))
+    assert ids == [f"test_several[{d}-{n}]" for d in ("cpu", "sim") for n in (1, 2)]
+    assert re.search(r"^devices: cpu, sim$", found.text, re.M)
+    reasons = re.findall(r"^skipped (\d+): (.*)$", found.text, re.M)
+    assert ("2", "not two") in reasons
+    assert ("1", "switched off") in reasons
+    (gpu,) = [(count, text) for count, text in reasons if text.startswith("needs a GPU: ")]
+    assert gpu[0] == "2"
+    assert "ImportError: no CuPy here" in gpu[1]
+    assert sum(int(count) for count, _ in reasons) == 5
+    assert "5 skipped" in found.text
+
+
+def test_one_device_is_chosen(folder: Path) -> None:
+    found = run(folder, "--device", "cpu", "-k", "xp_alone or several")
+    assert {re.sub(r".*\[|-.*|\]", "", test) for test in found.tests} == {"cpu"}
+    assert found.status == 0
+    assert "devices: cpu\n" in found.text
+    unknown = run(folder, "--device", "tpu")
+    assert unknown.status == 4
+    assert "invalid choice: 'tpu'" in unknown.text
+
+
+def test_without_a_gpu_tests_on_cuda_are_skipped(folder: Path) -> None:
+    found = run(folder, "--device", "cuda", "-k", "xp_alone or on_a_gpu")
+    assert found.status == 0
+    assert found.outcome("test_xp_alone[cuda]") == "SKIPPED"
+    assert re.search(r"^skipped 2: needs a GPU: no usable GPU: ImportError", found.text, re.M)
+
+
+@pytest.mark.parametrize("asked", ["option", "1", "0"])
+def test_a_required_gpu_makes_skips_fail(folder: Path, asked: str) -> None:
+    arguments = ["--device", "cuda", "-k", "not known"]
+    if asked == "option":
+        found = run(folder, *arguments, "--require-gpu")
+    else:
+        found = run(folder, *arguments, GPUNET_REQUIRE_GPU=asked)
+    wanted = "SKIPPED" if asked == "0" else "ERROR"
+    gpu_tests = ("test_on_a_gpu", "test_switched_off", "test_xp_alone[cuda]", "test_device[cuda]")
+    for test in gpu_tests:
+        assert found.outcome(test) == wanted
+    assert found.outcome("test_plain") == "PASSED"
+    assert found.status == (0 if asked == "0" else 1)
+    if asked != "0":
+        assert "skipped, where a GPU is required: switched off" in found.text
+        assert "skipped, where a GPU is required: needs a GPU: no usable GPU" in found.text
+
+
+def test_a_required_gpu_leaves_other_tests_alone(folder: Path) -> None:
+    """On a GPU (here: a cupy that says so) an expected failure is no skip, nor is a test's own."""
+    (folder / "broken" / "cupy.py").write_text(
+        "import types\ncuda = types.SimpleNamespace(runtime=types.SimpleNamespace("
+        "getDeviceCount=lambda: 1))\n"
+    )
+    (folder / "test_more.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.gpu\n@pytest.mark.xfail\ndef test_known(): assert False\n"
+        "@pytest.mark.gpu\ndef test_runs(): pass\n"
+        "@pytest.mark.gpu\ndef test_skips(): pytest.skip('too small')\n"
+        "def test_other(): pytest.skip('no gpu test')\n"
+    )
+    found = run(folder, "--require-gpu", "test_more.py")
+    names = ("test_known", "test_runs", "test_skips", "test_other")
+    outcomes = [found.outcome(name) for name in names]
+    assert outcomes == ["XFAIL", "PASSED", "FAILED", "SKIPPED"]
+    assert "skipped, where a GPU is required: too small" in found.text
+    assert "skipped 1: no gpu test" in found.text
+
+
+@pytest.mark.parametrize("required", ["", "0", "1"])
+def test_without_a_compiler_sim_is_skipped_or_fails(folder: Path, required: str) -> None:
+    (folder / "conftest.py").write_text(
+        "from gpunet.testing.simgpu import compiler\ncompiler.CXX = 'no-such-compiler'\n"
+    )
+    found = run(folder, "-k", "xp_alone", GPUNET_REQUIRE_SIM=required)
+    assert found.outcome("test_xp_alone[cpu]") == "PASSED"
+    assert found.outcome("test_xp_alone[sim]") == ("ERROR" if required == "1" else "SKIPPED")
+    assert found.status == (1 if required == "1" else 0)
+    assert "no simulated GPU: the simulated GPU needs the compiler no-such-compiler" in found.text
+
+
+def installed(folder: Path) -> Path:
+    """A folder that holds what an installed gpunet tells Python about its plugin."""
+    entries = (ROOT / "pyproject.toml").read_text("utf-8").split("entry-points.pytest11]\n")[1]
+    place = folder / "site"
+    (place / "gpunet-0.dist-info").mkdir(parents=True)
+    (place / "gpunet-0.dist-info" / "METADATA").write_text("Name: gpunet\nVersion: 0\n")
+    (place / "gpunet-0.dist-info" / "entry_points.txt").write_text(
+        "[pytest11]\n" + entries.split("\n\n")[0].replace('"', "") + "\n"
+    )
+    return place
+
+
+@pytest.mark.parametrize("ways", ["conftest", "entry point", "both", "all three"])
+def test_it_may_be_loaded_in_several_ways_at_once(folder: Path, ways: str) -> None:
+    if ways != "entry point":
+        (folder / "conftest.py").write_text('pytest_plugins = ["gpunet.testing.plugin"]\n')
+    path = () if ways == "conftest" else (installed(folder),)
+    arguments = ("--device", "cpu", "-k", "xp_alone or plain")
+    found = run(folder, *arguments, plugin=ways == "all three", path=path)
+    assert found.status == 0, found.text
+    assert found.tests == ["test_xp_alone[cpu]", "test_plain"]
+    assert found.text.count("devices: cpu") == 1
+
+
+def test_a_project_that_does_not_use_it_is_left_alone(folder: Path) -> None:
+    """An installed plugin is part of every run: fixtures and parameters of these names are free."""
+    (folder / "test_suite.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\ndef device(): return 'mine'\n"
+        "def test_fixture(device): assert device == 'mine'\n"
+        "@pytest.mark.parametrize('xp', [1, 2])\ndef test_parameter(xp): assert xp in (1, 2)\n"
+        "def test_skip(): pytest.skip('later')\n"
+    )
+    found = run(folder)
+    assert found.status == 0, found.text
+    assert found.tests == ["test_fixture", "test_parameter[1]", "test_parameter[2]", "test_skip"]
+    assert "devices:" not in found.text
+    assert "skipped 1:" not in found.text
