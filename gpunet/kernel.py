@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -39,20 +40,21 @@ class CudaText:
 class Kernel:
     """kernels/NAME.cu beside its NumPy reference; called with arrays it picks by their type.
 
-    The reference takes the header's inputs by position and returns the output(s). One with a
-    `scalars` line is an optimizer's: see `UpdateKernel`.
+    A Path in NAME's place is a .cu file of your own. The reference takes the header's inputs by
+    position and returns the output(s). One with a `scalars` line is an optimizer's: see
+    `UpdateKernel`.
     """
 
     always_included: tuple[str, ...] = ()
 
-    def __init__(self, name: str, reference: Reference) -> None:
+    def __init__(self, name: str | Path, reference: Reference) -> None:
         self.source: Source = read(name)
         self.reference = reference
         self._built: dict[tuple[ModuleType, frozenset[str]], Any] = {}
         self._lock = FastRLock()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} kernels/{self.source.name}.cu>"
+        return f"<{type(self).__name__} {self.source.label}>"
 
     def __call__(self, *inputs: Any) -> Any:
         arrays = [a for a in inputs if hasattr(a, "dtype") and hasattr(a, "shape")]

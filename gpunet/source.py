@@ -40,7 +40,11 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Source:
-    """kernels/NAME.cu: signature, formula, and where the formula begins (for error messages)."""
+    """A .cu file: signature, formula, and where the formula begins (for error messages).
+
+    name: "optim/adam"; of a file outside kernels/ its own, as a C identifier. label: how messages
+    and compiler errors name the file.
+    """
 
     name: str
     path: Path
@@ -50,6 +54,7 @@ class Source:
     reduction: dict[str, str]
     includes: tuple[str, ...]
     body: str
+    label: str
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -81,10 +86,14 @@ def kernel_names() -> list[str]:
 
 
 @cache
-def read(name: str) -> Source:
-    """Parse kernels/NAME.cu. ValueError, with file and line, for a header that cannot be read."""
-    path = kernel_dir() / f"{name}.cu"
-    label = f"kernels/{name}.cu"
+def read(name: str | Path) -> Source:
+    """Parse kernels/NAME.cu or, of a user's own, the .cu file at a Path; what it includes is taken
+    from kernels/. ValueError, with file and line, for a header that cannot be read.
+    """
+    if isinstance(name, Path):
+        path, label, name = name, name.name, re.sub(r"\W", "_", name.stem)
+    else:
+        path, label = kernel_dir() / f"{name}.cu", f"kernels/{name}.cu"
     header: dict[str, str] = {}
     where: dict[str, str] = {}
     includes: list[str] = []
@@ -111,6 +120,7 @@ def read(name: str) -> Source:
         reduction={k: header[k] for k in ("map", "reduce", "post", "identity") if k in header},
         includes=tuple(includes),
         body="\n".join(body),
+        label=label,
     )
 
 

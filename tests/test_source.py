@@ -123,3 +123,18 @@ def test_the_search_for_double_literals_finds(literal: str) -> None:
 def test_the_search_for_double_literals_passes_what_is_meant() -> None:
     text = "x = T(1e-6) + T(0.5) + y / 16 + 0xE5 + 0x9E3779B97F4A7C15ULL + 0.5f;  // 1.5\n"
     assert double_literals(text.replace("0.5f", "T(0.5)")) == []
+
+
+def test_a_file_of_your_own_is_read_from_its_path(tmp_path: Path) -> None:
+    own = tmp_path / "my-rule.cu"
+    own.write_text('#include "common.cuh"\n// in: T x\n// out: T y\ny = sign_of(x);\n', "utf-8")
+    found = source.read(own)
+    assert (found.name, found.label, found.path) == ("my_rule", "my-rule.cu", own)
+    assert found.body == '#line 4 "my-rule.cu"\ny = sign_of(x);'
+    kernel = Kernel(own, lambda x: x)
+    assert repr(kernel) == "<Kernel my-rule.cu>"
+    assert kernel.text().name == "gpunet_my_rule"
+    assert '#line 1 "kernels/common.cuh"' in kernel.text().preamble  # includes are gpunet's
+    own.with_name("bad.cu").write_text("// in: T x\n", "utf-8")
+    with pytest.raises(ValueError, match=r"^bad\.cu: no line"):
+        source.read(own.with_name("bad.cu"))

@@ -1,0 +1,158 @@
+"""Draws docs/images/landscape-NAME.png, the picture on each optimizer's page.
+
+    python docs/make_pictures.py [FOLDER]
+
+gpunet's own optimizers walk, over the landscapes of `gpunet.study`, at the learning rates of
+`gpunet.study.rates` unless the table below says otherwise. Left the anisotropic bowl, right a
+landscape on which this optimizer shows what it is; grey is another optimizer for comparison.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunet.optim import OPTIMIZERS
+from gpunet.study.contours import heights, levels
+from gpunet.study.landscapes import LANDSCAPES, Landscape
+from gpunet.study.paths import Path as Walk
+from gpunet.study.paths import descend
+from gpunet.study.pictures import bare, draw_bands, new_figure
+from gpunet.study.styles import style
+
+FOLDER = Path(__file__).resolve().parent / "images"
+GRID = (121, 97)
+GREY = "#6b7480"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """right: the second landscape. beside: the grey path. settings: of the optimizer, there."""
+
+    right: str
+    beside: str | None = "sgd"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+PICTURES = {
+    "sgd": Picture("sinc", beside=None),
+    "momentum": Picture("wells"),
+    "nesterov": Picture("wells", beside="momentum"),
+    "adagrad": Picture("plateau", settings={"lr": 0.3}),
+    "rmsprop": Picture("beale", beside="adagrad"),
+    "rprop": Picture("plateau"),
+    "adadelta": Picture("beale", beside="rmsprop"),
+    "adam": Picture("beale"),
+    "adamax": Picture("beale", beside="adam"),
+    "cocob": Picture("abs10"),
+    "adamw": Picture("beale", "adam", {"weight_decay": 0.3, "decay_all": True}),
+    "amsgrad": Picture("beale", beside="adam"),
+    "nadam": Picture("beale", beside="adam"),
+    "radam": Picture("beale", beside="adam"),
+    "adabelief": Picture("beale", beside="adam"),
+    "lion": Picture("plateau", beside="adam", settings={"lr": 0.1}),
+}
+
+
+def walks(name: str, landscape: Landscape, settings: dict[str, Any]) -> list[Walk]:
+    """The grey path, if there is one, then the optimizer's own."""
+    beside = PICTURES[name].beside
+    others = [descend(landscape, beside)] if beside else []
+    return [*others, descend(landscape, name, **settings)]
+
+
+def draw(name: str) -> Any:
+    """The figure of one page."""
+    picture = PICTURES[name]
+    figure = new_figure(9, 3.7)
+    left, right = figure.subplots(1, 2)
+    bowl, other = LANDSCAPES["bowl"], LANDSCAPES[picture.right]
+    _over_contours(left, bowl, walks(name, bowl, {}), name)
+    panel = _over_contours if other.dim == 2 else _over_steps
+    panel(right, other, walks(name, other, picture.settings), name)
+    return figure
+
+
+def _colour(walk: Walk, name: str) -> str:
+    if walk.optimizer != name:
+        return GREY
+    colour = style(name).colour
+    return "black" if colour == "ink" else colour
+
+
+def _label(walk: Walk) -> str:
+    rate = "no learning rate" if walk.lr is None else f"lr {walk.lr:g}"
+    return f"{style(walk.optimizer).label}, {rate}"
+
+
+def _over_contours(axes: Any, landscape: Landscape, paths: list[Walk], name: str) -> None:
+    grid = heights(landscape, *GRID)
+    x, y = (np.linspace(*ends, n) for ends, n in zip(landscape.window, GRID, strict=True))
+    draw_bands(axes, x, y, grid, levels(grid, 10))
+    for walk in paths:
+        colour, own = _colour(walk, name), walk.optimizer == name
+        axes.plot(
+            *walk.points[:: 1 if len(walk) < 100 else 2].T.round(4),
+            color=colour,
+            linewidth=1.5 if own else 1.0,
+            marker="o" if own and len(walk) < 100 else None,
+            markersize=2.5,
+            label=_label(walk),
+        )
+        axes.plot(*walk.points[-1], "o", color=colour, markersize=6, markeredgecolor="white")
+    for point in landscape.minima:
+        axes.plot(*point, "*", color="black", markersize=9, markeredgecolor="white")
+    axes.set(xlim=landscape.window[0], ylim=landscape.window[1], title=landscape.formula)
+    axes.title.set_fontsize(9)
+    axes.legend(fontsize=8, loc="lower right")
+
+
+def _over_steps(axes: Any, landscape: Landscape, paths: list[Walk], name: str) -> None:
+    for walk in paths:
+        own = walk.optimizer == name
+        axes.plot(
+            walk.points[:, 0].round(4),
+            color=_colour(walk, name),
+            linewidth=1.5 if own else 1.0,
+            marker="o" if own else None,
+            markersize=2.5,
+            label=_label(walk),
+        )
+    low, high = landscape.window[0]
+    for place, point in enumerate(landscape.minima):
+        label = "minimum" if place == 0 else None
+        axes.axhline(point[0], color="#8a93a0", linewidth=0.8, dashes=(4, 3), label=label)
+    points = np.concatenate([walk.points[:, 0] for walk in paths])
+    axes.set(title=landscape.formula, xlabel="step", ylabel="x")
+    axes.set_ylim(max(low, points.min() - 0.5), min(high, points.max() + 0.5))
+    axes.title.set_fontsize(9)
+    axes.legend(fontsize=8, loc="best")
+    bare(axes)
+
+
+def save(figure: Any, path: Path) -> None:
+    """A PNG in 128 colours: a third of the size."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    Image.open(buffer).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in OPTIMIZERS:
+        path = folder / f"landscape-{name}.png"
+        save(draw(name), path)
+        print(f"{path.name}: {path.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
