@@ -1,0 +1,291 @@
+"""Every kernel compiled as CuPy would compile it, for four architectures; needs no GPU.
+
+    python -m gpunet.testing.compile_gate                 all kernels
+    python -m gpunet.testing.compile_gate optim/adam      some
+    python -m gpunet.testing.compile_gate --json FILE     what was found, for a program
+
+Prints registers, shared memory and spills, then every problem as FILE:LINE: a kernel that does not
+compile, that spills registers, or that computes in double on float32 arrays (a kernel whose header
+names a float64 array may). g++ must have no warning either. Results are kept by the hash of
+everything that goes into them. Exit status: 0 all well, 1 problems, 2 a kernel that does not exist,
+3 a compiler is missing (the other has then had its say).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import chain, combinations, groupby
+from pathlib import Path
+from typing import Any
+
+from gpunet.files import write_atomically
+from gpunet.kernel import Kernel
+from gpunet.source import kernel_names
+from gpunet.testing import gxx, nvrtc
+from gpunet.testing.nvrtc import Measured, Program
+from gpunet.testing.simgpu import available
+from gpunet.testing.simgpu.compiler import cache_folder
+
+ARCHITECTURES = ("75", "80", "90", "120")
+DTYPES = ("float32", "float64")
+FAILED, UNKNOWN, MISSING = 1, 2, 3  # exit status
+PACKAGE = Path(__file__).resolve().parent.parent
+TIMEOUT = 600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Build:
+    """One program of one kernel on one architecture."""
+
+    kernel: str
+    options: str
+    part: str
+    dtype: str
+    arch: str
+    measured: Measured
+    may_double: bool
+
+    @property
+    def title(self) -> str:
+        words = [f"kernels/{self.kernel}.cu", self.options, self.part, self.dtype]
+        return " ".join(filter(None, [*words, f"sm_{self.arch}"]))
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, or nothing."""
+        m = self.measured
+        if m.error:
+            return f"{self.title} does not compile:\n{m.error}"
+        if m.spills:
+            return f"{self.title} spills registers: {m.spills} bytes"
+        if m.doubles and self.dtype == "float32" and not self.may_double:
+            return f"{self.title} computes in double: {m.doubles}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The kernels examined, what became of them, what is wrong, and the compilers not there."""
+
+    kernels: list[str]
+    builds: list[Build]
+    problems: list[str]
+    missing: dict[str, str]
+
+
+# Which kernels
+
+
+def kernels() -> dict[str, Kernel]:
+    """Every Kernel that gpunet makes, by the name of its file."""
+    importlib.import_module("gpunet")
+    modules = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "gpunet"]
+    found: dict[str, Kernel] = {}
+    for value in [value for module in modules for value in vars(module).values()]:
+        kernel = vars(value).get("kernel") if isinstance(value, type) else value
+        if isinstance(kernel, Kernel):
+            found[kernel.source.name] = kernel
+    return found
+
+
+def choices(kernel: Kernel) -> list[frozenset[str]]:
+    """Every choice of the kernel's compile-time options."""
+    names = kernel.source.options
+    picks = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
+    return [frozenset(pick) for pick in picks]
+
+
+def numbers(kernel: Kernel) -> frozenset[str]:
+    """The inputs that are numbers, not arrays: the reference says so by `float` or `int`."""
+    hints = getattr(kernel.reference, "__annotations__", {})
+    names = {name for name, hint in hints.items() if hint in ("float", "int", float, int)}
+    return frozenset(names & {p.name for p in kernel.source.inputs})
+
+
+def may_double(kernel: Kernel) -> bool:
+    """Whether the header names a float64 array: then float32 kernels may compute in double."""
+    return any(p.type == "float64" for p in (*kernel.source.inputs, *kernel.source.outputs))
+
+
+# NVRTC
+
+
+def builds(chosen: dict[str, Kernel]) -> list[Build]:
+    """Every program of every kernel on every architecture, compiled or remembered."""
+    wanted = [
+        (kernel, ", ".join(sorted(options)), dtype, program)
+        for kernel in chosen.values()
+        for options in choices(kernel)
+        for dtype in DTYPES
+        for program in nvrtc.programs(kernel.text(options), dtype, numbers(kernel))
+    ]
+    found = remembered([(program, arch) for *_, program in wanted for arch in ARCHITECTURES])
+
+    def build(k: Kernel, options: str, dtype: str, p: Program, arch: str) -> Build:
+        measured = located(k, found[p, arch])
+        return Build(k.source.name, options, p.part, dtype, arch, measured, may_double(k))
+
+    return [build(*one, arch) for one in wanted for arch in ARCHITECTURES]
+
+
+def located(kernel: Kernel, measured: Measured) -> Measured:
+    """An error in a reduction, whose four expressions have no lines of their own, gets one."""
+    if not measured.error or not kernel.source.reduction:
+        return measured
+    line = gxx.header_line(kernel.source, "map")
+    return Measured(error=f"kernels/{kernel.source.name}.cu:{line}: {measured.error}")
+
+
+Job = tuple[Program, str]
+
+
+def remembered(jobs: Iterable[Job]) -> dict[Job, Measured]:
+    """Results from the cache, and for the rest from as many processes as there are cores."""
+    files = {job: _file(job) for job in jobs}
+    found = {job: m for job, file in files.items() if (m := _read(file)) is not None}
+    rest = [job for job in files if job not in found]
+    if rest:
+        context = multiprocessing.get_context("spawn")  # NVRTC must not be forked
+        with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+            for job, measured in zip(rest, pool.map(_compile, rest), strict=True):
+                found[job] = measured
+                write_atomically(files[job], json.dumps(asdict(measured)).encode())
+    return found
+
+
+def _compile(job: Job) -> Measured:
+    return nvrtc.compile_program(*job)
+
+
+def _file(job: Job) -> Path:
+    program, arch = job
+    everything = (nvrtc.versions(), program.text, *program.options, *nvrtc.ALWAYS, arch)
+    folder = cache_folder() / "compile_gate"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{hashlib.sha256(chr(0).join(everything).encode()).hexdigest()[:32]}.json"
+
+
+def _read(file: Path) -> Measured | None:
+    try:
+        return Measured(**json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):  # not there, or not ours
+        return None
+
+
+# g++
+
+
+def warnings(chosen: dict[str, Kernel]) -> list[str]:
+    """What g++ complains about, kernel by kernel and dtype by dtype."""
+    jobs = [(k, options, d) for k in chosen.values() for options in choices(k) for d in DTYPES]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda job: gxx.complaints(*job), jobs)
+        return [
+            f"kernels/{kernel.source.name}.cu {dtype}, g++:\n{text}"
+            for (kernel, _, dtype), text in zip(jobs, found, strict=True)
+            if text
+        ]
+
+
+# The command
+
+
+def table(found: Sequence[Build]) -> str:
+    """A line for each program: registers on each architecture, shared memory, spills."""
+    heads = "".join(f"{f'sm_{arch}':>7}" for arch in ARCHITECTURES)
+    lines = [f"{'kernel':<22} {'dtype':<8}{heads} {'shared':>7} {'spills':>7}  options"]
+    for (kernel, dtype, options, part), group in groupby(
+        found, lambda b: (b.kernel, b.dtype, b.options, b.part)
+    ):
+        row = [b.measured for b in group]
+        registers = "".join(f"{m.registers:>7}" for m in row)
+        shared, spills = max(m.shared for m in row), max(m.spills for m in row)
+        chosen = ", ".join(filter(None, [options, part]))
+        line = f"{kernel:<22} {dtype:<8}{registers} {shared:>7} {spills:>7}  {chosen}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m gpunet.testing.compile_gate")
+    parser.add_argument("names", nargs="*", help='kernels such as "optim/adam"; all by default')
+    parser.add_argument("--json", type=Path, help="write what was found to this file")
+    options = parser.parse_args(arguments)
+    known = kernels()
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        print(f"no such kernel: {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        return UNKNOWN
+    chosen = {name: known[name] for name in options.names or sorted(known)}
+    report = examine(chosen)
+    report.problems[:0] = [] if options.names else unused(known)
+    print(
+        "\n\n".join([*report.problems, f"{len(chosen)} kernels, {len(report.problems)} problems"])
+    )
+    for compiler, reason in report.missing.items():
+        print(f"{compiler} not used: {reason}")
+    if options.json:
+        write_atomically(options.json, json.dumps(asdict(report)).encode())
+    return FAILED if report.problems else MISSING if report.missing else 0
+
+
+def examine(chosen: dict[str, Kernel]) -> Report:
+    """Both compilers over the kernels; prints the table and the times."""
+    missing = {"NVRTC": nvrtc.missing() or "", "g++": available()[1]}
+    found: list[Build] = []
+    problems: list[str] = []
+    if not missing["g++"]:
+        start = time.perf_counter()
+        problems += warnings(chosen)
+        print(f"g++ {' '.join(gxx.WARNINGS)}: {time.perf_counter() - start:.1f} s")
+    if not missing["NVRTC"]:
+        start = time.perf_counter()
+        found = builds(chosen)
+        seconds = time.perf_counter() - start
+        print(f"{table(found)}\n{nvrtc.versions()}: {len(found)} programs, {seconds:.1f} s")
+        problems += [b.problem for b in found if b.problem]
+    return Report(list(chosen), found, problems, {k: v for k, v in missing.items() if v})
+
+
+def unused(known: Iterable[str]) -> list[str]:
+    """Files under kernels/ that no Kernel reads."""
+    left = sorted(set(kernel_names()) - set(known))
+    return [f"kernels/{name}.cu: no Kernel reads it" for name in left]
+
+
+def in_own_process(*names: str, gpunet: Path = PACKAGE) -> tuple[int, str, dict[str, Any]]:
+    """Run the gate where `cupy` is the real one, whatever it is here.
+
+    gpunet: the package to examine, with its kernels/ inside or beside it.
+    Returns the exit status, what was printed, and the report as `--json` writes it.
+    """
+    path = os.pathsep.join(filter(None, [str(gpunet.parent), os.environ.get("PYTHONPATH")]))
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.json")
+        done = subprocess.run(
+            [sys.executable, "-m", __spec__.name, *names, "--json", str(report)],
+            env=os.environ | {"PYTHONPATH": path},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        found = json.loads(report.read_bytes()) if report.is_file() else {}
+    return done.returncode, done.stdout + done.stderr, found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

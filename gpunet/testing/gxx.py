@@ -1,0 +1,88 @@
+"""Every warning that g++ has for a kernel's text, as an error: `-Wdouble-promotion` above all.
+
+The text stands in a function of our own. What is ours is marked as a system header, so that only
+warnings about the lines under kernels/ count.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import numpy as np
+
+from gpunet.kernel import Kernel
+from gpunet.source import HEADER, Source
+from gpunet.testing.simgpu.compiler import CXX, HEADER_FOLDER
+from gpunet.testing.simgpu.parameters import Parameter, c_type, parse
+
+WARNINGS = ("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror")
+FLAGS = ("-std=c++17", "-O1", *WARNINGS, "-isystem", str(HEADER_FOLDER), "-x", "c++")
+TIMEOUT = 120.0  # seconds
+OURS = '# 1 "generated" 3\n'  # 3 is the mark of a system header
+PLACE = re.compile(r'^#line (\d+) ("[^"]*")$', re.MULTILINE)
+
+
+def complaints(kernel: Kernel, options: frozenset[str], dtype: str) -> str:
+    """What g++ says about the kernel on arrays of `dtype`; empty if it is content."""
+    done = subprocess.run(
+        [CXX, *FLAGS, "-c", "-", "-o", "/dev/null"],
+        input=program(kernel, options, dtype),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    return "" if done.returncode == 0 else done.stderr or f"{CXX} ended with {done.returncode}"
+
+
+def program(kernel: Kernel, options: frozenset[str], dtype: str) -> str:
+    """A C++ file with the kernel's text in a function that takes one element of each array."""
+    text = kernel.text(options)
+    parameters = [*parse(text.arguments[0], True), *parse(text.arguments[1], False)]
+    if text.kind == "ReductionKernel":
+        body = _reduction(kernel.source, parameters[-1].ctype)
+    else:
+        body = text.arguments[2] + ";"
+    signature = f"void {text.name}({', '.join(map(_declared, parameters))}, const ptrdiff_t &i)"
+    head = f'{OURS}#include "elementwise.h"\ntypedef {c_type(np.dtype(dtype))} T;\n'
+    function = f"{OURS}{signature};\n{signature} {{\n{_marked(body)}\n{OURS}}}\n"
+    return head + _marked(text.preamble) + function
+
+
+def _declared(p: Parameter) -> str:
+    if p.raw:
+        return f"{'const ' if p.is_const else ''}CArray<{p.ctype}, 1, true> &{p.name}"
+    return f"{'const ' if p.is_const else ''}{p.ctype} &{p.name}"
+
+
+def _marked(text: str) -> str:
+    """`#line`, which keeps the mark of a system header, as GNU line markers, which set it."""
+
+    def marker(match: re.Match[str]) -> str:
+        system = "" if match[2].startswith('"kernels/') else " 3"
+        return f"# {match[1]} {match[2]}{system}"
+
+    return PLACE.sub(marker, text)
+
+
+def header_line(source: Source, entry: str) -> int:
+    """The number of the header's line `// ENTRY: ...`."""
+    for number, line in enumerate(source.path.read_text("utf-8").splitlines(), 1):
+        if (match := HEADER.match(line)) and match[1] == entry:
+            return number
+    return 1
+
+
+def _reduction(source: Source, kind: str) -> str:
+    """The four expressions, as CuPy uses them: a and b are values of the output's type."""
+
+    def at(entry: str) -> str:
+        place = f'"kernels/{source.name}.cu"'
+        line = f"#line {header_line(source, entry)} {place}"
+        return f'\n{line}\n{source.reduction[entry]}\n#line 1 "generated"\n'
+
+    return (
+        f"{kind} a = {kind}({at('identity')}), b = static_cast<{kind}>({at('map')});\n"
+        f"a = ({at('reduce')});\n{at('post')};\n"
+    )

@@ -1,0 +1,294 @@
+"""The GPU parity list: every kernel against its NumPy reference, in units in the last place.
+
+    python tests/gpu/parity.py            each kernel once on the GPU: what compute-sanitizer runs
+    python tests/gpu/parity.py --sim      on the simulated GPU
+
+The truth is the NumPy reference in a wider type (float64 for float32, long double for float64), so
+that NumPy's own float32 and float64 are held to the same bounds. An error is counted in ulps of the
+exact result, or where a formula cancels (1 - y * y near y = 1, param - update) of its larger
+operand, the `scale`.
+
+Why a bound is what it is. A sum, product, quotient or square root is off by half an ulp at most, on
+a GPU too (NVRTC's default, which CuPy keeps). nvcc may round a * b + c once where NumPy rounds
+twice, so a bound counts every rounding of the formula and holds either way; an ulp of one operand
+is up to two of the next. exp and tanh are off by 2 ulps at most on a GPU (CUDA C++ Programming
+Guide, "Mathematical Functions"), by 3 in NumPy's float32. CuPy compiles with -ftz=true: what is
+below the smallest normal float32 may be 0.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import gpunet as gn
+from gpunet import functional
+from gpunet.backend import to_host
+from gpunet.kernel import Kernel, clipped
+from gpunet.optim import base
+
+Array = Any
+Draw = Callable[[], Array]  # standard normal numbers of the test's shape and dtype
+Layout = Callable[[Any, Array], Array]  # (xp, host array) -> the same numbers on the device
+DTYPES = ("float32", "float64")
+WIDER = {"float32": np.float64, "float64": np.longdouble}
+STEPS = 7  # RAdam's rectification begins at the sixth
+
+
+def ulps(result: Array, truth: Array, scale: Array | None = None) -> float:
+    """The largest error of `result`, in ulps at `scale` (default: the truth itself).
+
+    Raises:
+        ValueError: another shape, or a nan or an infinity in one of the two only.
+    """
+    if result.shape != truth.shape:
+        raise ValueError(f"shape {result.shape}, expected {truth.shape}")
+    exact = np.asarray(truth, WIDER[result.dtype.name])
+    finite = np.isfinite(exact) & np.isfinite(result)
+    if not np.array_equal(result[~finite], exact[~finite], equal_nan=True):
+        raise ValueError("a nan or an infinity in one of the two only")
+    tiny = np.finfo(result.dtype).tiny
+    size = np.maximum(np.abs(exact if scale is None else scale), tiny)
+    unit = np.spacing(np.where(finite, size, 1).astype(result.dtype))
+    error = np.abs(np.where(finite, result, 0) - np.where(finite, exact, 0))
+    flushed = (np.abs(exact) < tiny) & (result == 0)
+    return float(np.max(np.where(flushed, 0, error / unit), initial=0))
+
+
+# How the numbers lie in memory
+
+
+def contiguous(xp: Any, a: Array) -> Array:
+    return xp.array(a)  # a copy, on the CPU too: updates work in place
+
+
+def strided(xp: Any, a: Array) -> Array:
+    """In Fortran order, of the last axis every second element, backwards."""
+    wide = np.zeros((*a.shape[:-1], 2 * a.shape[-1]), a.dtype)
+    wide[..., ::-2] = a
+    return xp.asarray(np.ascontiguousarray(wide.T)).T[..., ::-2]
+
+
+# Kernels that are called
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kernel called with `inputs(draw)`; its error must not exceed `bound` ulps.
+
+    truth: in place of the reference in a wider type. scale: what the ulps are counted at.
+    """
+
+    kernel: Kernel
+    inputs: Callable[[Draw], tuple[Any, ...]]
+    bound: float
+    scale: Callable[..., Array] | None = None
+    truth: Callable[..., Array] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.kernel.source.name
+
+    def error(self, xp: Any, dtype: str, shape: tuple[int, ...], layout: Layout) -> float:
+        """The largest error of one call, in ulps."""
+        generator = np.random.default_rng(0)
+        host = self.inputs(lambda: generator.standard_normal(shape).astype(dtype))
+        wide = [a.astype(WIDER[dtype]) if isinstance(a, np.ndarray) else a for a in host]
+        placed = [layout(xp, a) if isinstance(a, np.ndarray) else a for a in host]
+        truth = (self.truth or self.kernel.reference)(*wide)
+        result = to_host(self.kernel(*placed))
+        return ulps(result, truth, self.scale(*wide) if self.scale else None)
+
+
+def sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
+
+
+def dropout_inputs(draw: Draw) -> tuple[Any, ...]:
+    """A quarter is dropped. The scale is a number that its rounding to the dtype leaves alone."""
+    x = draw()
+    plane = max(int(np.prod(x.shape[-2:])), 1)
+    return x, float(x.dtype.type(4 / 3)), 2**63 + 7, 3, 2**40 + 1, 2**14, plane
+
+
+CASES = [
+    Case(functional._relu, lambda draw: (draw(),), 0),
+    Case(functional._relu_backward, lambda draw: (draw(), draw()), 0),
+    # exp, 1 + z, and the quotient, an ulp each at most; the first may be doubled by the last.
+    Case(functional._sigmoid, lambda draw: (20 * draw(),), 6),
+    Case(functional._sigmoid_backward, lambda draw: (draw(), sigmoid(draw())), 3),
+    Case(functional._tanh, lambda draw: (3 * draw(),), 4),
+    Case(
+        functional._tanh_backward,
+        lambda draw: (draw(), np.tanh(draw())),
+        2,
+        scale=lambda gy, y: np.abs(gy),
+    ),
+    Case(functional._dropout, dropout_inputs, 0.51),  # one rounding; the truth has one too
+    # A million squares added by 512 threads: two thousand roundings each, up or down.
+    Case(
+        base.norm,
+        lambda draw: (draw(),),
+        64,
+        truth=lambda x: np.sqrt(np.square(x.astype(np.longdouble)).sum()),
+    ),
+]
+
+
+# Optimizers
+
+UPDATE_BOUND = 12  # a dozen roundings in the longest formula, half an ulp each, doubled
+CLIPS: list[dict[str, float]] = [{}, {"clip_norm": 0.0}, {"clip_value": 1.0}]
+CLIPS += [CLIPS[1] | CLIPS[2]]
+COMMON: list[dict[str, Any]] = [{}, {"weight_decay": 0.05}]
+SETTINGS: dict[str, list[dict[str, Any]]] = {
+    "adagrad": [{"eps_inside": True, "eps": 1e-3, "initial_accumulator": 0.1}],
+    "rmsprop": [
+        {"eps_inside": True, "eps": 1e-3},
+        {"centered": True},
+        {"momentum": 0.9},
+        {"centered": True, "momentum": 0.9},
+    ],
+    "adam": [{"eps_root": 1e-3}, {"eps_hat": True, "eps": 1e-3}, {"eps_hat": 1e-3}],
+    "adabelief": [{"eps_root": 1e-3, "eps": 1e-3}],
+    "cocob": [{"eps": 0.0}, {"eps_denominator": 1e-3}],
+    "rprop": [{"etas": (0.3, 1.5), "step_sizes": (0.1, 0.5)}],
+}
+
+
+def settings_of(name: str) -> list[dict[str, Any]]:
+    """Every setting to try: as it is, with weight decay, and what is the optimizer's own."""
+    return [*COMMON, *SETTINGS.get(name, [])]
+
+
+def optimizer_of(name: str, settings: dict[str, Any], size: int) -> gn.Optimizer:
+    """With a learning rate that makes updates about as large as the parameters.
+
+    A clip_norm of 0 stands for the square root of the size, which half the gradients exceed.
+    """
+    kind = gn.OPTIMIZERS[name]
+    own = {"lr": 0.3} if "lr" in kind().defaults and name != "adadelta" else {}
+    if "clip_norm" in settings:
+        own["clip_norm"] = max(size, 1) ** 0.5
+    return kind(**(own | {k: v for k, v in settings.items() if k not in own}))
+
+
+def update_error(
+    optimizer: gn.Optimizer,
+    xp: Any,
+    dtype: str,
+    shape: tuple[int, ...],
+    layout: Layout,
+    steps: int = STEPS,
+) -> float:
+    """The largest error of any array in any of the first steps, in ulps.
+
+    Each step starts from the exact state, rounded: errors do not pile up and are not carried along.
+    """
+    kernel, worst = optimizer.kernel, 0.0
+    generator = np.random.default_rng(0)
+    state = initial_state(optimizer, generator.uniform(-1, 1, shape).astype(dtype))
+    for t, grad in enumerate(gradients(optimizer, generator, shape, steps), 1):
+        grad = grad.astype(dtype)
+        norm = np.array([np.linalg.norm(grad.astype(np.float64))], dtype)
+        row = scalar_row(optimizer, t).astype(dtype)
+        exact = exact_update(kernel, grad, row, norm, state)
+        placed = {name: layout(xp, a) for name, a in state.items()}
+        on_device = tuple(row) if xp is np else xp.asarray(row)
+        kernel.update(xp, layout(xp, grad), on_device, xp.asarray(norm), placed)
+        for name, truth in exact.items():
+            others = [state[name], *([state["w1"]] if "w1" in state and name == "param" else [])]
+            scale = np.maximum.reduce([np.abs(a) for a in (truth, *others)])
+            worst = max(worst, ulps(to_host(placed[name]), truth, scale))
+        state = {name: truth.astype(dtype) for name, truth in exact.items()}
+    return worst
+
+
+def gradients(
+    optimizer: gn.Optimizer, generator: Any, shape: tuple[int, ...], steps: int
+) -> Iterator[Array]:
+    """Sizes 0.5 to 1.5, every other step half as large. The sign of an element stays, so that no
+    average crosses 0, where a rounding would decide a sign; RProp, which keeps none, sees it turn.
+    """
+    sign = generator.choice([-1.0, 1.0], shape)
+    for t in range(steps):
+        if isinstance(optimizer, gn.RProp):
+            sign = generator.choice([-1.0, 1.0], shape)
+        yield sign * generator.uniform(0.5, 1.5, shape) * (0.5 if t % 2 else 1)
+
+
+def initial_state(optimizer: gn.Optimizer, param: Array) -> dict[str, Array]:
+    state = {"param": param}
+    options = optimizer.options(optimizer.defaults)
+    for slot in optimizer.kernel.slots:
+        if slot.option is None or slot.option in options:
+            start = optimizer.initial(slot.name, param, optimizer.defaults)
+            state[slot.name] = np.zeros_like(param) + np.asarray(start, param.dtype)
+    return state
+
+
+def scalar_row(optimizer: gn.Optimizer, t: int) -> Array:
+    values = optimizer.scalars(t, **optimizer.defaults)
+    limits = [np.inf if c is None else c for c in (optimizer.clip_norm, optimizer.clip_value)]
+    return np.array(limits + [values[name] for name in optimizer.kernel.source.scalars])
+
+
+def exact_update(
+    kernel: Kernel, grad: Array, row: Array, norm: Array, state: dict[str, Array]
+) -> dict[str, Array]:
+    """The reference in the wider type."""
+    grad, row, norm = (a.astype(WIDER[grad.dtype.name]) for a in (grad, row, norm))
+    wide = {name: a.astype(grad.dtype) for name, a in state.items()}
+    kernel.reference(clipped(grad, norm, *row[:2]), *row[2:], **wide)
+    return wide
+
+
+# The whole list
+
+
+def names() -> list[str]:
+    """The kernels compared, by the names of their files."""
+    return [c.name for c in CASES] + [kind.kernel.source.name for kind in gn.OPTIMIZERS.values()]
+
+
+def each_once(xp: Any) -> Iterator[tuple[str, str, float, float]]:
+    """Every kernel, dtype and layout once: (kernel, what, error in ulps, bound)."""
+    for dtype in DTYPES:
+        for shape, layout in (((4099,), contiguous), ((33, 31), strided)):
+            what = f"{dtype} {layout.__name__}"
+            for case in CASES:
+                yield case.name, what, case.error(xp, dtype, shape, layout), case.bound
+            for name in gn.OPTIMIZERS:
+                for settings in settings_of(name):
+                    optimizer = optimizer_of(name, settings | CLIPS[3], 33 * 31)
+                    error = update_error(optimizer, xp, dtype, shape, layout, steps=2)
+                    yield optimizer.kernel.source.name, what, error, UPDATE_BOUND
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status 1 if any error exceeds its bound."""
+    start = time.perf_counter()
+    if arguments == ["--sim"]:
+        from gpunet.testing import simgpu
+
+        with simgpu.activate() as cupy:
+            found = list(each_once(cupy))
+    else:
+        cupy = gn.backend.cupy()
+        cupy.cuda.set_allocator(None)  # no pool: compute-sanitizer sees where each array ends
+        found = list(each_once(cupy))
+    wrong = [(name, what, error) for name, what, error, bound in found if not error <= bound]
+    for name, what, error in wrong:
+        print(f"{name} {what}: {error:.1f} ulps")
+    seconds = time.perf_counter() - start
+    print(f"{len({f[0] for f in found})} kernels, {len(wrong)} wrong, {seconds:.2f} s")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

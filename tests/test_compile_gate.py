@@ -1,0 +1,279 @@
+"""gpunet.testing.compile_gate: every kernel compiles, and what is wrong with one is seen."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gpunet as gn
+from gpunet import functional
+from gpunet.source import kernel_dir, kernel_names
+from gpunet.testing import compile_gate, gxx, nvrtc, simgpu
+from gpunet.testing.compile_gate import ARCHITECTURES, DTYPES, MISSING, PACKAGE, in_own_process
+from gpunet.testing.nvrtc import Measured, Program
+
+LOG = """ptxas info    : Compiling entry function 'k' for 'sm_90'
+ptxas         .     0 bytes stack frame, {stores} bytes spill stores, {loads} bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 152 bytes smem, 568 bytes cmem[0]
+"""
+
+
+def need(compiler: str, missing: dict[str, str]) -> None:
+    """Skip, or with GPUNET_REQUIRE_NVRTC=1 fail, where the compiler is not there."""
+    if compiler in missing:
+        refuse = pytest.fail if os.environ.get("GPUNET_REQUIRE_NVRTC") else pytest.skip
+        refuse(f"no {compiler}: {missing[compiler]}")
+
+
+# All kernels
+
+
+@pytest.fixture(scope="module")
+def gate() -> tuple[int, str, dict[str, Any]]:
+    return in_own_process()
+
+
+def test_no_kernel_has_a_problem(gate: Any) -> None:
+    status, output, report = gate
+    assert report.get("problems") == [], output
+    assert status in (0, MISSING), output
+
+
+def test_every_kernel_is_compiled_for_every_architecture(gate: Any) -> None:
+    need("NVRTC", gate[2]["missing"])
+    built = {(b["kernel"], b["dtype"], b["arch"]) for b in gate[2]["builds"]}
+    assert built == {(k, d, a) for k in kernel_names() for d in DTYPES for a in ARCHITECTURES}
+
+
+def test_every_choice_of_options_is_compiled(gate: Any) -> None:
+    need("NVRTC", gate[2]["missing"])
+    options = {b["options"] for b in gate[2]["builds"] if b["kernel"] == "optim/rmsprop"}
+    assert options == {"", "centered", "with_momentum", "centered, with_momentum"}
+
+
+def test_the_table_has_a_line_for_every_kernel(gate: Any) -> None:
+    _, output, report = gate
+    need("NVRTC", report["missing"])
+    for name in kernel_names():
+        assert re.search(rf"^{name} +float32( +\d+){{6}}", output, re.MULTILINE), output
+    assert re.search(r"NVRTC [\d.]+: \d+ programs, [\d.]+ s", output)
+
+
+# Kernels with something wrong, in a copy of the package
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("copy")
+    shutil.copytree(PACKAGE, root / "gpunet", ignore=shutil.ignore_patterns("__pycache__"))
+    if not (root / "gpunet" / "kernels").is_dir():
+        shutil.copytree(kernel_dir(), root / "kernels")
+    return root
+
+
+def change(copy: Path, name: str, old: str, new: str) -> None:
+    file = next(copy.rglob(f"kernels/{name}.cu"))
+    text = file.read_text("utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), "utf-8")
+
+
+SPILLING = """\
+T many[300];
+#pragma unroll
+for (int k = 0; k < 300; ++k) many[k] = x * T(k) + T(_raw_x.size() + k * k) / x;
+T sum = T(0);
+#pragma unroll
+for (int k = 0; k < 300; ++k) sum = sum * many[299 - k] + many[k];
+y = sum;
+"""
+
+
+@pytest.fixture(scope="module")
+def mutants(copy: Path) -> tuple[int, str, dict[str, Any]]:
+    change(copy, "nn/tanh", "y = tanh(x);", "y = tanh(INFINITY * x);")
+    change(copy, "nn/sigmoid_backward", "gx = gy * y", "gx = 0.5 * gy * y")
+    change(copy, "nn/relu", "y = maximum(x, T(0));", SPILLING)
+    names = ("nn/tanh", "nn/sigmoid_backward", "nn/relu")
+    return in_own_process(*names, gpunet=copy / "gpunet")
+
+
+def problems(mutants: tuple[int, str, dict[str, Any]], word: str) -> str:
+    status, output, report = mutants
+    need("NVRTC", report["missing"])
+    assert status == compile_gate.FAILED, output
+    return "\n".join(problem for problem in report["problems"] if word in problem)
+
+
+def test_an_unknown_name_is_shown_with_file_and_line(mutants: Any) -> None:
+    assert 'kernels/nn/tanh.cu:4: error: identifier "INFINITY" is undefined' in problems(
+        mutants, "tanh.cu float32 sm_75 does not compile"
+    )
+
+
+def test_an_error_in_a_reduction_is_shown_with_file_and_line() -> None:
+    norm = compile_gate.kernels()["optim/norm"]
+    found = compile_gate.located(norm, Measured(error="kern.cu:9: error: unknown"))
+    assert found.error == "kernels/optim/norm.cu:5: kern.cu:9: error: unknown"
+    assert compile_gate.located(norm, Measured(registers=9)) == Measured(registers=9)
+
+
+def test_a_double_operation_on_floats_is_seen(mutants: Any) -> None:
+    for arch in ARCHITECTURES:
+        where = f"kernels/nn/sigmoid_backward.cu float32 sm_{arch} computes in double: "
+        assert re.search(r"\.f64\b", problems(mutants, where))
+    assert problems(mutants, "sigmoid_backward.cu float64 sm") == ""
+
+
+def test_a_spill_is_seen(mutants: Any) -> None:
+    assert re.search(r"spills registers: \d+ bytes", problems(mutants, "nn/relu.cu float64 sm_90"))
+
+
+def test_gxx_refuses_a_double_literal_with_file_and_line(mutants: Any) -> None:
+    if "g++" in mutants[2]["missing"]:
+        pytest.skip(mutants[2]["missing"]["g++"])
+    found = "\n".join(p for p in mutants[2]["problems"] if "sigmoid_backward.cu float32, g++" in p)
+    assert "kernels/nn/sigmoid_backward.cu:4:" in found
+    assert "[-Werror=double-promotion]" in found
+
+
+def test_a_file_that_nothing_reads_is_named() -> None:
+    assert compile_gate.unused([n for n in kernel_names() if n != "nn/relu"]) == [
+        "kernels/nn/relu.cu: no Kernel reads it"
+    ]
+
+
+def test_a_kernel_that_does_not_exist_is_refused() -> None:
+    assert compile_gate.main(["optim/adma"]) == compile_gate.UNKNOWN
+
+
+# Parts
+
+
+def test_gxx_has_no_warning_about_our_own_lines() -> None:
+    usable, reason = simgpu.available()
+    if not usable:
+        pytest.skip(reason)
+    found = compile_gate.warnings({"optim/rmsprop": gn.RMSProp.kernel})  # `momentum` is unused
+    assert found == []
+
+
+def test_what_ptxas_says_is_read() -> None:
+    assert nvrtc.measured(LOG.format(stores=0, loads=0), "") == Measured(40, 152, 0, "")
+    assert nvrtc.measured(LOG.format(stores=8, loads=12), "").spills == 20
+    with pytest.raises(ValueError, match="no registers"):
+        nvrtc.measured("ptxas info: something else", "")
+
+
+def test_doubles_are_found_among_the_instructions_only() -> None:
+    log = LOG.format(stores=0, loads=0)
+    declared = ".reg .f64 %fd<40>;\n.param .f64 k_param_1,\n\tadd.f32 %f1, %f2, %f3;\n"
+    assert nvrtc.measured(log, declared).doubles == ""
+    ptx = declared + "\t@%p1 cvt.f64.f32 \t%fd1, %f1;\n"
+    assert nvrtc.measured(log, ptx).doubles == "@%p1 cvt.f64.f32 %fd1, %f1;"
+
+
+def test_numbers_among_the_inputs_come_from_the_reference() -> None:
+    assert compile_gate.numbers(functional._dropout) == {
+        "scale", "seed", "layer", "step", "threshold", "plane"
+    }  # fmt: skip
+    assert compile_gate.numbers(functional._relu) == set()
+    assert compile_gate.numbers(gn.Adam.kernel) == set()
+
+
+def test_only_a_header_with_a_float64_array_may_compute_in_double() -> None:
+    known = compile_gate.kernels()
+    assert {name for name, k in known.items() if compile_gate.may_double(k)} == {"optim/norm"}
+
+
+def test_results_are_kept_and_a_broken_record_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Pool:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: Any) -> None: ...
+        def map(self, function: Any, jobs: Any) -> Any:
+            compiled.extend(jobs)
+            return [Measured(registers=len(compiled)) for _ in jobs]
+
+    compiled: list[Any] = []
+    monkeypatch.setattr(compile_gate, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(nvrtc, "versions", lambda: "1")
+    monkeypatch.setattr(compile_gate, "ProcessPoolExecutor", Pool)
+    job = (Program("", "text", ("-O",)), "90")
+    first = compile_gate.remembered([job])
+    assert compile_gate.remembered([job]) == first
+    assert len(compiled) == 1
+    compile_gate._file(job).write_text("{")
+    assert compile_gate.remembered([job])[job].registers == 2
+    other = (Program("", "text", ("-O", "-g")), "90")
+    assert compile_gate._file(other) != compile_gate._file(job)
+
+
+def test_the_options_are_cupys_own(gate: Any) -> None:
+    need("NVRTC", gate[2]["missing"])
+    code = "from cupy.cuda import compiler; import inspect; print(inspect.getsource(compiler))"
+    source = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    for option in nvrtc.ALWAYS:
+        assert f"'{option}'" in source
+
+
+def test_the_stand_in_is_not_taken_for_cupy() -> None:
+    with simgpu.activate(), pytest.raises(RuntimeError, match="process of its own"):
+        nvrtc.versions()
+
+
+def test_without_cupy_the_reason_is_given(copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(copy, tmp_path / "copy")
+    fake = tmp_path / "copy" / "cupy"
+    fake.mkdir()
+    (fake / "__init__.py").write_text("raise ImportError('broken on purpose')")
+    status, output, report = in_own_process("nn/tanh_backward", gpunet=tmp_path / "copy" / "gpunet")
+    assert "broken on purpose" in report["missing"]["NVRTC"]
+    assert status == MISSING, output
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"), [("", pytest.skip.Exception), ("1", pytest.fail.Exception)]
+)
+def test_a_skip_fails_where_nvrtc_is_required(
+    value: str, outcome: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPUNET_REQUIRE_NVRTC", value)
+    with pytest.raises(outcome, match="no NVRTC: because"):
+        need("NVRTC", {"NVRTC": "because"})
+
+
+def test_a_function_that_does_not_reach_the_compiler_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Compiler:
+        def _compile_module_with_cache(self) -> None: ...
+
+    compiler = Compiler()
+    monkeypatch.setattr(nvrtc, "_cupy", lambda name: compiler)
+    monkeypatch.setattr(nvrtc, "versions", lambda: "CuPy 99")
+
+    def function() -> None: ...
+
+    function.__wrapped__ = function  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match=r"CuPy 99: .* another way"):
+        nvrtc._caught(function)
+    assert inspect.ismethod(compiler._compile_module_with_cache)
+
+
+def test_gxx_finds_the_header_lines_of_a_reduction() -> None:
+    source = compile_gate.kernels()["optim/norm"].source
+    line = source.path.read_text().splitlines()[gxx.header_line(source, "map") - 1]
+    assert line.startswith("// map:")

@@ -1,0 +1,245 @@
+"""benchmarks.verify_gpu: the whole command on the simulated GPU, and every way it can fail."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import parts, verify_gpu
+from benchmarks.verify_gpu import LIMITS, NAMES, Failed, Result, Run
+from gpunet.testing import simgpu
+
+GOOD = "def test_on_a_device(xp):\n    assert xp.ones(3).sum() == 3\n"
+PLAIN = "def test_without_one():\n    assert False, 'not run: it takes no device'\n"
+EMPTY = Run("sim", Path("tests"), Path("tests"), 30)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A folder of tests for the simulated GPU, in place of the whole suite."""
+    usable, reason = simgpu.available()
+    if not usable:
+        pytest.skip(f"no simulated GPU: {reason}")
+    folder = tmp_path / "tests"
+    folder.mkdir()
+    (folder / "conftest.py").write_text('pytest_plugins = ["gpunet.testing.plugin"]\n')
+    (folder / "test_good.py").write_text(GOOD + PLAIN)
+    return folder
+
+
+def verify(small: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    out = small.parent / "out"
+    arguments = ["--device", "sim", "--out", str(out), "--tests", str(small)]
+    status = verify_gpu.main([*arguments, "--parity", str(small / "test_good.py"), *options])
+    files = list(out.glob("*"))
+    assert len(files) == 1
+    return status, json.loads(files[0].read_text())
+
+
+def test_the_whole_command_on_the_simulated_gpu(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_gpu, "sanitizer", lambda: None)
+    # Without this the one file is left out of the suite, as the parity tests are.
+    (small / "test_more.py").write_text(GOOD)
+    status, found = verify(small)
+    assert status == 0, capsys.readouterr().out
+    assert found["ok"] is True
+    assert found["device"] == "simulated"
+    assert (found["failed"], found["skipped"], found["left_out"]) == (0, 0, [])
+    assert list(found["parts"]) == NAMES
+    assert found["parts"]["suite"]["passed"] == found["parts"]["parity"]["passed"] == 1
+    assert found["parts"]["training"]["passed"] == 4
+    assert found["parts"]["memcheck"]["note"] == "not installed"
+    assert found["passed"] == sum(p["passed"] for p in found["parts"].values())
+    for key in ("driver", "cuda_runtime", "cupy", "python", "numpy", "commit", "dirty", "date"):
+        assert key in found
+    for what in (parts.COPY, parts.ADAM, parts.EAGER):
+        timing = found["timings"][what]
+        low, high = timing["quartiles_s"]
+        assert 0 < low <= timing["median_s"] <= high
+        assert timing["rounds"] == parts.ROUNDS["sim"]
+    assert found["timings"][verify_gpu.COMPILING]["cold_s"] > 0
+
+
+def test_a_failure_and_a_skip_are_counted_and_named(small: Path) -> None:
+    (small / "test_bad.py").write_text(
+        "import pytest\n"
+        "def test_fails(xp):\n    assert 1 == 2\n"
+        "def test_skips(xp):\n    pytest.skip('because')\n"
+        "@pytest.mark.xfail\ndef test_expected(xp):\n    assert False\n"
+    )
+    status, found = verify(small, "--only", "suite")
+    assert status == 1
+    assert found["ok"] is False
+    assert (found["passed"], found["failed"], found["skipped"]) == (1, 1, 1)
+    assert found["skips"] == {"because": 1}
+    assert "test_fails" in found["failures"][0]
+    assert "1 == 2" in found["failures"][0]
+
+
+def test_a_skip_alone_or_a_part_left_out_is_no_success(small: Path) -> None:
+    (small / "test_skip.py").write_text("import pytest\ndef test_it(xp):\n    pytest.skip('s')\n")
+    (small / "test_more.py").write_text(GOOD)
+    assert verify(small, "--only", "suite")[0] == 1
+    status, found = verify(small, "--only", "parity")
+    assert (status, found["failed"], found["skipped"]) == (1, 0, 0)
+    assert found["left_out"] == [name for name in NAMES if name != "parity"]
+
+
+def test_a_module_that_skips_itself_is_counted_with_its_reason(small: Path) -> None:
+    (small / "test_module.py").write_text("import pytest\npytest.importorskip('no_such_module')\n")
+    (small / "test_more.py").write_text(GOOD)
+    status, found = verify(small, "--only", "suite")
+    assert (status, found["passed"], found["skipped"]) == (1, 1, 1)
+    assert "no_such_module" in next(iter(found["skips"]))
+
+
+def test_no_tests_at_all_is_a_failure(small: Path) -> None:
+    (small / "test_good.py").write_text(PLAIN)
+    status, found = verify(small, "--only", "parity")
+    assert (status, found["failed"]) == (1, 1)
+    assert "pytest ended with 5" in found["failures"][0]
+
+
+def test_without_a_gpu_one_line_status_2_and_no_file(tmp_path: Path) -> None:
+    """Where a GPU is usable this hides it: CUDA_VISIBLE_DEVICES."""
+    out = tmp_path / "results"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.verify_gpu", "--out", str(out)],
+        cwd=verify_gpu.ROOT,
+        env={"PATH": "", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout.startswith("no usable GPU: ")
+    assert done.stdout.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_child_that_cannot_start_is_no_gpu_either(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(verify_gpu, "command", lambda *_: (1, "Traceback:\n  x\nOSError: no\n"))
+    assert verify_gpu.main(["--out", str(tmp_path / "results")]) == 2
+    expected = "no usable GPU: exit status 1: OSError: no; nothing was run, nothing written\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_a_simulated_run_is_not_written_among_the_results() -> None:
+    with pytest.raises(SystemExit):
+        verify_gpu.main(["--device", "sim", "--out", str(verify_gpu.RESULTS)])
+    assert verify_gpu._options(["--device", "sim"]).out != verify_gpu.RESULTS
+    assert verify_gpu._options([]).out == verify_gpu.RESULTS
+
+
+def test_the_limits_keep_it_under_eight_minutes() -> None:
+    assert sum(LIMITS.values()) + verify_gpu.DEVICE_LIMIT < 8 * 60
+
+
+# How a part can end
+
+
+def test_a_part_that_hangs_is_ended_with_its_children_and_counted() -> None:
+    def hangs(run: Run) -> Result:
+        verify_gpu.command([sys.executable, "-c", script], 1.0)
+        return Result(passed=1)
+
+    script = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
+    start = time.perf_counter()
+    result = verify_gpu.outcome(hangs, EMPTY)
+    assert time.perf_counter() - start < 20
+    assert result.failures == ["hangs: no result after 1 s"]
+
+
+def test_a_part_that_crashes_is_counted() -> None:
+    def crashes(run: Run) -> Result:
+        raise KeyError("timings")
+
+    result = verify_gpu.outcome(crashes, EMPTY)
+    assert (result.passed, result.failed) == (0, 1)
+    assert "KeyError: 'timings'" in result.failures[0]
+
+
+def test_a_child_that_fails_says_why() -> None:
+    with pytest.raises(Failed, match="KeyError: 'no such part'"):
+        verify_gpu.child(EMPTY, "no such part")
+
+
+def tool(path: Path, status: int) -> str:
+    """A program that prints what it was given and ends with `status`."""
+    path.write_text(f'#!/bin/sh\necho "$@"\nexit {status}\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_compute_sanitizer_is_used_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    path = tool(tmp_path / "bin" / "compute-sanitizer", 0)
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    monkeypatch.delenv("CUDA_HOME", raising=False)
+    monkeypatch.delenv("CUDA_PATH", raising=False)
+    assert verify_gpu.sanitizer() is None
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path))
+    assert verify_gpu.sanitizer() == path
+    assert verify_gpu.memcheck(EMPTY) == Result(passed=1)
+    tool(Path(path), 86)
+    with pytest.raises(Failed, match=r"exit status 86\n--tool=racecheck .*parity\.py"):
+        verify_gpu.racecheck(EMPTY)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_broken_checkout_has_an_unknown_commit(
+    status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify_gpu, "ROOT", tmp_path)
+    unknown = {"commit": "unknown", "dirty": None}
+    assert verify_gpu.commit(None) == unknown  # no repository
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert verify_gpu.commit(None) == unknown  # no git
+    tool(tmp_path / "git", status)
+    told = {"commit": "rev-parse HEAD", "dirty": True}
+    assert verify_gpu.commit(None) == (told if status == 0 else unknown)
+    assert verify_gpu.commit("abc") == {"commit": "abc", "dirty": None}
+
+
+def test_the_file_is_named_by_date_device_and_commit() -> None:
+    about = {"date": "2026-11-21T02:03:04+00:00", "device": "NVIDIA H100 80GB HBM3"}
+    about |= {"commit": "0123456789abcdef"}
+    assert verify_gpu.file_name(about) == "2026-11-21_nvidia-h100-80gb-hbm3_0123456789.json"
+
+
+# The parts themselves
+
+
+def test_losses_that_differ_are_named() -> None:
+    cpu = np.array([2.0, 1.0])
+    assert parts.compare_losses(cpu, cpu + 1e-6, 1e-5) == ""
+    assert parts.compare_losses(cpu, cpu + np.array([0, 3e-5]), 1e-5).startswith("step 2: ")
+    assert parts.compare_losses(cpu, np.array([np.nan, 1.0]), 1e-5).startswith("step 1: ")
+    assert "did not fall" in parts.compare_losses(cpu[:1], cpu[:1], 1e-5)
+
+
+def test_masks_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    usable, reason = simgpu.available()
+    if not usable:
+        pytest.skip(reason)
+    model = parts.gn.MLP([64, 100, 10], dropout=0.5)
+    with simgpu.activate():
+        assert parts.compare_masks(model, "float32") == ""
+        right = parts.functional._dropout.reference
+        monkeypatch.setattr(
+            parts.functional._dropout, "reference", lambda x, *a: np.roll(right(x, *a), 1)
+        )
+        assert parts.compare_masks(model, "float32").startswith("step 1: ")
