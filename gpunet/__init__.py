@@ -1,0 +1,130 @@
+"""gpunet: small networks trained fast on CuPy arrays, with NumPy where there is no GPU.
+
+import gpunet as gn
+
+model = gn.MLP([64, 100, 10])
+loss_fn = gn.SoftmaxWithLoss()
+opt = gn.Adam(model.parameters(), lr=1e-3)
+loss = loss_fn(model(x), t)
+opt.zero_grad(); loss.backward(); opt.step()
+"""
+
+from gpunet import functional, losses, schedules
+from gpunet.backend import DeviceError, has_gpu, to_device
+from gpunet.initializers import Glorot, He, LeCun, Normal, Xavier
+from gpunet.layers import (
+    MLP,
+    Affine,
+    BatchNorm,
+    Dropout,
+    KLDivergence,
+    Layer,
+    MeanSquaredError,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    Tanh,
+)
+from gpunet.losses import (
+    kl_divergence,
+    mean_squared_error,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from gpunet.optim import (
+    COCOB,
+    OPTIMIZERS,
+    SGD,
+    AdaBelief,
+    AdaDelta,
+    AdaGrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    AMSGrad,
+    Lion,
+    Momentum,
+    NAdam,
+    Nesterov,
+    Optimizer,
+    RAdam,
+    RMSProp,
+    RProp,
+)
+from gpunet.parameter import Parameter
+from gpunet.rng import seed
+from gpunet.saving import ModelFileError, load, save
+from gpunet.study.gradcheck import GradcheckError, gradcheck
+from gpunet.tape import no_grad
+from gpunet.tensor import Op, Tensor, op
+from gpunet.train import Callback, EarlyStopping, History, NonFiniteError, StopAtLoss, Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "COCOB",
+    "MLP",
+    "OPTIMIZERS",
+    "SGD",
+    "AMSGrad",
+    "AdaBelief",
+    "AdaDelta",
+    "AdaGrad",
+    "AdaMax",
+    "Adam",
+    "AdamW",
+    "Affine",
+    "BatchNorm",
+    "Callback",
+    "DeviceError",
+    "Dropout",
+    "EarlyStopping",
+    "Glorot",
+    "GradcheckError",
+    "He",
+    "History",
+    "KLDivergence",
+    "Layer",
+    "LeCun",
+    "Lion",
+    "MeanSquaredError",
+    "ModelFileError",
+    "Momentum",
+    "NAdam",
+    "Nesterov",
+    "NonFiniteError",
+    "Normal",
+    "Op",
+    "Optimizer",
+    "Parameter",
+    "RAdam",
+    "RMSProp",
+    "RProp",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "SigmoidWithLoss",
+    "SoftmaxWithLoss",
+    "StopAtLoss",
+    "Tanh",
+    "Tensor",
+    "Trainer",
+    "Xavier",
+    "functional",
+    "gradcheck",
+    "has_gpu",
+    "kl_divergence",
+    "load",
+    "losses",
+    "mean_squared_error",
+    "no_grad",
+    "op",
+    "save",
+    "schedules",
+    "seed",
+    "sigmoid_cross_entropy",
+    "softmax_cross_entropy",
+    "to_device",
+]

@@ -1,0 +1,81 @@
+"""What the commands share: reading options, choosing the device, telling mistakes in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+import gpunet as gn
+from gpunet import probe
+
+
+def sizes(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    """ "100,50" as (100, 50); an empty text is no hidden layer."""
+    try:
+        sizes = tuple(int(part) for part in value.split(",")) if value.strip() else ()
+    except ValueError:
+        sizes = (0,)
+    if any(size < 1 for size in sizes):
+        raise click.BadParameter(f"{value!r} is not a list of layer sizes, such as 100,50")
+    return sizes
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """What a user may have got wrong becomes one line."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except (ValueError, TypeError, gn.DeviceError) as error:
+        # Functions speak of arguments, the command line of options.
+        text = str(error)
+        for name in ("class", "number"):
+            text = text.replace(f"target='{name}'", f"--target {name}")
+        fail(text.replace("batch_size", "--batch-size"))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except MemoryError as error:
+        fail(f"not enough memory for this network and batch: {error}")
+    except gn.NonFiniteError as error:
+        fail(
+            f"training became non-finite in epoch {error.epoch}, step {error.step}, first in "
+            f"{error.place}; try a smaller --lr, or look for extreme values in the data"
+        )
+
+
+def fail(message: str) -> NoReturn:
+    """End the command: `message` on stderr, exit status 2."""
+    raise click.ClickException(message)
+
+
+def device(wanted: str) -> str:
+    """ "cpu" or "cuda" for --device: auto takes a GPU that works and says why one is left alone."""
+    if wanted == "cpu":
+        return "cpu"
+    driver = probe.driver()
+    if wanted == "auto" and isinstance(driver, probe.Problem) and not probe.simulated():
+        return "cpu"
+    trouble = probe.problems()
+    if not trouble:
+        return "cuda"
+    said = f"{trouble[0].reason}; {trouble[0].remedy}"
+    if wanted == "cuda":
+        fail(f"--device cuda: {said}")
+    click.echo(f"gpunet: training on the CPU, not on the GPU: {said}", err=True)
+    return "cpu"
+
+
+def prepare(out: Path) -> None:
+    """Make the folder and try it: better to fail now than after the training."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        fail(f"--out {out}: cannot write there: {error.strerror or error}")

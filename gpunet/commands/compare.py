@@ -1,0 +1,188 @@
+"""`gpunet compare`: which optimizer for this problem?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from gpunet import plot
+from gpunet.commands import common
+from gpunet.data import Dataset, load
+from gpunet.study.compare import plan, pool, table
+from gpunet.study.compare.cache import Cache
+from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.report import About
+from gpunet.study.compare.runs import Result
+from gpunet.study.compare.summary import compare as summarise
+from gpunet.study.compare.verdict import judge
+from gpunet.study.compare.write import write
+
+MOST_JOBS = 4  # each holds a copy of the data
+
+
+def _optimizers(context: click.Context, option: click.Parameter, value: str) -> list[str]:
+    try:
+        return plan.read_optimizers(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _grids(
+    context: click.Context, option: click.Parameter, values: Sequence[str]
+) -> list[tuple[str | None, list[float]]]:
+    try:
+        return [plan.read_grid(value) for value in values]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.argument("data", default="digits")
+@click.option(
+    "--optimizers",
+    callback=_optimizers,
+    default="all",
+    show_default=True,
+    help="Names with commas between, such as adam,cocob,momentum.",
+)
+@click.option(
+    "--lr-grid",
+    "given",
+    callback=_grids,
+    multiple=True,
+    metavar="[NAME=]RATES",
+    help="Learning rates: 0.001,0.01 or 1e-4:1 (half decades), for all optimizers or for NAME; "
+    "may be repeated. [default: four decades that suit each]",
+)
+@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True)
+@click.option(
+    "--hidden",
+    callback=common.sizes,
+    default="100,50",
+    show_default=True,
+    help='Hidden layer sizes; "" for none.',
+)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--target",
+    type=float,
+    help="Validation accuracy (0 to 1), or loss for numbers, that is good enough. [default: 2 "
+    "points below the best accuracy; 95% of the way to the best loss]",
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help=f"Runs side by side on the CPU. [default: its cores, at most {MOST_JOBS}]",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="gpunet-compare",
+    show_default=True,
+    help="Folder for the report, the tables, the pictures and the finished runs.",
+)
+def compare(
+    data: str,
+    optimizers: list[str],
+    given: list[tuple[str | None, list[float]]],
+    seeds: int,
+    epochs: int,
+    hidden: tuple[int, ...],
+    batch_size: int,
+    target: float | None,
+    device: str,
+    jobs: int | None,
+    out: Path,
+) -> None:
+    """Train the same network on DATA with every optimizer at many learning rates, and say which
+    one to use.
+
+    DATA: "digits" (bundled), a folder of IDX files, a .csv or an .npz. Writes report.html (one
+    file, opens anywhere), table.csv, runs.csv and, with matplotlib, compare.png and compare.svg.
+    Ctrl-C keeps the finished runs; the same command again continues, or only makes the report.
+    """
+    place = common.device(device)
+    try:
+        rates = plan.grids(optimizers, given)
+        dataset = load(data)
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    _check(dataset, target)
+    common.prepare(out)
+    setup = Setup(hidden, epochs, batch_size, place)
+    runs = plan.all_runs(rates, seeds)
+    try:
+        cache = Cache(out / "runs", setup, dataset)
+        results, interrupted = _results(runs, setup, dataset, cache, jobs)
+        if results:
+            _report(results, len(runs), target, _about(data, dataset, setup), out)
+    except (ValueError, OSError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from None
+    if interrupted:
+        kept = f"interrupted; {len(results)} of {len(runs)} runs are kept"
+        click.echo(f"{kept}, and the same command continues", err=True)
+        sys.exit(130)
+
+
+def _check(data: Dataset, target: float | None) -> None:
+    if not len(data.valid):
+        raise click.ClickException(f"{data.name}: no validation rows to compare on")
+    if target is not None and not (0 < target <= 1 if data.classes is not None else target > 0):
+        wanted = "an accuracy above 0, at most 1" if data.classes is not None else "a loss above 0"
+        raise click.BadParameter(f"--target {target:g}: give {wanted}")
+
+
+def _about(name: str, data: Dataset, setup: Setup) -> About:
+    sizes = [data.features, *setup.hidden, data.outputs]
+    known = Path(name).name or name
+    return About(known, len(data.train), len(data.valid), sizes, setup)
+
+
+def _results(
+    runs: Sequence[Run], setup: Setup, data: Dataset, cache: Cache, jobs: int | None
+) -> tuple[list[Result], bool]:
+    """Those that are there, then those that are missing; True if Ctrl-C cut them short."""
+    from tqdm import tqdm
+
+    cached = [(run, cache.load(run)) for run in runs]
+    results = [result for _, result in cached if result is not None]
+    missing = [run for run, result in cached if result is None]
+    click.echo(f"{len(results)} of {len(runs)} runs done before; training on {setup.device}")
+    side_by_side = None if setup.device == "cuda" else jobs or min(pool.cores(), MOST_JOBS)
+    if not missing:
+        return results, False
+    with tqdm(total=len(missing), disable=None, unit="run", leave=False) as bar:
+
+        def done(result: Result) -> None:
+            cache.store(result)
+            results.append(result)
+            bar.update()
+
+        try:
+            pool.train_all(missing, setup, data, done, side_by_side)
+        except KeyboardInterrupt:
+            return results, True
+    return results, False
+
+
+def _report(
+    results: Sequence[Result], planned: int, target: float | None, about: About, out: Path
+) -> None:
+    comparison = summarise(results, planned, target)
+    verdict = judge(comparison, about.setup, about.valid_rows)
+    click.echo(f"\n{table.text(comparison)}\n\n{verdict.headline}")
+    for finding in verdict.findings:
+        click.echo(f"\n{finding.title}. {finding.text}")
+    if comparison.done < planned:
+        click.echo(f"\nPartial: {comparison.done} of {planned} runs are done.")
+    files = write(comparison, verdict, about, out)
+    click.echo(f"\nwritten: {', '.join(str(path) for path in files)}")
+    if not plot.can_plot():
+        click.echo("no compare.png and compare.svg: pip install 'gpunet[plot]' for matplotlib")

@@ -1,0 +1,97 @@
+"""What watches a training epoch by epoch, and may end it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from gpunet.train.history import Row
+from gpunet.train.snapshot import Snapshot
+
+Trainer = Any  # of gpunet.train.trainer, which imports this module
+
+
+class Callback:
+    """Called by `Trainer.fit`; override what you need. Set `needs_valid` to be refused without
+    validation data.
+    """
+
+    needs_valid: ClassVar[bool] = False
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Before the first epoch of each `fit`."""
+
+    def on_epoch(self, trainer: Trainer, row: Row) -> str | None:
+        """After each epoch, with its row of the history, to which it may add columns; returning a
+        reason ends the training.
+        """
+        return None
+
+    def on_end(self, trainer: Trainer, interrupted: bool) -> None:
+        """After the last epoch, also when Ctrl-C ended it; not after an error."""
+
+
+class EarlyStopping(Callback):
+    """Stop when the validation loss has not fallen for `patience` epochs.
+
+    Args:
+        patience: epochs without a new best before stopping, from 1; None never stops.
+        min_delta: a new best is lower by more than this.
+        restore_best: end with the weights of the best epoch (after Ctrl-C always so).
+
+    best, best_epoch: the lowest validation loss of this `fit`, and its epoch (None before any).
+    """
+
+    needs_valid = True
+
+    def __init__(
+        self, patience: int | None = 10, min_delta: float = 0.0, restore_best: bool = True
+    ) -> None:
+        if patience is not None and (not isinstance(patience, int) or patience < 1):
+            raise ValueError(f"patience must be a whole number from 1, or None, got {patience!r}")
+        if not 0 <= min_delta < math.inf:
+            raise ValueError(f"min_delta must be a number from 0, got {min_delta}")
+        self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best, self._waited = math.inf, 0
+        self.best_epoch: int | None = None
+        self._snapshot: Snapshot | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        self._forget()
+
+    def on_epoch(self, trainer: Trainer, row: Row) -> str | None:
+        if row["valid_loss"] < self.best - self.min_delta:
+            self.best, self.best_epoch, self._waited = row["valid_loss"], row["epoch"], 0
+            if self._snapshot is None:
+                self._snapshot = Snapshot(trainer.model)
+            else:
+                self._snapshot.take()
+            return None
+        self._waited += 1
+        if self.patience is not None and self._waited >= self.patience:
+            epochs = "epoch" if self.patience == 1 else "epochs"
+            return f"no better validation loss for {self.patience} {epochs}"
+        return None
+
+    def on_end(self, trainer: Trainer, interrupted: bool) -> None:
+        if self._snapshot is not None and (self.restore_best or interrupted):
+            self._snapshot.restore()
+            trainer.history.kept = self.best_epoch
+        self._snapshot = None
+
+
+class StopAtLoss(Callback):
+    """Stop when the training loss of an epoch is at most `threshold`."""
+
+    def __init__(self, threshold: float) -> None:
+        if not math.isfinite(threshold):
+            raise ValueError(f"threshold must be a finite number, got {threshold}")
+        self.threshold = threshold
+
+    def on_epoch(self, trainer: Trainer, row: Row) -> str | None:
+        if row["train_loss"] <= self.threshold:
+            return f"training loss reached {self.threshold:g}"
+        return None

@@ -1,0 +1,65 @@
+"""What a training was like: one row an epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from typing import Any
+
+from gpunet.files import write_atomically
+
+Row = dict[str, Any]
+
+
+class History:
+    """Rows of {"epoch", "train_loss", "valid_loss", "valid_accuracy", "lr", "seconds"}.
+
+    `history["train_loss"]` is that column as a list (None where an epoch lacks it).
+
+    train_loss: the mean over the rows as they were trained on, so each batch before its update.
+    lr: of the epoch's first update, None for COCOB. seconds: of the epoch, validation included.
+    stopped: why training ended. kept: the epoch whose weights the model ended with.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.stopped = "not started"
+        self.kept: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        if self.rows and column not in self.columns:
+            raise KeyError(f"no column {column!r}; there are {', '.join(self.columns)}")
+        return [row.get(column) for row in self.rows]
+
+    def __repr__(self) -> str:
+        last = ", ".join(f"{k}={_short(v)}" for k, v in self.rows[-1].items()) if self.rows else ""
+        epochs = "1 epoch" if len(self) == 1 else f"{len(self)} epochs"
+        return f"History({epochs}, {self.stopped}{'; last: ' + last if last else ''})"
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch (from 1) with the lowest validation loss, training loss without one."""
+        name = "valid_loss" if "valid_loss" in self.columns else "train_loss"
+        rows = [row for row in self.rows if not math.isnan(row.get(name, math.nan))]
+        return min(rows, key=lambda row: row[name])["epoch"] if rows else None
+
+    def save_csv(self, path: str | os.PathLike[str]) -> None:
+        """The rows as a CSV file with a header line, written atomically."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(path, text.getvalue().encode())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,376 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Array, array_module
+from gpunet.data import batches
+from gpunet.layers import BatchNorm, KLDivergence, Layer, SigmoidWithLoss, SoftmaxWithLoss
+from gpunet.losses import kl_divergence, sigmoid_cross_entropy, softmax_cross_entropy
+from gpunet.optim import Optimizer
+from gpunet.tape import no_grad
+from gpunet.tensor import Tensor
+from gpunet.train.callbacks import Callback, EarlyStopping
+from gpunet.train.feed import Feed
+from gpunet.train.history import History, Row
+from gpunet.train.interrupt import DeferredInterrupt
+from gpunet.train.nonfinite import NonFiniteError, Watch, all_finite
+from gpunet.train.snapshot import Snapshot
+
+CHECK_EVERY = 50  # steps between two reads of the losses, to see whether they are finite
+EVALUATION_ROWS = 1024
+BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
+
+Group = Sequence[Array]  # the row numbers of each batch whose gradients make one update
+
+
+class Trainer:
+    """Trains `model` by mini-batches.
+
+    Args:
+        model: a Layer; data is moved to its device.
+        loss: called as loss(prediction, target), such as `SoftmaxWithLoss()`; one number, the mean
+            over the batch (or a `MeanSquaredError("half_sum")`).
+        optimizer: made with `model.parameters()`; its lr may be a schedule.
+        callbacks: such as `EarlyStopping()`; see `Callback`.
+        on_nonfinite: when loss or parameters become infinite or nan. "raise" stops with a
+            `NonFiniteError` that names epoch, step and layer, the model back at the state before
+            that step; "warn" warns once and trains on; "ignore" does not look.
+        progress: show a bar (None: if stderr is a terminal).
+
+    history: of every epoch so far; a second `fit` continues it.
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Optimizer,
+        callbacks: Iterable[Callback] = (),
+        *,
+        on_nonfinite: str = "raise",
+        progress: bool | None = None,
+    ) -> None:
+        if on_nonfinite not in ("raise", "warn", "ignore"):
+            raise ValueError(
+                f'on_nonfinite must be "raise", "warn" or "ignore", got {on_nonfinite!r}'
+            )
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.callbacks = list(callbacks)
+        self.on_nonfinite = on_nonfinite
+        self.progress = progress
+        self.history = History()
+
+    def fit(
+        self,
+        train: Any,
+        valid: Any = None,
+        epochs: int = 10,
+        batch_size: int | None = 32,
+        seed: int | None = 0,
+        *,
+        accumulate: int = 1,
+        drop_last: bool = False,
+    ) -> History:
+        """Train, and return the history (also as `trainer.history`).
+
+        Called again it continues: two fits of 5 epochs are one of 10, early stopping aside.
+
+        Args:
+            train, valid: (x, t) or an object with .x and .t; one row a sample.
+            epochs: passes over the data.
+            batch_size: rows a step; None takes all rows at once, 1 single samples.
+            seed: of the shuffling, the same on every platform; a new order each epoch. None keeps
+                the rows in their order.
+            accumulate: gradients of this many batches make one update, as one large batch would.
+            drop_last: leave out a last batch that is smaller. (One of a single row is left out in
+                any case if the model has a BatchNorm.)
+
+        Ctrl-C ends the training after the running step: the history so far is returned, with the
+        weights of the best epoch if there is validation data. A second Ctrl-C interrupts at once.
+
+        Raises:
+            ValueError, TypeError: data or settings that do not fit, before anything is changed.
+            NonFiniteError: see `on_nonfinite`.
+        """
+        _need_positive(epochs, "epochs")
+        _need_positive(accumulate, "accumulate")
+        self._check_optimizer()
+        feed = Feed(train, self.model, self.loss, "train")
+        held_out = None if valid is None else Feed(valid, self.model, self.loss, "valid")
+        callbacks = self._callbacks(held_out)
+        first = len(self.history) + 1
+        last = first + epochs - 1
+
+        def order(epoch: int) -> list[np.ndarray[Any, Any]]:
+            rows = batches(len(feed), batch_size, seed, epoch - 1, drop_last)
+            return self._trainable(list(rows))
+
+        steps = len(order(first))
+        guard = _Guard(self)
+        reason: str | None = None
+        self.history.stopped, self.history.kept = "stopped by an error", None
+        for callback in callbacks:
+            callback.on_start(self)
+        # The guard tells of overflow; NumPy's own warnings name neither step nor layer.
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with DeferredInterrupt() as interrupt, self._bar(epochs * steps) as bar, quiet:
+            for epoch in range(first, last + 1):
+                bar.set_description_str(f"epoch {epoch}/{last}", refresh=False)
+                started, lr = time.perf_counter(), self.optimizer.current_lr()
+                rows = feed.moved(order(epoch))
+                groups = [rows[k : k + accumulate] for k in range(0, len(rows), accumulate)]
+                loss = self._epoch(feed, groups, epoch, guard, bar, interrupt)
+                if loss is None:
+                    break
+                row: Row = {"epoch": epoch, "train_loss": loss}
+                if held_out is not None:
+                    found = self._evaluate(held_out)
+                    row |= {f"valid_{name}": value for name, value in found.items()}
+                row |= {"lr": None if math.isnan(lr) else lr}
+                row |= {"seconds": time.perf_counter() - started}
+                self.history.rows.append(row)
+                self.history.kept = epoch
+                bar.set_postfix_str(_shown(row), refresh=False)
+                reasons = [callback.on_epoch(self, row) for callback in callbacks]
+                reason = next((r for r in reasons if r), None)
+                if reason or interrupt.requested:
+                    break
+        if interrupt.requested:
+            reason = "interrupted"
+        self.history.stopped = reason or "all epochs done"
+        for callback in callbacks:
+            callback.on_end(self, interrupt.requested)
+        return self.history
+
+    def evaluate(self, data: Any) -> dict[str, float]:
+        """{"loss": mean over the rows} and, for classes, "accuracy", in evaluation mode."""
+        return self._evaluate(Feed(data, self.model, self.loss, "data"))
+
+    # Before training
+
+    def _check_optimizer(self) -> None:
+        arenas = self.optimizer.arenas
+        lost = next((arena.stale for arena in arenas if arena.stale), None)
+        if lost:
+            raise ValueError(f"the optimizer lost its parameters: {lost}; make a new one")
+        own = {id(p) for p in self.model.parameters()}
+        trained = {id(p) for a in arenas for part in a.ranges for p, _ in a.places_in(part)}
+        if not own & trained:
+            raise ValueError(
+                "the optimizer trains none of the model's parameters; make it with "
+                "model.parameters()"
+            )
+
+    def _callbacks(self, held_out: Feed | None) -> list[Callback]:
+        """The user's; with validation data also one that keeps the best weights for Ctrl-C."""
+        if held_out is None:
+            for callback in self.callbacks:
+                if callback.needs_valid:
+                    name = type(callback).__name__
+                    raise ValueError(f"{name} needs validation data: fit(train, valid, ...)")
+        elif not any(isinstance(c, EarlyStopping) for c in self.callbacks):
+            return [*self.callbacks, EarlyStopping(None, restore_best=False)]
+        return self.callbacks
+
+    def _trainable(self, rows: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        """Without a last batch of one row, of which a BatchNorm cannot make statistics."""
+        layers = [self.model, *(layer for _, layer in self.model.named_layers())]
+        if len(rows[-1]) > 1 or not any(isinstance(k, BatchNorm) for k in layers):
+            return rows
+        if len(rows[0]) == 1:
+            raise ValueError(
+                "BatchNorm needs at least 2 rows a batch; give a larger batch_size, or more data"
+            )
+        return rows[:-1]
+
+    # One epoch
+
+    def _epoch(
+        self,
+        feed: Feed,
+        groups: Sequence[Group],
+        epoch: int,
+        guard: _Guard,
+        bar: Any,
+        interrupt: DeferredInterrupt,
+    ) -> float | None:
+        """All updates of an epoch; the mean loss over its rows, read once at the end. None if
+        Ctrl-C ended it early.
+        """
+        self.model.train()
+        xp = array_module(feed.x)
+        sizes = [len(rows) for group in groups for rows in group]
+        losses, weights = xp.zeros(len(sizes), np.float64), xp.asarray(sizes, np.float64)
+        done = 0
+        for step, group in enumerate(groups, 1):
+            for value, weight in self._update(feed, group):
+                losses[done] = value
+                if not isinstance(weight, int):
+                    weights[done] = weight
+                done += 1
+            guard.saw(feed, group, epoch, step)
+            if step % CHECK_EVERY == 0 or step == len(groups) or interrupt.requested:
+                guard.check(losses[:done])
+            bar.update(len(group))
+            if interrupt.requested and step < len(groups):
+                return None
+        if not self._sums:
+            losses *= weights
+        return float(losses.sum() / weights.sum())
+
+    def _update(
+        self, feed: Feed, group: Group, watch: Watch | None = None
+    ) -> list[tuple[Array, Any]]:
+        """Forward and backward over a group of batches, then one update; each batch's loss, and
+        what it counts in a mean.
+        """
+        self.optimizer.zero_grad()
+        weights = [self._weight(feed, rows, len(rows)) for rows in group]
+        total = sum(weights[1:], weights[0])
+        found = []
+        for rows, weight in zip(group, weights, strict=True):
+            x, t = feed.rows(rows)
+            loss = watch.forward(x, t, self.loss) if watch else self.loss(self.model(x), t)
+            if len(group) == 1 or self._sums:
+                loss.backward()
+            else:
+                share = array_module(x).full(loss.shape, weight / total, loss.dtype)
+                loss.backward(share)
+            if watch:
+                watch.gradients()
+            found.append((loss.data, weight))
+        self.optimizer.step()
+        if watch:
+            watch.parameters()
+        return found
+
+    @property
+    def _sums(self) -> bool:
+        """The loss adds its rows up instead of taking their mean."""
+        return getattr(self.loss, "reduction", "mean") == "half_sum"
+
+    def _weight(self, feed: Feed, rows: Any, count: int) -> Any:
+        """What a batch counts in a mean over several: how many rows it has, or with class weights
+        the sum of its labels' weights (on the device), for by that its own mean was divided.
+        """
+        given = getattr(self.loss, "class_weights", None)
+        if given is None or feed.t.ndim > 1:
+            return count
+        return array_module(feed.t).asarray(given)[feed.t[rows]].sum()
+
+    # Evaluation
+
+    def _evaluate(self, feed: Feed) -> dict[str, float]:
+        count = len(feed)
+        total: Any = 0.0
+        weights: Any = 0
+        hits: Any = None
+        with self.model.evaluating(), no_grad(), np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, count, EVALUATION_ROWS):
+                part = slice(start, start + EVALUATION_ROWS)
+                x, t = feed.rows(part)
+                z = self.model(x)
+                weight = self._weight(feed, part, len(x))
+                value = self.loss(z, t).data.astype(np.float64)
+                total = total + (value if self._sums else value * weight)
+                weights = weights + weight
+                hit = _hits(self.loss, z.data, t)
+                if hit is not None:
+                    hits = hit if hits is None else hits + hit
+        found = {"loss": float(total / weights)}
+        return found if hits is None else found | {"accuracy": float(hits) / count}
+
+    def _bar(self, total: int) -> Any:
+        from tqdm import tqdm
+
+        hide = None if self.progress is None else not self.progress
+        return tqdm(
+            total=total, disable=hide, leave=False, dynamic_ncols=True, bar_format=BAR_FORMAT
+        )
+
+
+class _Guard:
+    """Looks every few steps whether all is finite; if not, goes back and finds where it began."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+        self.on = trainer.on_nonfinite != "ignore"
+        self.snapshot = Snapshot(trainer.model, trainer.optimizer) if self.on else None
+        self._since: list[tuple[Feed, Group, int, int]] = []
+
+    def saw(self, feed: Feed, group: Group, epoch: int, step: int) -> None:
+        if self.on:
+            self._since.append((feed, group, epoch, step))
+
+    def check(self, losses: Array) -> None:
+        """Read the losses of the epoch so far; NonFiniteError or a warning if they are bad."""
+        if self.snapshot is None or not self.on:
+            return
+        model, optimizer = self.trainer.model, self.trainer.optimizer
+        changed = [a.data for a in optimizer.arenas] + [b for _, b in model.named_buffers()]
+        if all_finite([losses, *changed]):
+            self.snapshot.take()
+        else:
+            self._find(self.snapshot)
+        self._since.clear()
+
+    def _find(self, snapshot: Snapshot) -> None:
+        """Replay the steps since the last look, with open eyes."""
+        trainer = self.trainer
+        snapshot.restore()
+        before = Snapshot(trainer.model, trainer.optimizer)
+        error: NonFiniteError | None = None
+        for feed, group, epoch, step in self._since:
+            before.take()
+            watch = Watch(trainer.model)
+            trainer._update(feed, group, watch)
+            if watch.place and error is None:
+                error = NonFiniteError(epoch, step, watch.place)
+                if trainer.on_nonfinite == "raise":
+                    break
+        if error is None:
+            error = NonFiniteError(epoch, step, "a step that did not repeat it")
+        if trainer.on_nonfinite == "raise":
+            before.restore()
+            trainer.optimizer.zero_grad()
+            raise error
+        self.on = False
+        warnings.warn(str(error), RuntimeWarning, stacklevel=5)
+
+
+def _hits(loss: Any, z: Array, t: Array) -> Array | None:
+    """How many predictions are right, as a device scalar; None where that means nothing."""
+    if isinstance(loss, SigmoidWithLoss) or loss is sigmoid_cross_entropy:
+        return ((z.reshape(-1) > 0) == (t.reshape(-1) > 0.5)).sum() / (z.size // len(z))
+    labels = t.ndim == z.ndim - 1
+    if isinstance(loss, (SoftmaxWithLoss, KLDivergence)) or loss in (
+        softmax_cross_entropy,
+        kl_divergence,
+    ):
+        return (z.argmax(axis=-1) == (t if labels else t.argmax(axis=-1))).sum()
+    if labels and t.dtype.kind in "iu" and z.shape[-1] > 1:  # a loss of the user's own
+        return (z.argmax(axis=-1) == t).sum()
+    return None
+
+
+def _shown(row: Row) -> str:
+    """The row as the bar has room for it."""
+    parts = [f"loss {row['train_loss']:.3g}"]
+    if "valid_loss" in row:
+        parts.append(f"valid {row['valid_loss']:.3g}")
+    if "valid_accuracy" in row:
+        parts.append(f"{row['valid_accuracy']:.1%} right")
+    return ", ".join(parts)
+
+
+def _need_positive(value: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number from 1, got {value!r}")
