@@ -1,1 +1,6 @@
-"""For those who study training: gradient checks and what else is looked at, not trained with."""
+"""For those who study training: what is looked at, not trained with."""
+
+from gpunet.study.surface import Surface, surface
+from gpunet.study.trajectory import Trajectory
+
+__all__ = ["Surface", "Trajectory", "surface"]

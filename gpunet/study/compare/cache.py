@@ -1,0 +1,110 @@
+"""Runs that were done before: one small JSON file each, named by what determines the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import gpunet as gn
+from gpunet.data import Dataset
+from gpunet.files import write_atomically
+from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.runs import Result
+
+FORMAT = 1  # raise it when a run is measured in another way
+
+
+def fingerprint(data: Dataset) -> str:
+    """A hash of every row and target, and of whether the targets are classes."""
+    digest = hashlib.sha256(repr(data.classes is None).encode())
+    for part in (data.train, data.valid, data.test):
+        for array in (part.x, part.t):
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class Cache:
+    """The folder of the runs of one setup on one data set.
+
+    A run is found again only if gpunet's and NumPy's version, the data, the setup and all the
+    optimizer's settings are the same.
+    """
+
+    def __init__(self, folder: Path, setup: Setup, data: Dataset) -> None:
+        self.folder = folder
+        self._common = {
+            "format": FORMAT,
+            "gpunet": gn.__version__,
+            "numpy": np.__version__,
+            "data": fingerprint(data),
+            **dataclasses.asdict(setup),
+            "hidden": list(setup.hidden),
+        }
+
+    def key(self, run: Run) -> str:
+        everything = {**self._common, "optimizer": repr(run.make()), "seed": run.seed}
+        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+
+    def path(self, run: Run) -> Path:
+        return self.folder / f"{run.label}-{self.key(run)[:16]}.json"
+
+    def load(self, run: Run) -> Result | None:
+        """None if it was not run yet, or its file is damaged."""
+        try:
+            content = json.loads(self.path(run).read_text("utf-8"))
+            return _read(run, content) if content["key"] == self.key(run) else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def store(self, result: Result) -> None:
+        """Write it atomically, making the folder if need be. OSError if that cannot be done."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        content = {"key": self.key(result.run), **dataclasses.asdict(result)}
+        text = json.dumps(_no_inf(content), allow_nan=False) + "\n"
+        write_atomically(self.path(result.run), text.encode())
+
+
+def _no_inf(value: Any) -> Any:
+    """JSON has no infinity: null instead."""
+    if isinstance(value, dict):
+        return {name: _no_inf(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_no_inf(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(run: Run, content: dict[str, Any]) -> Result:
+    """ValueError, KeyError or TypeError unless it is what `store` wrote."""
+    lists: dict[str, list[float] | None] = {
+        name: None if content[name] is None else [_number(v) for v in content[name]]
+        for name in ("train_loss", "valid_loss", "valid_accuracy", "seconds")
+    }
+    train, valid, seconds = (lists[n] or [] for n in ("train_loss", "valid_loss", "seconds"))
+    accuracy = lists["valid_accuracy"]
+    lengths = {len(one) for one in (train, valid, seconds, accuracy) if one is not None}
+    if len(lengths) != 1 or lengths == {0}:
+        raise ValueError("curves of different lengths")
+    bad, test_loss, test_accuracy = (
+        content[n] for n in ("nonfinite", "test_loss", "test_accuracy")
+    )
+    return Result(
+        run,
+        train,
+        valid,
+        accuracy,
+        seconds,
+        None if test_loss is None else float(test_loss),
+        None if test_accuracy is None else float(test_accuracy),
+        None if bad is None else (int(bad[0]), int(bad[1]), str(bad[2])),
+    )
+
+
+def _number(value: Any) -> float:
+    return math.inf if value is None else float(value)

@@ -1,0 +1,121 @@
+"""Runs side by side: each process takes the next run, with one BLAS thread of its own.
+
+Small networks train faster on one thread than on several, and measured seconds do not then depend
+on how many runs share the machine, as long as there is a core for each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
+from typing import Any
+
+from gpunet.data import Dataset
+from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.runs import Result, train
+
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+def cores() -> int:
+    """How many this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def train_all(
+    runs: Sequence[Run],
+    setup: Setup,
+    data: Dataset,
+    done: Callable[[Result], None],
+    jobs: int | None = None,
+) -> None:
+    """Train every run and call `done` with each result, in the order they end.
+
+    jobs: processes at a time; None trains in this one. KeyboardInterrupt after Ctrl-C, with the
+    processes ended and every finished run handed over; RuntimeError if the system killed one.
+    """
+    if jobs is None:
+        for run in runs:
+            done(train(run, setup, data))
+        return
+    context = multiprocessing.get_context("spawn")  # a forked BLAS or CUDA may hang
+    theirs, ours = context.Pipe(duplex=False)
+    start = (theirs, setup, data)
+    pool = ProcessPoolExecutor(min(jobs, len(runs) or 1), context, _begin, start)
+    try:
+        with _environment(THREADS, "1"), _held_interrupts():
+            futures = [pool.submit(_train, run) for run in runs]
+        for future in as_completed(futures):
+            done(future.result())
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a training process was ended from outside, perhaps for want of memory; try --jobs 1"
+        ) from None
+    except BaseException:
+        ours.close()  # do not wait for the runs that are still going
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        ours.close()
+
+
+@contextlib.contextmanager
+def _environment(names: Sequence[str], value: str) -> Iterator[None]:
+    """Inside it the variables have this value; BLAS reads them when a new process starts."""
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, value))
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            os.environ.pop(name, None)
+            if old is not None:
+                os.environ[name] = old
+
+
+@contextlib.contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """A Ctrl-C inside it comes after it: it would hit a process that is still starting."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# In a training process
+
+_given: list[Any] = []
+
+
+def _begin(parent: Connection, setup: Setup, data: Dataset) -> None:
+    """Ctrl-C in a terminal reaches every process; here only the parent's word counts."""
+    from tqdm import tqdm
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # its own lock outlives a process that ends abruptly
+    _given[:] = setup, data
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: Connection) -> None:
+    """End this process when the other end is closed, however the parent came to its end."""
+    with contextlib.suppress(EOFError, OSError):
+        parent.recv_bytes()
+    os._exit(1)
+
+
+def _train(run: Run) -> Result:
+    return train(run, *_given)

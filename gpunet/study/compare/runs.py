@@ -1,0 +1,129 @@
+"""One run: the network trained once by one optimizer, and what is kept of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import gpunet as gn
+from gpunet.data import Dataset, Split
+from gpunet.study.compare.plan import Run, Setup
+
+# A loss this much above the untrained network's is more than the rounding of a mean.
+RISEN = 1.001
+
+
+@dataclass(frozen=True)
+class Result:
+    """Curves with one value an epoch; place 0 is the untrained network.
+
+    An accuracy or test figure is None where the data have numbers as targets, or no test rows. A
+    loss that is no finite number is inf. seconds: since the start, validation included. The test
+    rows are seen once, by the network of the best of the trained epochs.
+    """
+
+    run: Run
+    train_loss: list[float]
+    valid_loss: list[float]
+    valid_accuracy: list[float] | None
+    seconds: list[float]
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    nonfinite: tuple[int, int, str] | None = None
+    """(epoch, step, place) of a NonFiniteError, which ends the run."""
+
+    @property
+    def best_epoch(self) -> int:
+        """Where the validation loss was lowest."""
+        return min(range(len(self.valid_loss)), key=lambda k: self.valid_loss[k])
+
+    @property
+    def loss(self) -> float:
+        """The lowest validation loss."""
+        return self.valid_loss[self.best_epoch]
+
+    @property
+    def accuracy(self) -> float | None:
+        """The validation accuracy of the best epoch."""
+        return None if self.valid_accuracy is None else self.valid_accuracy[self.best_epoch]
+
+    @property
+    def diverged(self) -> str | None:
+        """When and how, or None: it became non-finite, or its training loss ended above that of
+        the untrained network, and from which epoch on.
+        """
+        if self.nonfinite:
+            epoch, step, place = self.nonfinite
+            return f"epoch {epoch}, step {step}: not finite, first in {place}"
+        limit = RISEN * self.train_loss[0]
+        risen = len(self.train_loss)
+        while risen > 1 and self.train_loss[risen - 1] > limit:
+            risen -= 1
+        if risen == len(self.train_loss):
+            return None
+        return f"from epoch {risen} on: training loss above its start"
+
+
+def train(run: Run, setup: Setup, data: Dataset) -> Result:
+    """Train once; the same run gives the same numbers. Restarts the common generator (`gn.seed`).
+
+    Initial weights and the order of the batches depend on the seed alone. KeyboardInterrupt after
+    Ctrl-C; ValueError for data that do not fit.
+    """
+    _warm_up(run.optimizer, setup, data)
+    trainer = _trainer(run, setup, data)
+    fits = (data.train, data.valid, setup.epochs, setup.batch_size, run.seed)
+    start = trainer.evaluate(data.train)["loss"], trainer.evaluate(data.valid)
+    nonfinite: tuple[int, int, str] | None = None
+    try:
+        trainer.fit(*fits)
+    except gn.NonFiniteError as error:
+        nonfinite = error.epoch, error.step, error.place
+    if trainer.history.stopped == "interrupted":
+        raise KeyboardInterrupt
+    rows = trainer.history.rows
+    accuracy = None
+    if "accuracy" in start[1]:
+        accuracy = [start[1]["accuracy"], *(row["valid_accuracy"] for row in rows)]
+    test = trainer.evaluate(data.test) if len(data.test) and not nonfinite else {}
+    seconds = [0.0]
+    for row in rows:
+        seconds.append(seconds[-1] + row["seconds"])
+    return Result(
+        run,
+        _finite([start[0], *(row["train_loss"] for row in rows)]),
+        _finite([start[1]["loss"], *(row["valid_loss"] for row in rows)]),
+        accuracy,
+        seconds,
+        test["loss"] if math.isfinite(test.get("loss", math.inf)) else None,
+        test.get("accuracy"),
+        nonfinite,
+    )
+
+
+def _trainer(run: Run, setup: Setup, data: Dataset) -> gn.Trainer:
+    gn.seed(run.seed)
+    model = gn.MLP([data.features, *setup.hidden, data.outputs]).to(setup.device)
+    optimizer = run.make(model.parameters())
+    loss = gn.SoftmaxWithLoss() if data.classes is not None else gn.MeanSquaredError()
+    keep_best = gn.EarlyStopping(patience=None)
+    return gn.Trainer(model, loss, optimizer, [keep_best], progress=False)
+
+
+_warm: set[tuple[str, Setup]] = set()
+
+
+def _warm_up(optimizer: str, setup: Setup, data: Dataset) -> None:
+    """Once a process, a step that is not timed: it compiles the kernels, or loads what is slow."""
+    if (optimizer, setup) in _warm:
+        return
+    few = Split(data.train.x[: setup.batch_size], data.train.t[: setup.batch_size])
+    trainer = _trainer(Run(optimizer, None, 0), setup, data)
+    if trainer.fit(few, few, 1, setup.batch_size).stopped == "interrupted":
+        raise KeyboardInterrupt
+    _warm.add((optimizer, setup))
+
+
+def _finite(values: list[float]) -> list[float]:
+    """nan compares with nothing, inf as it should."""
+    return [value if math.isfinite(value) else math.inf for value in values]

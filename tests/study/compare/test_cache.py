@@ -1,0 +1,107 @@
+"""A run is found again if all that determines it is the same, and only then."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.data import Dataset, Split
+from gpunet.study.compare.cache import Cache
+from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.runs import Result
+
+RUN = Run("adam", 0.01, 0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, small: Dataset) -> Cache:
+    return Cache(tmp_path / "runs", Setup(), small)
+
+
+def test_round_trip(cache: Cache, make: Callable[..., Result]) -> None:
+    for result in (
+        make(),
+        make("cocob", None, 3),
+        make(loss=math.inf, nonfinite=(2, 7, "the loss"), seed=1),
+        make(accuracy=None, seed=2),
+    ):
+        assert cache.load(result.run) is None
+        cache.store(result)
+        assert cache.load(result.run) == result
+    for path in cache.folder.iterdir():
+        json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(word))
+        assert path.suffix == ".json"
+
+
+def damage(text: str) -> list[str]:
+    content = json.loads(text)
+    return [
+        "",
+        text[: len(text) // 2],
+        "[]",
+        "null",
+        json.dumps({**content, "key": "0"}),
+        json.dumps({**content, "seconds": [0.0]}),
+        json.dumps({**content, "valid_loss": ["x", "y", "z"]}),
+        json.dumps({k: v for k, v in content.items() if k != "train_loss"}),
+        json.dumps({**content, "nonfinite": 3}),
+    ]
+
+
+def test_a_damaged_file_is_as_none(cache: Cache, make: Callable[..., Result]) -> None:
+    cache.store(make())
+    path = cache.path(RUN)
+    whole = path.read_text()
+    for text in damage(whole):
+        path.write_text(text)
+        assert cache.load(RUN) is None, text
+    path.write_bytes(b"\xff\xfe\x00")
+    assert cache.load(RUN) is None
+    path.write_text(whole)
+    assert cache.load(RUN) == make()
+
+
+def test_everything_that_determines_a_run_is_in_its_key(
+    tmp_path: Path, small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key(run: Run = RUN, setup: Setup | None = None, data: Dataset = small) -> str:
+        return Cache(tmp_path, setup or Setup(), data).key(run)
+
+    x = small.train.x.copy()
+    x[5, 1] = np.nextafter(x[5, 1], 9)
+    t = small.test.t.copy()
+    t[0] = 1 - t[0]
+    keys = [
+        key(),
+        key(Run("adam", 0.02, 0)),
+        key(Run("adamw", 0.01, 0)),
+        key(Run("adam", 0.01, 1)),
+        *(key(setup=Setup(hidden=hidden)) for hidden in ((100,), (1, 0), (10, 0), ())),
+        key(setup=Setup(epochs=16)),
+        key(setup=Setup(batch_size=33)),
+        key(setup=Setup(device="cuda")),
+        key(data=replace(small, train=Split(x, small.train.t))),
+        key(data=replace(small, test=Split(small.test.x, t))),
+        key(data=replace(small, valid=small.test, test=small.valid)),
+    ]
+    assert key(data=replace(small, name="another")) == keys[0], "the name determines nothing"
+    monkeypatch.setattr(gn, "__version__", "9")
+    keys.append(key())
+    assert len(set(keys)) == len(keys)
+
+
+def test_a_changed_default_is_another_run(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.key(RUN)
+    defaults = gn.Adam.__init__.__defaults__
+    assert defaults is not None
+    changed = tuple((0.8, 0.9) if isinstance(d, tuple) else d for d in defaults)
+    monkeypatch.setattr(gn.Adam.__init__, "__defaults__", changed)
+    assert "0.8" in repr(RUN.make())
+    assert cache.key(RUN) != before
