@@ -56,7 +56,9 @@ from gpunet.optim import (
 from gpunet.parameter import Parameter
 from gpunet.rng import seed
 from gpunet.saving import ModelFileError, load, save
+from gpunet.study.draw import draw
 from gpunet.study.gradcheck import GradcheckError, gradcheck
+from gpunet.study.summary import summary
 from gpunet.tape import no_grad
 from gpunet.tensor import Op, Tensor, op
 from gpunet.train import Callback, EarlyStopping, History, NonFiniteError, StopAtLoss, Trainer
@@ -112,6 +114,7 @@ __all__ = [
     "Tensor",
     "Trainer",
     "Xavier",
+    "draw",
     "functional",
     "gradcheck",
     "has_gpu",
@@ -126,5 +129,6 @@ __all__ = [
     "seed",
     "sigmoid_cross_entropy",
     "softmax_cross_entropy",
+    "summary",
     "to_device",
 ]

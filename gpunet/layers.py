@@ -22,6 +22,7 @@ import numpy as np
 from gpunet import functional, initializers, losses, rng
 from gpunet.backend import Array, array_module, device_of, module_for, to_device, to_host
 from gpunet.parameter import Parameter
+from gpunet.tape import numbers
 from gpunet.tensor import Tensor
 
 Observer = Callable[["Layer", Tensor], None]
@@ -70,7 +71,11 @@ class Layer:
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Apply to Tensors or arrays; recorded on the tape."""
+        first = next(numbers)
         y = self.call(*(x if isinstance(x, Tensor) else Tensor(x) for x in inputs))
+        node = getattr(y, "_node", None)
+        if node is not None and node.number > first:  # not an input handed on
+            node.calls = (type(self), first, node.calls)
         observer = _observer.get()
         if observer is not None:
             observer(self, y)

@@ -19,7 +19,11 @@ from gpunet.backend import Array, DeviceError, array_module, device_of
 Backward = Callable[[Array], Any]
 
 _recording: ContextVar[bool] = ContextVar("gpunet_recording", default=True)
-_numbers = itertools.count()
+numbers = itertools.count()  # of nodes, and of where a layer's call began
+
+# Who is told of every recorded op, as watcher(node, arrays, output); see gpunet.study.watching.
+Watcher = Callable[["Node", list[Any], Array], None]
+watcher: ContextVar[Watcher | None] = ContextVar("gpunet_watcher", default=None)
 
 
 @contextmanager
@@ -41,26 +45,46 @@ class Node:
     """One recorded op: who its inputs were, and how a gradient passes through it.
 
     parents: for each input a Node, a leaf (a Tensor that collects its gradient), or None.
+    calls: the layers whose output this is, as (class, number when the call began, inner calls): the
+        ops in between are theirs. The class, not the layer, for a layer may hold its own output.
+    record: what a watcher left here.
     """
 
-    __slots__ = ("backward", "dtype", "grad", "name", "number", "parents", "retain", "shape")
+    __slots__ = (
+        "backward",
+        "calls",
+        "dtype",
+        "grad",
+        "number",
+        "op",
+        "parents",
+        "record",
+        "retain",
+        "shape",
+    )
 
     def __init__(
         self,
-        name: str,
+        op: Any,
         shape: tuple[int, ...],
         dtype: Any,
         parents: tuple[Any, ...],
         backward: Backward,
     ) -> None:
-        self.name = name
+        self.op = op
         self.shape = shape
         self.dtype = dtype
         self.parents = parents
         self.backward: Backward | None = backward
-        self.number = next(_numbers)
+        self.number = next(numbers)
         self.retain = False
         self.grad: Array | None = None
+        self.calls: Any = None
+        self.record: Any = None
+
+    @property
+    def name(self) -> str:
+        return str(self.op.__name__)
 
     def pull(self, gy: Array) -> Iterator[tuple[Any, Array]]:
         """(parent, gradient) for every input that wants one; all that was saved is let go."""

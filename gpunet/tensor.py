@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, common_module, device_of, to_device, to_host
-from gpunet.tape import Backward, Node, is_recording, run
+from gpunet.tape import Backward, Node, is_recording, run, watcher
 
 Axis = int | tuple[int, ...] | None
 
@@ -62,8 +62,11 @@ class Op:
         if recording:
             parents = tuple([_parent(a) for a in args])
             if any(parent is not None for parent in parents):
-                result._node = Node(self.__name__, result.shape, result.dtype, parents, backward)
+                node = result._node = Node(self, result.shape, result.dtype, parents, backward)
                 result.requires_grad = True
+                watch = watcher.get()
+                if watch is not None:
+                    watch(node, arrays, y)
         return result
 
 

@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,27 @@ def gpunet(
     return run
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """As in a terminal: a shell's background job (`pytest &`) starts with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def process(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     """`python -m gpunet ...` in another process."""
     environment = {
         "PYTHONPATH": str(Path(gn.__file__).parents[1]),
         "OPENBLAS_NUM_THREADS": "1",  # small matrices; other tests may run beside
     }
+
+    def listen() -> None:  # a background job would pass on that Ctrl-C is ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     return subprocess.Popen(
         [sys.executable, "-m", "gpunet", *map(str, arguments)],
+        preexec_fn=None if os.name == "nt" else listen,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -168,6 +181,11 @@ def test_options_of_the_training(gpunet: Run) -> None:
     assert one["train_loss"] == again["train_loss"] != other["train_loss"]
     np.testing.assert_array_equal(model[0].W.data, twin[0].W.data)
     assert one["steps"] == 2 * 13
+    gn.seed(1)
+    same, data = gn.MLP([64, 8, 10], dropout=0.2), digits()
+    by_hand = gn.Trainer(same, gn.SoftmaxWithLoss(), gn.Adam(same.parameters()))
+    history = by_hand.fit(data.train, epochs=2, batch_size=100, seed=1)
+    assert one["train_loss"] == history["train_loss"][-1]
     assert "Adam(lr=0.001," in one["optimizer"]
     summary, _ = trained(gpunet, *small, "--epochs", "3", "--lr", "0.5", "--optimizer", "SGD")
     assert summary["epochs"] == 3

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from gpunet.train.interrupt import DeferredInterrupt
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 LABELS = (X[:, 0] > 0).astype(np.int64)
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c() -> Iterator[None]:
+    """As in a terminal: a shell's background job (`pytest &`) starts with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def press() -> None:
@@ -164,9 +173,11 @@ def test_ctrl_c_in_a_callback_ends_the_epoch() -> None:
 # A real signal, from another process
 
 CHILD = """
-import sys, time
+import signal, sys, time
 import numpy as np
 import gpunet as gn
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 class Slow(gn.Layer):
     def call(self, x):

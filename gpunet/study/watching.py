@@ -1,0 +1,57 @@
+"""Keeping what the tape lets go: every value, every gradient, every saved array, to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from gpunet.backend import Array, array_module
+from gpunet.tape import Node, watcher
+
+
+class Record(NamedTuple):
+    """What a watched node keeps: its inputs, its output, and what backward was given, by name."""
+
+    inputs: list[Any]
+    value: Array
+    saved: dict[str, Array]
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Inside it every op that is recorded keeps its values and, after backward, its gradient.
+
+    For `gpunet.draw`. All of it stays in memory as long as the loss does, so not for training.
+    """
+    token = watcher.set(_keep)
+    try:
+        yield
+    finally:
+        watcher.reset(token)
+
+
+def _keep(node: Node, inputs: list[Any], value: Array) -> None:
+    node.record = Record(inputs, value, saved_arrays(node.backward))
+    node.retain = True
+
+
+def saved_arrays(backward: Callable[..., Any] | None) -> dict[str, Array]:
+    """The arrays that a backward function holds, by the names they have in its source."""
+    found: dict[str, Array] = {}
+    waiting: list[Any] = [backward]
+    seen: set[int] = set()
+    while waiting:
+        function = waiting.pop()
+        seen.add(id(function))
+        names = getattr(getattr(function, "__code__", None), "co_freevars", ())
+        for name, cell in zip(names, getattr(function, "__closure__", None) or (), strict=True):
+            try:
+                held = cell.cell_contents
+            except ValueError:  # a name that was never given a value
+                continue
+            if array_module(held) is not None:
+                found.setdefault(name, held)
+            elif callable(held) and id(held) not in seen:
+                waiting.append(held)
+    return found
