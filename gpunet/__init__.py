@@ -9,6 +9,9 @@ loss = loss_fn(model(x), t)
 opt.zero_grad(); loss.backward(); opt.step()
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from gpunet import functional, losses, schedules
 from gpunet.backend import DeviceError, has_gpu, to_device
 from gpunet.initializers import Glorot, He, LeCun, Normal, Xavier
@@ -56,14 +59,32 @@ from gpunet.optim import (
 from gpunet.parameter import Parameter
 from gpunet.rng import seed
 from gpunet.saving import ModelFileError, load, save
-from gpunet.study.draw import draw
-from gpunet.study.gradcheck import GradcheckError, gradcheck
-from gpunet.study.summary import summary
 from gpunet.tape import no_grad
 from gpunet.tensor import Op, Tensor, op
 from gpunet.train import Callback, EarlyStopping, History, NonFiniteError, StopAtLoss, Trainer
 
+if TYPE_CHECKING:
+    from gpunet.study.draw import draw
+    from gpunet.study.gradcheck import GradcheckError, gradcheck
+    from gpunet.study.summary import summary
+
 __version__ = "0.1.0"
+
+_LOADED_WHEN_ASKED_FOR = {
+    "GradcheckError": "gpunet.study.gradcheck",
+    "draw": "gpunet.study.draw",
+    "gradcheck": "gpunet.study.gradcheck",
+    "summary": "gpunet.study.summary",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "study":
+        return import_module("gpunet.study")
+    if name not in _LOADED_WHEN_ASKED_FOR:
+        raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
+    return getattr(import_module(_LOADED_WHEN_ASKED_FOR[name]), name)
+
 
 __all__ = [
     "COCOB",

@@ -21,7 +21,7 @@ Backward = Callable[[Array], Any]
 _recording: ContextVar[bool] = ContextVar("gpunet_recording", default=True)
 numbers = itertools.count()  # of nodes, and of where a layer's call began
 
-# Who is told of every recorded op, as watcher(node, arrays, output); see gpunet.study.watching.
+# Who is told of every recorded op, as watcher(node, arrays, output); see gpunet.study.watch.
 Watcher = Callable[["Node", list[Any], Array], None]
 watcher: ContextVar[Watcher | None] = ContextVar("gpunet_watcher", default=None)
 

@@ -20,7 +20,7 @@ import numpy as np
 from gpunet.backend import Array, array_module, to_host
 from gpunet.parameter import Parameter
 from gpunet.study.svg import number
-from gpunet.study.watching import saved_arrays
+from gpunet.study.watch import saved_arrays
 from gpunet.tape import Node
 from gpunet.tensor import Tensor
 

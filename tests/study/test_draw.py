@@ -25,7 +25,7 @@ from gpunet.study.draw import draw
 from gpunet.study.graph import NO_GRADIENTS, UNWATCHED, Card, Group, graph_of
 from gpunet.study.layering import crossings, longest_paths, order
 from gpunet.study.placing import Box, Placing
-from gpunet.study.watching import saved_arrays, watching
+from gpunet.study.watch import saved_arrays, watching
 
 SPACE = "{http://www.w3.org/2000/svg}"
 

@@ -90,7 +90,7 @@ def test_importing_needs_no_matplotlib() -> None:
     import subprocess
 
     code = (
-        "import sys, gpunet.study.path_picture, gpunet.study.surface, gpunet.study.animation, "
+        "import sys, gpunet.study.path_picture, gpunet.study.loss_surface, gpunet.study.animation, "
         "gpunet.commands.landscape; sys.exit('matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""gpunet.study.surface and trajectory: right losses, right planes, an untouched model."""
+"""gpunet.study.loss_surface and trajectory: right losses, right planes, an untouched model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_host
-from gpunet.study.surface import main_directions, random_directions, surface
+from gpunet.study.loss_surface import main_directions, random_directions, surface
 from gpunet.study.trajectory import Trajectory, flat_parameters
 
 LABELS = np.random.default_rng(1).integers(0, 3, 40)
