@@ -32,7 +32,7 @@ def told() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except (ValueError, TypeError, gn.DeviceError) as error:
+    except (ValueError, gn.DeviceError) as error:
         # Functions speak of arguments, the command line of options.
         text = str(error)
         for name in ("class", "number"):
