@@ -24,7 +24,8 @@ print(middle - start, time.process_time() - middle)
 
 
 def python(code: str, cache: Path) -> list[str]:
-    environment = dict(os.environ) | {
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")}  # no tracing
+    environment = plain | {
         "PYTHONPATH": str(Path(gpunet.__file__).parents[1]),
         "PYTHONPYCACHEPREFIX": str(cache),  # compiled once, as an installation is
         "PYTHONDONTWRITEBYTECODE": "",
