@@ -13,6 +13,8 @@ from gpunet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
+Group = Sequence[Array]  # the row numbers of each batch whose gradients make one update
+
 
 class Feed:
     """Rows `x` with targets `t` on the device of `model`, tried on it and on `loss`.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -18,17 +17,15 @@ from gpunet.optim import Optimizer
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 from gpunet.train.callbacks import Callback, EarlyStopping
-from gpunet.train.feed import Feed
+from gpunet.train.feed import Feed, Group
+from gpunet.train.guard import Guard
 from gpunet.train.history import History, Row
 from gpunet.train.interrupt import DeferredInterrupt
-from gpunet.train.nonfinite import NonFiniteError, Watch, all_finite
-from gpunet.train.snapshot import Snapshot
+from gpunet.train.nonfinite import Watch
 
 CHECK_EVERY = 50  # steps between two reads of the losses, to see whether they are finite
 EVALUATION_ROWS = 1024
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
-
-Group = Sequence[Array]  # the row numbers of each batch whose gradients make one update
 
 
 class Trainer:
@@ -114,7 +111,7 @@ class Trainer:
             return self._trainable(list(rows))
 
         steps = len(order(first))
-        guard = _Guard(self)
+        guard = Guard(self)
         reason: str | None = None
         self.history.stopped, self.history.kept = "stopped by an error", None
         for callback in callbacks:
@@ -198,7 +195,7 @@ class Trainer:
         feed: Feed,
         groups: Sequence[Group],
         epoch: int,
-        guard: _Guard,
+        guard: Guard,
         bar: Any,
         interrupt: DeferredInterrupt,
     ) -> float | None:
@@ -295,55 +292,6 @@ class Trainer:
         return tqdm(
             total=total, disable=hide, leave=False, dynamic_ncols=True, bar_format=BAR_FORMAT
         )
-
-
-class _Guard:
-    """Looks every few steps whether all is finite; if not, goes back and finds where it began."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.on = trainer.on_nonfinite != "ignore"
-        self.snapshot = Snapshot(trainer.model, trainer.optimizer) if self.on else None
-        self._since: list[tuple[Feed, Group, int, int]] = []
-
-    def saw(self, feed: Feed, group: Group, epoch: int, step: int) -> None:
-        if self.on:
-            self._since.append((feed, group, epoch, step))
-
-    def check(self, losses: Array) -> None:
-        """Read the losses of the epoch so far; NonFiniteError or a warning if they are bad."""
-        if self.snapshot is None or not self.on:
-            return
-        model, optimizer = self.trainer.model, self.trainer.optimizer
-        changed = [a.data for a in optimizer.arenas] + [b for _, b in model.named_buffers()]
-        if all_finite([losses, *changed]):
-            self.snapshot.take()
-        else:
-            self._find(self.snapshot)
-        self._since.clear()
-
-    def _find(self, snapshot: Snapshot) -> None:
-        """Replay the steps since the last look, with open eyes."""
-        trainer = self.trainer
-        snapshot.restore()
-        before = Snapshot(trainer.model, trainer.optimizer)
-        error: NonFiniteError | None = None
-        for feed, group, epoch, step in self._since:
-            before.take()
-            watch = Watch(trainer.model)
-            trainer._update(feed, group, watch)
-            if watch.place and error is None:
-                error = NonFiniteError(epoch, step, watch.place)
-                if trainer.on_nonfinite == "raise":
-                    break
-        if error is None:
-            error = NonFiniteError(epoch, step, "a step that did not repeat it")
-        if trainer.on_nonfinite == "raise":
-            before.restore()
-            trainer.optimizer.zero_grad()
-            raise error
-        self.on = False
-        warnings.warn(str(error), RuntimeWarning, stacklevel=5)
 
 
 def _hits(loss: Any, z: Array, t: Array) -> Array | None:
