@@ -273,7 +273,7 @@ def test_a_good_training_is_the_same_in_every_mode(device: str) -> None:
 
 def test_ignore_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
-    monkeypatch.setattr("gpunet.train.trainer.all_finite", lambda arrays: looks.append(1) or True)
+    monkeypatch.setattr("gpunet.train.guard.all_finite", lambda arrays: looks.append(1) or True)
     run("ignore", "cpu", 0.01)
     assert looks == []
     run("warn", "cpu", 0.01)
