@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gpunet import functional, losses, schedules
 from gpunet.backend import DeviceError, has_gpu, to_device
+from gpunet.fused.step import Step
+from gpunet.gemm import matmul_precision
 from gpunet.initializers import Glorot, He, LeCun, Normal, Xavier
 from gpunet.layers import (
     MLP,
@@ -57,6 +59,7 @@ from gpunet.optim import (
     RProp,
 )
 from gpunet.parameter import Parameter
+from gpunet.replay import capture
 from gpunet.rng import seed
 from gpunet.saving import ModelFileError, load, save
 from gpunet.tape import no_grad
@@ -130,11 +133,13 @@ __all__ = [
     "Sigmoid",
     "SigmoidWithLoss",
     "SoftmaxWithLoss",
+    "Step",
     "StopAtLoss",
     "Tanh",
     "Tensor",
     "Trainer",
     "Xavier",
+    "capture",
     "draw",
     "functional",
     "gradcheck",
@@ -142,6 +147,7 @@ __all__ = [
     "kl_divergence",
     "load",
     "losses",
+    "matmul_precision",
     "mean_squared_error",
     "no_grad",
     "op",

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import rng
+from gpunet import clock, rng
 from gpunet.backend import Array, array_module
+from gpunet.gemm import product
 from gpunet.kernel import Kernel
 from gpunet.tape import Backward
 from gpunet.tensor import op, unbroadcast
@@ -65,7 +66,7 @@ def affine(x: Array, W: Array, b: Array | None = None) -> Pair:
         raise _misfit("affine: b", b, "W", W)
     x = x.astype(W.dtype, copy=False)
     try:
-        y = x @ W
+        y = product(x, W)
     except ValueError as error:  # leading axes that do not broadcast
         raise _misfit("affine: input", x, "W", W) from error
     if b is not None:
@@ -73,8 +74,8 @@ def affine(x: Array, W: Array, b: Array | None = None) -> Pair:
 
     def backward(gy: Array) -> Any:
         return (
-            lambda: unbroadcast(gy @ W.swapaxes(-1, -2), x),
-            lambda: unbroadcast(x.swapaxes(-1, -2) @ gy, W),
+            lambda: unbroadcast(product(gy, W.swapaxes(-1, -2)), x),
+            lambda: unbroadcast(product(x.swapaxes(-1, -2), gy), W),
             lambda: _sum_rows(gy, b),
         )[: 2 if b is None else 3]
 
@@ -253,14 +254,17 @@ def _batch_norm_eval(
 
 
 def _dropout_reference(
-    x: Array, scale: float, seed: int, layer: int, step: int, threshold: int, plane: int
+    x: Array,
+    scale: float,
+    seed: int,
+    layer: int,
+    step: int,
+    threshold: int,
+    plane: int,
+    clock: Array,
 ) -> Array:
-    key, counter = np.array([seed, layer], np.uint64), np.array([0, step, 0, 0], np.uint64)
-    words: np.ndarray[Any, Any] = np.random.Philox(key=key, counter=counter).random_raw(
-        -(-plane // 4)
-    )
-    bits = words.astype("<u8").view("<u2")[: math.prod(x.shape[-2:])].reshape(x.shape[-2:])
-    return np.where(bits >= threshold, x * x.dtype.type(scale), x.dtype.type(0))
+    kept = rng.kept(x.shape, threshold, seed, layer, (step + int(clock[1])) % 2**64)
+    return np.where(kept, x * x.dtype.type(scale), x.dtype.type(0))
 
 
 _dropout = Kernel("nn/dropout", _dropout_reference)
@@ -288,7 +292,8 @@ def dropout(
         return x, lambda gy: gy
     scale = 1 / (1 - p) if p < 1 else 0.0
     plane = math.prod(x.shape[-2:])
-    numbers = (scale, seed, layer, step, round(p * 65536), max(plane, 1))
+    beat = clock.array(array_module(x))
+    numbers = (scale, seed, layer, step, rng.threshold(p), max(plane, 1), beat)
     return _dropout(x, *numbers), lambda gy: _dropout(gy, *numbers)
 
 

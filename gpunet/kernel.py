@@ -7,6 +7,7 @@ GPU wait.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,20 @@ from typing import Any
 import numpy as np
 from fastrlock.rlock import FastRLock
 
+from gpunet import clock
 from gpunet.backend import Array, common_module
 from gpunet.source import Parameter, Source, expand, read
 
 Reference = Callable[..., Any]
+TABLE_ROWS = 256  # of scalars on the device, see optim.table: a power of two
 BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
 CLIP_SCALARS = ("clip_norm", "clip_value")  # the first two entries of every scalar row
+NO_LIMITS = (math.inf, math.inf)
 
 
 @dataclass(frozen=True)
 class CudaText:
-    """The strings that CuPy's ElementwiseKernel or ReductionKernel is made from."""
+    """The strings that CuPy's ElementwiseKernel, ReductionKernel or RawKernel is made from."""
 
     kind: str
     arguments: tuple[str, ...]
@@ -34,6 +38,8 @@ class CudaText:
     preamble: str
 
     def build(self, cupy: ModuleType) -> Any:
+        if self.kind == "RawKernel":
+            return cupy.RawKernel(self.preamble + self.arguments[0], self.name)
         return getattr(cupy, self.kind)(*self.arguments, name=self.name, preamble=self.preamble)
 
 
@@ -50,7 +56,7 @@ class Kernel:
     def __init__(self, name: str | Path, reference: Reference) -> None:
         self.source: Source = read(name)
         self.reference = reference
-        self._built: dict[tuple[ModuleType, frozenset[str]], Any] = {}
+        self._built: dict[tuple[ModuleType, Any], Any] = {}
         self._lock = FastRLock()
 
     def __repr__(self) -> str:
@@ -106,40 +112,136 @@ class UpdateKernel(Kernel):
         plain = super().text(options)
         source, outputs = self.source, self.source.outputs_with(options)
         width = len(CLIP_SCALARS)
-        lines = ["", "T grad = clipped(grad_, norm_[0], row[0], row[1]);"]
-        lines += [f"const T {s} = row[{k}];" for k, s in enumerate(source.scalars, width)]
+        count = width + len(source.scalars)
+        lines = ["", f"const ptrdiff_t row = (clock[0] & {TABLE_ROWS - 1}) * {count};"]
+        lines += ["T grad = clipped(grad_, norm_[0], rows[row], rows[row + 1]);"]
+        lines += [f"const T {s} = rows[row + {k}];" for k, s in enumerate(source.scalars, width)]
         lines += [f"T {p.name} = {p.name}_;" for p in outputs]
         lines += [source.body, f'#line 1 "{source.name}: stores"']
         lines += [f"{p.name}_ = {p.name};" for p in outputs]
-        ins = "T grad_, raw T row, raw T norm_"
+        ins = "T grad_, raw T rows, raw int64 clock, raw T norm_"
         outs = _declare(outputs, suffix="_")
         return CudaText(plain.kind, (ins, outs, "\n".join(lines)), plain.name, plain.preamble)
 
     def update(
-        self, xp: ModuleType, grad: Array, row: Any, norm: Array, state: dict[str, Array]
+        self,
+        xp: ModuleType,
+        grad: Array,
+        row: Any,
+        norm: Array,
+        state: dict[str, Array],
+        cut: Sequence[Block] | None = None,
     ) -> None:
         """One step: `state` holds param and the state arrays by name, all shaped like `grad`.
 
-        row: the scalars as a device array, or on the CPU a tuple of NumPy scalars. norm: array
-        (1,), the global norm of the gradients; without clipping by it, anything.
+        row: the scalars as a device array (one row, or in a captured step all rows, of which the
+        clock tells one), or on the CPU a tuple of NumPy scalars. norm: array
+        (1,), the global norm of the gradients; without clipping by it, anything. cut: `grad` and
+        `state` as `blocks` cuts them, for NumPy, if the caller keeps that.
         """
         if xp is np:
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as on a GPU
-                self._update_blocks(grad, row, norm, state)
+                self._update_blocks(cut or blocks(grad, state), row, norm)
             return
         options = frozenset(p.option for p in self.slots if p.option and p.name in state)
         ordered = [state[p.name] for p in self.source.outputs_with(options)]
-        self.built(xp, options)(grad, row, norm, *ordered)
+        self.built(xp, options)(grad, row, clock.array(xp), norm, *ordered)
 
-    def _update_blocks(
-        self, grad: Array, row: Sequence[Any], norm: Array, state: dict[str, Array]
-    ) -> None:
+    def _update_blocks(self, parts: Sequence[Block], row: Sequence[Any], norm: Array) -> None:
         width = len(CLIP_SCALARS)
         limits, scalars = row[:width], row[width:]
-        for start in range(0, len(grad), BLOCK) if grad.ndim == 1 else (...,):
-            part = ... if start is ... else slice(start, start + BLOCK)
-            g = clipped(grad[part], norm, *limits)
-            self.reference(g, *scalars, **{name: a[part] for name, a in state.items()})
+        clips = limits != NO_LIMITS
+        for grad, state in parts:
+            g = clipped(grad, norm, *limits) if clips else grad
+            self.reference(g, *scalars, **state)
+
+
+Block = tuple[Array, dict[str, Array]]
+
+
+def blocks(grad: Array, state: dict[str, Array]) -> list[Block]:
+    """Gradient and state of an update cut to the size of a core's cache, as views."""
+    if grad.ndim != 1:
+        return [(grad, state)]
+    cuts = [slice(start, start + BLOCK) for start in range(0, len(grad), BLOCK)]
+    return [(grad[cut], {name: a[cut] for name, a in state.items()}) for cut in cuts]
+
+
+C_NUMBERS = {
+    "int32": "int", "int64": "long long", "uint32": "unsigned int",
+    "uint64": "unsigned long long", "float32": "float", "float64": "double",
+}  # fmt: skip
+
+
+class BlockKernel(Kernel):
+    """A kernel whose threads work together, kernels/NAME.cu with a header line `// threads: 32, 8`.
+
+    The body is what one thread does; it sees the header's names, `T* x` as a pointer (`const` for
+    inputs, and null where None is given) and `int64 rows` as a number, and T as the dtype that it
+    was built for. Arrays are C-contiguous.
+
+    The reference takes the header's names, inputs first, and writes the output arrays in place.
+
+    ValueError for a file without the line `// threads`.
+    """
+
+    def __init__(self, name: str | Path, reference: Reference) -> None:
+        super().__init__(name, reference)
+        if not self.source.threads:
+            file = self.source.label
+            raise ValueError(f"{file}: a block kernel needs a header line like `// threads: 32, 8`")
+
+    def __call__(self, *inputs: Any) -> Any:
+        raise TypeError(f"{self!r} needs a grid: use launch(...)")
+
+    def text(self, options: frozenset[str] = frozenset(), dtype: str = "float32") -> CudaText:
+        """The CUDA text for T = `dtype`; there are no options."""
+        source = self.source
+        name = "gpunet_" + source.name.replace("/", "_")
+        declared = [_declare_c(p, "const ") for p in source.inputs]
+        declared += [_declare_c(p) for p in source.outputs]
+        lines = [
+            f"typedef {C_NUMBERS[dtype]} T;",
+            f'#line 1 "{source.name}: signature"',
+            f'extern "C" __global__ void __launch_bounds__({math.prod(source.threads)}, 1)',
+            f"{name}({', '.join(declared)}) {{",
+            source.body,
+            f'#line 1 "{source.name}: end"',
+            "}",
+        ]
+        return CudaText("RawKernel", ("\n".join(lines),), name, expand(source.includes))
+
+    def launch(self, xp: ModuleType, dtype: Any, grid: tuple[int, ...], *arguments: Any) -> None:
+        """Run it over `grid` blocks; with numpy for `xp`, run the reference.
+
+        dtype: T. arguments: the header's inputs and outputs in order: arrays of `xp` or None, and
+        numbers, which become what the header says. Nothing else is checked here.
+        """
+        if xp is np:
+            with np.errstate(all="ignore"):  # as on a GPU
+                self.reference(*arguments)
+            return
+        function, kinds = self._built.get((xp, dtype)) or self._build(xp, np.dtype(dtype))
+        values = [a if kind is None else kind(a) for kind, a in zip(kinds, arguments, strict=True)]
+        function(grid, self.source.threads, tuple(values))
+
+    def _build(self, cupy: ModuleType, dtype: np.dtype[Any]) -> tuple[Any, tuple[Any, ...]]:
+        """The kernel, and what each argument is converted to: None for arrays."""
+        with self._lock:
+            if (cupy, dtype) not in self._built:
+                kinds = tuple(
+                    None if p.pointer else dtype.type if p.type == "T" else np.dtype(p.type).type
+                    for p in (*self.source.inputs, *self.source.outputs)
+                )
+                function = self.text(dtype=dtype.name).build(cupy)
+                self._built[cupy, dtype] = function, kinds
+            found: tuple[Any, tuple[Any, ...]] = self._built[cupy, dtype]
+            return found
+
+
+def _declare_c(p: Parameter, const: str = "") -> str:
+    """`T* x` as a pointer, `int64 n` as a number; const: of what a pointer points to."""
+    return f"{const if p.pointer else ''}{C_NUMBERS.get(p.type, p.type)}{'*' * p.pointer} {p.name}"
 
 
 def clipped(grad: Array, norm: Array, clip_norm: Any, clip_value: Any) -> Array:

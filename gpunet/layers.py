@@ -19,7 +19,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from gpunet import functional, initializers, losses, rng
+from gpunet import clock, functional, initializers, losses, rng
 from gpunet.backend import Array, array_module, device_of, module_for, to_device, to_host
 from gpunet.parameter import Parameter
 from gpunet.tape import numbers
@@ -39,6 +39,11 @@ def observe(observer: Observer) -> Iterator[None]:
         _observer.reset(token)
 
 
+def is_observed() -> bool:
+    """True inside `observe`."""
+    return _observer.get() is not None
+
+
 _frozen: ContextVar[bool] = ContextVar("gpunet_frozen", default=False)
 
 
@@ -52,6 +57,11 @@ def frozen() -> Iterator[None]:
         yield
     finally:
         _frozen.reset(token)
+
+
+def is_frozen() -> bool:
+    """True inside `frozen`."""
+    return _frozen.get()
 
 
 class Layer:
@@ -71,6 +81,9 @@ class Layer:
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Apply to Tensors or arrays; recorded on the tape."""
+        recorded = clock.recorded()
+        if recorded is not None:
+            recorded.saw(self)
         first = next(numbers)
         y = self.call(*(x if isinstance(x, Tensor) else Tensor(x) for x in inputs))
         node = getattr(y, "_node", None)
@@ -146,6 +159,22 @@ class Layer:
     def zero_grad(self) -> None:
         for p in self.parameters():
             p.grad = None
+
+    def structure(self) -> list[Any]:
+        """What a recorded step depends on: mode, plain settings, and where the arrays lie."""
+        found: list[Any] = [self.training]
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                found += [value.requires_grad, value.data.data.ptr]
+            elif name in self.buffers:
+                found.append(value.data.ptr)
+            elif isinstance(value, (tuple, list)):
+                found += map(id, value)
+            elif isinstance(value, Layer) or value is None:
+                found.append(id(value))
+            elif isinstance(value, (bool, int, float, str)) and name not in ("calls", "_base"):
+                found.append(value)
+        return found
 
     # Mode and place
 
@@ -436,9 +465,29 @@ class Dropout(Layer):
     def call(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
+        recorded = clock.recorded()
+        if recorded is not None:
+            return functional.dropout(x, p=self.p, seed=self.seed, step=self.follow(recorded))
         y = functional.dropout(x, p=self.p, seed=self.seed, step=self.calls)
         self.calls += not _frozen.get()
         return y
+
+    # In a captured step; see gpunet.clock
+
+    def follow(self, recorded: clock.Clock) -> int:
+        """Take part in a recorded batch; what the device adds its count of calls to."""
+        recorded.follow(self)
+        if not recorded.capturing:
+            self._base = self.calls - recorded.now[clock.CALL]
+        return self._base % 2**64
+
+    def prepare(self, recorded: clock.Clock, steps: int) -> None:
+        """Ask for a clock that stands where `calls` does, in case that was changed by hand."""
+        recorded.wanted.add(self.calls - self._base)
+
+    def advance(self, updates: int, calls: int) -> None:
+        """Count the calls that a captured step made."""
+        self.calls += calls
 
     def config(self) -> dict[str, Any]:
         return {"p": self.p, "seed": self.seed}

@@ -6,6 +6,7 @@ model starts the same on every device.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,25 @@ def draw_seed() -> int:
 def from_seed(value: int) -> np.random.Generator:
     """A generator of its own: two threads never share one."""
     return np.random.Generator(np.random.Philox(value))
+
+
+def kept(
+    shape: tuple[int, ...], threshold: int, seed: int, layer: int, step: int
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Dropout's mask over the last two axes of `shape`: True where an element is kept.
+
+    An element is kept if its 16 bits, from Philox4x64-10 keyed by (seed, layer) at `step`, reach
+    `threshold`; kernels/philox.cuh draws the same.
+    """
+    key, counter = np.array([seed, layer], np.uint64), np.array([0, step, 0, 0], np.uint64)
+    plane = shape[-2:]
+    count = math.prod(plane)
+    words = np.random.Philox(key=key, counter=counter).random_raw(-(-max(count, 1) // 4))
+    bits = np.asarray(words).astype("<u8", copy=False).view("<u2")[:count].reshape(plane)
+    mask: np.ndarray[Any, np.dtype[np.bool_]] = bits >= threshold
+    return mask
+
+
+def threshold(p: float) -> int:
+    """How many of the 65,536 values dropout with probability p drops."""
+    return round(p * 65536)

@@ -10,6 +10,10 @@
 Header lines: `in`, `scalars` (optimizers: one row of the scalar table, read as T), `out`, and for
 reductions `map`, `reduce`, `post`, `identity`. `T name if option` exists only where that option is
 compiled in, and the body asks for it with `#if OPTION`. Nothing else repeats a signature.
+
+A line `// threads: 32, 8` makes the file a block kernel: the body is what each thread of a block of
+that size does, `T* x` is an array and `int64 rows` a number (see `gpunet.kernel.BlockKernel`). A
+header line that ends in a comma goes on in the next.
 """
 
 from __future__ import annotations
@@ -20,19 +24,20 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-HEADER = re.compile(r"//\s*(in|scalars|out|map|reduce|post|identity):\s*(.*?)\s*$")
+HEADER = re.compile(r"//\s*(threads|in|scalars|out|map|reduce|post|identity):\s*(.*?)\s*$")
 INCLUDE = re.compile(r'\s*#include\s+"([^"]+)"\s*$')
-PARAMETER = re.compile(r"(raw\s+)?(\w+)\s+(\w+)(?:\s+if\s+(\w+))?$")
+PARAMETER = re.compile(r"(raw\s+)?(\w+)(\*)?\s+(\w+)(?:\s+if\s+(\w+))?$")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array or number of a kernel: `raw T x`, `T m if centered`."""
+    """One array or number of a kernel: `raw T x`, `T m if centered`, `T* z` of a block kernel."""
 
     type: str
     name: str
     raw: bool = False
     option: str | None = None
+    pointer: bool = False
 
     def declare(self, suffix: str = "") -> str:
         return f"{'raw ' if self.raw else ''}{self.type} {self.name}{suffix}"
@@ -43,7 +48,7 @@ class Source:
     """A .cu file: signature, formula, and where the formula begins (for error messages).
 
     name: "optim/adam"; of a file outside kernels/ its own, as a C identifier. label: how messages
-    and compiler errors name the file.
+    and compiler errors name the file. threads: of a block, in a block kernel; else empty.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Source:
     includes: tuple[str, ...]
     body: str
     label: str
+    threads: tuple[int, ...] = ()
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -98,11 +104,15 @@ def read(name: str | Path) -> Source:
     where: dict[str, str] = {}
     includes: list[str] = []
     body: list[str] = []
+    last = ""
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if match := HEADER.match(line):
+        if header.get(last, "").endswith(","):
+            header[last] += " " + line.strip().removeprefix("//").strip()
+        elif match := HEADER.match(line):
             if match[1] in header:
                 raise ValueError(f"{label}, line {number}: a second line `// {match[1]}:`")
-            header[match[1]], where[match[1]] = match[2], f"{label}, line {number}"
+            last = match[1]
+            header[last], where[last] = match[2], f"{label}, line {number}"
         elif match := INCLUDE.match(line):
             includes.append(match[1])
         elif body or not re.match(r"\s*(//.*)?$", line):
@@ -111,16 +121,19 @@ def read(name: str | Path) -> Source:
             body.append(line)
     if "out" not in header:
         raise ValueError(f"{label}: no line `// out: ...` in the header")
+    threads = _threads(header.get("threads", ""), where.get("threads", label))
+    pointers = bool(threads)
     return Source(
         name=name,
         path=path,
-        inputs=_parameters(header.get("in", ""), where.get("in", label)),
+        inputs=_parameters(header.get("in", ""), where.get("in", label), pointers),
         scalars=tuple(s.strip() for s in header.get("scalars", "").split(",") if s.strip()),
-        outputs=_parameters(header["out"], where["out"]),
+        outputs=_parameters(header["out"], where["out"], pointers),
         reduction={k: header[k] for k in ("map", "reduce", "post", "identity") if k in header},
         includes=tuple(includes),
         body="\n".join(body),
         label=label,
+        threads=threads,
     )
 
 
@@ -143,11 +156,22 @@ def _expand(name: str, seen: dict[str, str]) -> None:
     seen[name] = "\n".join(lines) + "\n"
 
 
-def _parameters(text: str, where: str) -> tuple[Parameter, ...]:
+def _threads(text: str, where: str) -> tuple[int, ...]:
+    """`32, 8` as (32, 8): up to three sizes."""
+    if not text:
+        return ()
+    if not re.fullmatch(r"[1-9]\d*(\s*,\s*[1-9]\d*){0,2}", text):
+        raise ValueError(f"{where}: cannot read the threads {text!r}; write `32, 8`")
+    return tuple(map(int, text.split(",")))
+
+
+def _parameters(text: str, where: str, pointers: bool) -> tuple[Parameter, ...]:
+    """pointers: of a block kernel, whose arrays are written `T* x`."""
     found = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         match = PARAMETER.match(item)
-        if match is None:
-            raise ValueError(f"{where}: cannot read the parameter {item!r}; write `T name`")
-        found.append(Parameter(match[2], match[3], bool(match[1]), match[4]))
+        if match is None or (match[3] and not pointers) or (pointers and (match[1] or match[5])):
+            form = "`T* array` or `int64 number`" if pointers else "`T name`"
+            raise ValueError(f"{where}: cannot read the parameter {item!r}; write {form}")
+        found.append(Parameter(match[2], match[4], bool(match[1]), match[5], bool(match[3])))
     return tuple(found)

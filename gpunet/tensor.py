@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, common_module, device_of, to_device, to_host
+from gpunet.gemm import product
 from gpunet.tape import Backward, Node, is_recording, run, watcher
 
 Axis = int | tuple[int, ...] | None
@@ -447,7 +448,7 @@ def matmul(a: Any, b: Any) -> tuple[Array, Backward]:
         kinds = f"{type(a).__name__} and {type(b).__name__}"
         raise TypeError(f"matmul multiplies two arrays, got {kinds}")
     try:
-        y = a @ b
+        y = product(a, b)
     except ValueError as error:
         raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit") from error
     rows = a if a.ndim > 1 else a[None, :]
@@ -457,8 +458,8 @@ def matmul(a: Any, b: Any) -> tuple[Array, Backward]:
         g = g if b.ndim > 1 else g[..., None]
         g = g if a.ndim > 1 else (g[..., None, :] if b.ndim > 1 else g[None])
         return (
-            lambda: unbroadcast(g @ columns.swapaxes(-1, -2), rows).reshape(a.shape),
-            lambda: unbroadcast(rows.swapaxes(-1, -2) @ g, columns).reshape(b.shape),
+            lambda: unbroadcast(product(g, columns.swapaxes(-1, -2)), rows).reshape(a.shape),
+            lambda: unbroadcast(product(rows.swapaxes(-1, -2), g), columns).reshape(b.shape),
         )
 
     return y, backward

@@ -102,7 +102,8 @@ def mutants(copy: Path) -> tuple[int, str, dict[str, Any]]:
     change(copy, "nn/tanh", "y = tanh(x);", "y = tanh(INFINITY * x);")
     change(copy, "nn/sigmoid_backward", "gx = gy * y", "gx = 0.5 * gy * y")
     change(copy, "nn/relu", "y = maximum(x, T(0));", SPILLING)
-    names = ("nn/tanh", "nn/sigmoid_backward", "nn/relu")
+    change(copy, "nn/bias_act_backward", "sum += dz[i];", "sum += dz[i] * 0.5;")
+    names = ("nn/tanh", "nn/sigmoid_backward", "nn/relu", "nn/bias_act_backward")
     return in_own_process(*names, gpunet=copy / "gpunet")
 
 
@@ -131,6 +132,15 @@ def test_a_double_operation_on_floats_is_seen(mutants: Any) -> None:
         where = f"kernels/nn/sigmoid_backward.cu float32 sm_{arch} computes in double: "
         assert re.search(r"\.f64\b", problems(mutants, where))
     assert problems(mutants, "sigmoid_backward.cu float64 sm") == ""
+
+
+def test_a_double_operation_in_a_block_kernel_is_seen(mutants: Any) -> None:
+    where = "kernels/nn/bias_act_backward.cu float32 sm_90 computes in double: "
+    assert re.search(r"\.f64\b", problems(mutants, where))
+    if "g++" not in mutants[2]["missing"]:
+        found = problems(mutants, "bias_act_backward.cu float32, g++")
+        assert "kernels/nn/bias_act_backward.cu:20:" in found
+        assert "[-Werror=double-promotion]" in found
 
 
 def test_a_spill_is_seen(mutants: Any) -> None:
@@ -191,7 +201,8 @@ def test_numbers_among_the_inputs_come_from_the_reference() -> None:
 
 def test_only_a_header_with_a_float64_array_may_compute_in_double() -> None:
     known = compile_gate.kernels()
-    assert {name for name, k in known.items() if compile_gate.may_double(k)} == {"optim/norm"}
+    found = {name for name, k in known.items() if compile_gate.may_double(k)}
+    assert found == {"nn/note_loss", "nn/softmax_loss", "optim/norm"}
 
 
 def test_results_are_kept_and_a_broken_record_is_made_again(

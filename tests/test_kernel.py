@@ -13,11 +13,13 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional
-from gpunet.kernel import Kernel, clipped, reference_names
+from gpunet.fused import kernels as fused
+from gpunet.kernel import BlockKernel, Kernel, clipped, reference_names
 from gpunet.optim import base
 
 OPTIMIZERS = list(gn.OPTIMIZERS.values())
 OTHERS = [v for m in (functional, base) for v in vars(m).values() if isinstance(v, Kernel)]
+FUSED = [v for v in vars(fused).values() if isinstance(v, Kernel)]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
@@ -39,6 +41,12 @@ def test_header_inputs_are_the_reference_inputs_in_order(kernel: Kernel) -> None
     assert kernel.source.scalars == ()
 
 
+@pytest.mark.parametrize("kernel", FUSED, ids=lambda k: k.source.name)
+def test_header_names_of_a_fused_kernel_are_the_reference_names(kernel: Kernel) -> None:
+    header = [p.name for p in (*kernel.source.inputs, *kernel.source.outputs)]
+    assert tuple(header) == reference_names(kernel.reference)
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
 def test_scalars_returns_exactly_the_headers_scalars(optimizer: Any) -> None:
     settings = optimizer().defaults
@@ -56,9 +64,9 @@ def test_what_cupy_is_given_for_an_update() -> None:
     text = gn.Momentum.kernel.text()
     ins, outs, body = text.arguments
     assert (text.kind, text.name) == ("ElementwiseKernel", "gpunet_optim_momentum")
-    assert ins == "T grad_, raw T row, raw T norm_"
+    assert ins == "T grad_, raw T rows, raw int64 clock, raw T norm_"
     assert outs == "T param_, T velocity_"
-    assert "const T momentum = row[3];" in body
+    assert "const T momentum = rows[row + 3];" in body
     assert body.endswith("param_ = param;\nvelocity_ = velocity;")
     assert '#line 1 "kernels/common.cuh"' in text.preamble
 
@@ -78,17 +86,90 @@ def test_what_cupy_is_given_for_a_reduction() -> None:
     assert text.arguments[3:] == ("a + b", "y = sqrt(a)", "0")
 
 
+BLOCKS = """\
+// Every thread takes one column.
+// threads: 4, 2
+// in:  T* x, int64* clock, int64 n, T scale,
+//      uint64 seed
+// out: T* y
+if (threadIdx.x < n) y[threadIdx.x] = x ? x[threadIdx.x] * scale + T(clock[0] + seed) : T(n);
+"""
+
+
+def block_kernel(folder: Any) -> BlockKernel:
+    def reference(x: Any, clock: Any, n: int, scale: float, seed: int, y: Any) -> None:
+        y[:n] = n if x is None else x[:n] * scale + clock[0] + seed
+
+    (folder / "blocks.cu").write_text(BLOCKS, "utf-8")
+    return BlockKernel(folder / "blocks.cu", reference)
+
+
+def test_what_cupy_is_given_for_a_block_kernel(tmp_path: Any) -> None:
+    text = block_kernel(tmp_path).text(dtype="float64")
+    assert (text.kind, text.name) == ("RawKernel", "gpunet_blocks")
+    code = text.arguments[0]
+    assert code.startswith("typedef double T;\n")
+    assert "__launch_bounds__(8, 1)" in code
+    assert (
+        "gpunet_blocks(const T* x, const long long* clock, long long n, T scale, "
+        "unsigned long long seed, T* y) {\n"
+    ) in code
+    assert '#line 6 "blocks.cu"\nif (threadIdx.x < n)' in code
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_block_kernel_is_launched_with_what_its_header_says(
+    dtype: str, tmp_path: Any, xp: Any
+) -> None:
+    kernel, y = block_kernel(tmp_path), xp.zeros(3, dtype)
+    x, clock = xp.asarray(np.array([1, 2, 3], dtype)), xp.asarray(np.array([10, 0]))
+    for _ in range(2):  # built, then found
+        kernel.launch(xp, y.dtype, (1,), x, clock, 2, 0.5, 2**33, y)
+    assert y.tolist() == np.array([10.5 + 2**33, 11 + 2**33, 0], dtype).tolist()
+    kernel.launch(xp, y.dtype, (1,), None, clock, 3, 0.5, 0, y)
+    assert y.tolist() == [3, 3, 3]
+    with pytest.raises(TypeError, match=r"<BlockKernel blocks\.cu> needs a grid"):
+        kernel(x)
+
+
+def test_a_block_kernel_needs_the_size_of_its_blocks() -> None:
+    with pytest.raises(ValueError, match=r"kernels/nn/relu\.cu: .* `// threads: 32, 8`"):
+        BlockKernel("nn/relu", lambda x: x)
+
+
+def test_eight_threads_build_a_block_kernel_once_for_each_dtype(tmp_path: Any) -> None:
+    cupy, start, kernel = CountingCupy(), Barrier(8), block_kernel(tmp_path)
+
+    def launch(_: int) -> None:
+        start.wait()
+        for dtype in (np.dtype("float32"), np.dtype("float64")):
+            kernel.launch(cupy, dtype, (1, 1), None, None, 1, 1.0, 0, None)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(launch, range(8)))
+    assert cupy.made == ["gpunet_blocks"] * 2
+    blocks, kinds = zip(*((block, type(a[3])) for block, *a in cupy.launched), strict=True)
+    assert set(blocks) == {(4, 2)}
+    assert [kinds.count(kind) for kind in (np.float32, np.float64)] == [8, 8]
+
+
 class CountingCupy(ModuleType):
     """Stands for CuPy; counts the kernels made."""
 
     def __init__(self) -> None:
         super().__init__("counting_cupy")
         self.made: list[str] = []
+        self.launched: list[Any] = []
 
     def ElementwiseKernel(self, *arguments: str, name: str, preamble: str) -> object:
         sleep(0.01)  # time for another thread to come in between
         self.made.append(name)
         return object()
+
+    def RawKernel(self, code: str, name: str) -> Any:
+        sleep(0.01)
+        self.made.append(name)
+        return lambda grid, block, arguments: self.launched.append((block, *arguments))
 
 
 def test_eight_threads_build_a_kernel_once() -> None:

@@ -10,7 +10,11 @@ import pytest
 
 from benchmarks import parts, tables, verify_gpu
 
-README = f"before\n\n{tables.BEGIN}\nold\n{tables.END}\n\nafter\n"
+BEGIN, END = tables.marks(tables.GPU)
+PEERS = "\n".join(
+    [tables.marks(tables.PEERS)[0], "not yet measured", tables.marks(tables.PEERS)[1]]
+)
+README = f"before\n\n{BEGIN}\nold\n{END}\n\nbetween\n\n{PEERS}\n\nafter\n"
 
 
 def result(**changes: Any) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def test_without_results_it_says_so(folder: Path) -> None:
 def test_a_simulated_run_is_no_gpu_result(folder: Path) -> None:
     add(folder, "simulated.json", result(device="simulated"))
     run(folder)
-    assert tables.NONE in readme(folder)
+    assert tables.NONE["en"] in readme(folder)
 
 
 def test_a_line_for_each_run_oldest_first(folder: Path) -> None:
@@ -98,7 +102,7 @@ def test_a_file_of_another_kind_is_named(folder: Path, content: Any) -> None:
         run(folder)
 
 
-@pytest.mark.parametrize("text", ["", tables.BEGIN, tables.END + tables.BEGIN, README + README])
+@pytest.mark.parametrize("text", ["", BEGIN, END + BEGIN, README + README])
 def test_marks_that_are_missing_or_doubled_are_refused(folder: Path, text: str) -> None:
     (folder / "README.md").write_text(text)
     with pytest.raises(ValueError, match="once each"):

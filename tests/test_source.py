@@ -9,6 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional, source
+from gpunet.fused import kernels as fused
 from gpunet.kernel import Kernel
 from gpunet.optim import base
 
@@ -56,6 +57,24 @@ def test_the_parts_of_a_file(write) -> None:
     assert found.body == '#line 8 "kernels/fancy.cu"\ny = x[0];\nextra = y;'
 
 
+def test_the_header_of_a_block_kernel(write) -> None:
+    name = write(
+        "block.cu",
+        "// threads: 32, 8\n// in:  T* x, int64 rows,\n//      int32 act\n// out: T* y\n"
+        "y[0] = x[0];\n",
+    )
+    found = source.read(name)
+    assert found.threads == (32, 8)
+    assert found.inputs == (
+        source.Parameter("T", "x", pointer=True),
+        source.Parameter("int64", "rows"),
+        source.Parameter("int32", "act"),
+    )
+    assert found.outputs == (source.Parameter("T", "y", pointer=True),)
+    assert found.body == '#line 5 "kernels/block.cu"\ny[0] = x[0];'
+    assert source.read("block").options == ()
+
+
 def test_a_reduction_has_four_more_lines(write) -> None:
     header = (
         "// in: T x\n// out: T y\n// map: x\n// reduce: a + b\n// post: y = a\n// identity: 0\n"
@@ -77,6 +96,10 @@ def test_a_reduction_has_four_more_lines(write) -> None:
         ("// in: x\n// out: T y\ny = x;\n", r"kernels/bad\.cu, line 1: .*'x'"),
         ("// in: T x\n// out: T y if\ny = x;\n", r"kernels/bad\.cu, line 2: .*'T y if'"),
         ("// in: T x\n// out: T y\n// out: T z\n", r"kernels/bad\.cu, line 3: a second .*out"),
+        ("// in: T* x\n// out: T y\n", r"kernels/bad\.cu, line 1: .*'T\* x'; write `T name`"),
+        ("// threads: 32\n// out: raw T y\n", r"line 2: .*'raw T y'; write `T\* array`"),
+        ("// threads: 32, 0\n// out: T* y\n", r"line 1: cannot read the threads '32, 0'"),
+        ("// threads: 9,9,9,9\n// out: T* y\n", r"line 1: cannot read the threads"),
     ],
 )
 def test_a_bad_header_is_named_with_its_line(write, text: str, message: str) -> None:
@@ -104,7 +127,8 @@ def test_the_folder_is_found_and_a_missing_one_named(
 
 
 def test_every_kernel_has_an_owner_and_every_owner_a_kernel() -> None:
-    kernels = [value for module in (functional, base) for value in vars(module).values()]
+    modules = (functional, base, fused)
+    kernels = [value for module in modules for value in vars(module).values()]
     owned = [k.source.name for k in kernels if isinstance(k, Kernel)]
     owned += [optimizer.kernel.source.name for optimizer in gn.OPTIMIZERS.values()]
     assert sorted(owned) == source.kernel_names()

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 
 from benchmarks import parts, verify_gpu
 from benchmarks.verify_gpu import LIMITS, NAMES, Failed, Result, Run
+from gpunet.gemm import gemm
 from gpunet.testing import simgpu
 
 GOOD = "def test_on_a_device(xp):\n    assert xp.ones(3).sum() == 3\n"
@@ -57,6 +60,7 @@ def test_the_whole_command_on_the_simulated_gpu(
     assert list(found["parts"]) == NAMES
     assert found["parts"]["suite"]["passed"] == found["parts"]["parity"]["passed"] == 1
     assert found["parts"]["training"]["passed"] == 4
+    assert found["parts"]["products"]["passed"] == 43
     assert found["parts"]["memcheck"]["note"] == "not installed"
     assert found["passed"] == sum(p["passed"] for p in found["parts"].values())
     for key in ("driver", "cuda_runtime", "cupy", "python", "numpy", "commit", "dirty", "date"):
@@ -243,3 +247,42 @@ def test_masks_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
             parts.functional._dropout, "reference", lambda x, *a: np.roll(right(x, *a), 1)
         )
         assert parts.compare_masks(model, "float32").startswith("step 1: ")
+
+
+@pytest.fixture
+def sim() -> Iterator[None]:
+    usable, reason = simgpu.available()
+    if not usable:
+        pytest.skip(reason)
+    with simgpu.activate():
+        yield
+
+
+def swapped(a: Any, b: Any, out: Any, add: bool = False) -> None:
+    """gemm, with the first two rows of the result exchanged."""
+    gemm(a, b, out, add)
+    out[:2] = out[1::-1] if len(out) > 1 else out
+
+
+def not_adding(a: Any, b: Any, out: Any, add: bool = False) -> None:
+    gemm(a, b, out)
+
+
+def test_products_that_are_wrong_are_named(sim: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = parts.SIZES[0]
+    assert parts.compare_product("float32", size, "a") == ""
+    monkeypatch.setattr(parts.gemm, "gemm", swapped)
+    assert parts.compare_product("float32", size, "a").startswith("error ")
+    assert parts.compare_replay().startswith("error ")
+    monkeypatch.setattr(parts.gemm, "gemm", not_adding)
+    assert parts.compare_product("float32", size, "a").endswith("when added")
+    assert parts.compare_replay().startswith("error ")
+
+
+def test_a_precision_without_effect_or_past_its_bound_is_named(
+    sim: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert parts.compare_precision("tf32", 1e-3) == ""
+    assert "promised 1e-09" in parts.compare_precision("tf32", 1e-9)
+    monkeypatch.setattr(parts.gn, "matmul_precision", nullcontext)
+    assert parts.compare_precision("tf32", 1e-3) == "no effect"

@@ -9,18 +9,19 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, ClassVar
 
 import numpy as np
 
+from gpunet import clock
 from gpunet.arena import Arena, check_parameters
 from gpunet.backend import Array, array_module, common_module
 from gpunet.kernel import Kernel, UpdateKernel
 from gpunet.optim import saving
 from gpunet.optim.check import Settings, hyperparameter, number
 from gpunet.optim.dicts import check_dicts
-from gpunet.optim.segment import Hyper, Segment, State
+from gpunet.optim.segment import Hyper, Part, Segment, State
 from gpunet.optim.table import ScalarTable
 from gpunet.parameter import Parameter
 from gpunet.source import Parameter as Slot
@@ -70,7 +71,7 @@ class Optimizer:
         self.groups: list[Settings] = []
         self.arenas: list[Arena] = []
         self.segments: list[Segment] = []
-        self._tables: dict[tuple[int, bool, Any, Any], ScalarTable] = {}
+        self._tables: dict[tuple[bool, Any, Any], ScalarTable] = {}
         self._zeros: dict[Any, Array] = {}
         self.loose: dict[Any, State] = {}
         self.parameters: list[Parameter] = []
@@ -206,15 +207,51 @@ class Optimizer:
                 "call update(params, grads)"
             )
         self._check_parameters_are_here()
-        norms = self._norms([a.grad for a in self.arenas])
+        recorded = clock.recorded()
+        if recorded is not None:
+            recorded.follow(self)
+            if not recorded.capturing:
+                self.prepare(recorded, 1)
         launches = [  # every row first: a bad schedule then leaves all parameters as they were
-            (s.arena, part, self._row(s.group, part.decayed, s.arena.xp, s.arena.dtype))
+            (s.arena, part, part.ring.array if recorded else self._row(s.group, part))
             for s in self.segments
             for part in s.launches(self.decay_all)
         ]
+        norms = self._norms([a.grad for a in self.arenas])
         for arena, part, row in launches:
-            self.kernel.update(arena.xp, part.grad, row, norms[arena.dtype], part.state)
-        self.t += 1
+            norm = norms[arena.dtype]
+            cut = part.blocks() if arena.xp is np else None
+            self.kernel.update(arena.xp, part.grad, row, norm, part.state, cut)
+        if recorded is None:
+            self.t += 1
+
+    # In a captured step; see gpunet.clock
+
+    def prepare(self, recorded: clock.Clock, steps: int) -> None:
+        """Bring the scalars of the next updates to the device. RuntimeError as for `step`, or if
+        settings were changed that decide how many launches an update has.
+        """
+        self._check_parameters_are_here()
+        at = recorded.now[clock.UPDATE]
+        for s in self.segments:
+            for part in s.launches(self.decay_all):
+                hyper = self._of_part(s.group, part.decayed)
+                settings = (dict(hyper), self.clip_norm, self.clip_value)
+                compute = partial(self._scalar_row, hyper=hyper, dtype=s.arena.dtype)
+                part.ring.prepare(at, self.t + 1, steps, settings, compute)
+
+    def advance(self, updates: int, calls: int) -> None:
+        """Count updates that a captured step made."""
+        self.t += updates
+
+    def structure(self) -> list[Any]:
+        """What is fixed when a step is captured: its launches, and whether a norm is taken."""
+        parts = [id(part) for s in self.segments for part in s.launches(self.decay_all)]
+        return [self.clip_norm is None, parts]
+
+    def lost(self) -> bool:
+        """True if parameters have left: for another optimizer, or to another device."""
+        return any(arena.stale for arena in self.arenas)
 
     def _check_parameters_are_here(self) -> None:
         for arena in self.arenas:
@@ -225,25 +262,31 @@ class Optimizer:
 
     def _norms(self, gradients: list[Array]) -> dict[Any, Array]:
         """By dtype, the global norm as a device array of shape (1,); 0 if nothing clips by it."""
-        xp = array_module(gradients[0])
-        dtypes = {g.dtype for g in gradients}
         if self.clip_norm is None:
-            return {d: self._zero(xp, d) for d in dtypes}
+            return {g.dtype: self._zero(g) for g in gradients}
+        xp = array_module(gradients[0])
         total = reduce(xp.hypot, [norm(g.reshape(-1)) for g in gradients])
+        dtypes = {g.dtype for g in gradients}
         return {d: xp.reshape(total, 1).astype(d, copy=False) for d in dtypes}
 
-    def _zero(self, xp: Any, dtype: Any) -> Array:
-        if (xp, dtype) not in self._zeros:
-            self._zeros[xp, dtype] = xp.zeros(1, dtype)
-        return self._zeros[xp, dtype]
+    def _zero(self, like: Array) -> Array:
+        key = type(like), like.dtype
+        if key not in self._zeros:
+            self._zeros[key] = array_module(like).zeros(1, like.dtype)
+        return self._zeros[key]
 
-    def _row(self, group: Hyper, decayed: bool, xp: Any, dtype: Any) -> Any:
-        key = (id(group), decayed, xp, dtype)
-        table = self._tables.get(key)
-        if table is None:
-            table = self._tables[key] = ScalarTable(xp, dtype)
-        hyper = group if decayed or self.decay_all else {**group, "weight_decay": 0.0}
-        settings = (*hyper.values(), self.clip_norm, self.clip_value)
+    def _of_part(self, group: Hyper, decayed: bool) -> Hyper:
+        """The settings that hold for a part: weight_decay reaches the decayed ones only."""
+        if decayed or self.decay_all or not group["weight_decay"]:
+            return group
+        return {**group, "weight_decay": 0.0}
+
+    def _row(self, group: Hyper, part: Part) -> Any:
+        hyper = self._of_part(group, part.decayed)
+        return self._row_of(part.rows, hyper, part.rows.dtype)
+
+    def _row_of(self, table: ScalarTable, hyper: Hyper, dtype: Any) -> Any:
+        settings = (hyper, self.clip_norm, self.clip_value)
         return table.row(self.t + 1, settings, lambda t: self._scalar_row(t, hyper, dtype))
 
     def _scalar_row(self, t: int, hyper: Hyper, dtype: Any) -> list[float]:
@@ -273,8 +316,7 @@ class Optimizer:
         check_dicts(params, grads, self.loose, type(self).__name__)
         norms = self._norms([grads[key] for key in params]) if params else {}
         rows = {
-            key: self._row(self.defaults, p.ndim > 1, array_module(p), p.dtype)
-            for key, p in params.items()
+            key: self._loose_row(p.ndim > 1, array_module(p), p.dtype) for key, p in params.items()
         }
         for key, param in params.items():
             if key not in self.loose:
@@ -283,6 +325,12 @@ class Optimizer:
             xp = array_module(param)
             self.kernel.update(xp, grads[key], rows[key], norms[param.dtype], state)
         self.t += 1
+
+    def _loose_row(self, decayed: bool, xp: Any, dtype: Any) -> Any:
+        key = (decayed, xp, dtype)
+        if key not in self._tables:
+            self._tables[key] = ScalarTable(xp, dtype)
+        return self._row_of(self._tables[key], self._of_part(self.defaults, decayed), dtype)
 
     def _loose_state(self, param: Array) -> State:
         state: State = {}

@@ -6,6 +6,8 @@ from typing import Any
 
 from gpunet.arena import Arena
 from gpunet.backend import Array
+from gpunet.kernel import Block, blocks
+from gpunet.optim.table import Ring, ScalarTable
 
 Hyper = dict[str, Any]
 State = dict[str, Array]
@@ -19,6 +21,15 @@ class Part:
         self.decayed = decayed
         self.grad = arena.grad[place]
         self.state: State = {"param": arena.data[place]}
+        self.rows = ScalarTable(arena.xp, arena.dtype)
+        self.ring = Ring(arena.xp, arena.dtype)
+        self._blocks: list[Block] = []
+
+    def blocks(self) -> list[Block]:
+        """Views of gradient and state, cut for a processor's cache; made once."""
+        if not self._blocks:
+            self._blocks = blocks(self.grad, self.state)
+        return self._blocks
 
 
 class Segment:

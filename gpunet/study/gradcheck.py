@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, to_host
+from gpunet.gemm import precision
 from gpunet.layers import Layer, frozen
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
@@ -63,7 +64,13 @@ def gradcheck(
             inputs alone.
         TypeError: a float input, a parameter or the output is not float64.
         ValueError: nothing to check.
+        RuntimeError: matrix products are set to fewer bits (`gpunet.matmul_precision`).
     """
+    if precision() != "float32":
+        raise RuntimeError(
+            f'matrix products are set to "{precision()}", and differences of rounded products say '
+            'nothing: call gradcheck inside `with gpunet.matmul_precision("float32"):`'
+        )
     check = _Check(fn, inputs, eps=eps, rtol=rtol, atol=atol)
     # A stream of its own: an upstream gradient equal to an x from default_rng(0) hides much.
     generator = np.random.default_rng([seed, *b"gradcheck"])

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.files import write_atomically
-from gpunet.kernel import Kernel
+from gpunet.kernel import BlockKernel, CudaText, Kernel
 from gpunet.source import kernel_names
 from gpunet.testing import gxx, nvrtc
 from gpunet.testing.nvrtc import Measured, Program
@@ -90,7 +90,8 @@ class Report:
 
 def kernels() -> dict[str, Kernel]:
     """Every Kernel that gpunet makes, by the name of its file."""
-    importlib.import_module("gpunet")
+    for name in ("gpunet", "gpunet.fused.kernels"):
+        importlib.import_module(name)
     modules = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "gpunet"]
     found: dict[str, Kernel] = {}
     for value in [value for module in modules for value in vars(module).values()]:
@@ -105,6 +106,11 @@ def choices(kernel: Kernel) -> list[frozenset[str]]:
     names = kernel.source.options
     picks = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
     return [frozenset(pick) for pick in picks]
+
+
+def text_for(kernel: Kernel, options: frozenset[str], dtype: str) -> CudaText:
+    """What CuPy gets; a block kernel has a text for each dtype."""
+    return kernel.text(dtype=dtype) if isinstance(kernel, BlockKernel) else kernel.text(options)
 
 
 def numbers(kernel: Kernel) -> frozenset[str]:
@@ -129,7 +135,7 @@ def builds(chosen: dict[str, Kernel]) -> list[Build]:
         for kernel in chosen.values()
         for options in choices(kernel)
         for dtype in DTYPES
-        for program in nvrtc.programs(kernel.text(options), dtype, numbers(kernel))
+        for program in nvrtc.programs(text_for(kernel, options, dtype), dtype, numbers(kernel))
     ]
     found = remembered([(program, arch) for *_, program in wanted for arch in ARCHITECTURES])
 

@@ -11,13 +11,14 @@ import subprocess
 
 import numpy as np
 
-from gpunet.kernel import Kernel
+from gpunet.kernel import BlockKernel, Kernel
 from gpunet.source import HEADER, Source
 from gpunet.testing.simgpu.compiler import CXX, HEADER_FOLDER
 from gpunet.testing.simgpu.parameters import Parameter, c_type, parse
 
 WARNINGS = ("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror")
-FLAGS = ("-std=c++17", "-O1", *WARNINGS, "-isystem", str(HEADER_FOLDER), "-x", "c++")
+PRAGMAS = "-Wno-unknown-pragmas"  # `#pragma unroll` is CUDA's
+FLAGS = ("-std=c++17", "-O1", *WARNINGS, PRAGMAS, "-isystem", str(HEADER_FOLDER), "-x", "c++")
 TIMEOUT = 120.0  # seconds
 OURS = '# 1 "generated" 3\n'  # 3 is the mark of a system header
 PLACE = re.compile(r'^#line (\d+) ("[^"]*")$', re.MULTILINE)
@@ -37,7 +38,13 @@ def complaints(kernel: Kernel, options: frozenset[str], dtype: str) -> str:
 
 
 def program(kernel: Kernel, options: frozenset[str], dtype: str) -> str:
-    """A C++ file with the kernel's text in a function that takes one element of each array."""
+    """A C++ file with the kernel's text in a function that takes one element of each array, or of a
+    block kernel the text itself, its shared memory as plain variables.
+    """
+    if isinstance(kernel, BlockKernel):
+        whole = kernel.text(dtype=dtype)
+        head = f'{OURS}#include "emulator.h"\n#define __shared__ static\n'
+        return head + _marked(whole.preamble + whole.arguments[0]) + "\n"
     text = kernel.text(options)
     parameters = [*parse(text.arguments[0], True), *parse(text.arguments[1], False)]
     if text.kind == "ReductionKernel":
@@ -45,7 +52,7 @@ def program(kernel: Kernel, options: frozenset[str], dtype: str) -> str:
     else:
         body = text.arguments[2] + ";"
     signature = f"void {text.name}({', '.join(map(_declared, parameters))}, const ptrdiff_t &i)"
-    head = f'{OURS}#include "elementwise.h"\ntypedef {c_type(np.dtype(dtype))} T;\n'
+    head = f'{OURS}#include "elementwise.h"\ntypedef {c_type(np.dtype(dtype))} T, S;\n'
     function = f"{OURS}{signature};\n{signature} {{\n{_marked(body)}\n{OURS}}}\n"
     return head + _marked(text.preamble) + function
 

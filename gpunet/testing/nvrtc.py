@@ -76,7 +76,7 @@ def versions() -> str:
 def programs(text: CudaText, dtype: str, numbers: frozenset[str]) -> list[Program]:
     """The texts that CuPy makes for contiguous arrays of `dtype`.
 
-    numbers: the names of the inputs that are numbers, not arrays.
+    numbers: the names of the inputs that are numbers, not arrays (a block kernel's text says so).
     """
     return _KINDS[text.kind](text.build(_cupy("cupy")), np.dtype(dtype).type, numbers)
 
@@ -129,12 +129,13 @@ def _cupy(name: str) -> Any:
 def _elementwise(kernel: Any, dtype: Any, numbers: frozenset[str]) -> list[Program]:
     core = _cupy("cupy._core._kernel")
     given = tuple(None if p.name in numbers else p.dtype or dtype for p in kernel.in_params)
-    ins, outs, types = core._decide_params_type(kernel.in_params, kernel.out_params, given, ())
+    made = tuple(p.dtype or dtype for p in kernel.out_params)
+    ins, outs, types = core._decide_params_type(kernel.in_params, kernel.out_params, given, made)
     arguments = [
         _number(t) if p.name in numbers else _array(t)
         for p, t in zip(kernel.params, ins + outs, strict=False)
     ]
-    made = _caught(
+    text = _caught(
         core._get_elementwise_kernel,
         (*arguments, _indexer(1)),
         types,
@@ -144,7 +145,7 @@ def _elementwise(kernel: Any, dtype: Any, numbers: frozenset[str]) -> list[Progr
         kernel.preamble,
         **kernel.kwargs,
     )
-    return [Program("", *made)]
+    return [Program("", *text)]
 
 
 def _reduction(kernel: Any, dtype: Any, numbers: frozenset[str]) -> list[Program]:
@@ -207,9 +208,17 @@ def _cub_pass(
     return Program(f"CUB {which.lower()} pass", *made)
 
 
+def _raw(kernel: Any, dtype: Any, numbers: frozenset[str]) -> list[Program]:
+    """A block kernel's text is made for one dtype; CuPy adds options only."""
+    function = _cupy("cupy._core.raw")._get_raw_module
+    settings = (kernel.backend, False, False, False, None, None)
+    return [Program("", *_caught(function, kernel.code, None, kernel.options, *settings))]
+
+
 _KINDS: dict[str, Callable[[Any, Any, frozenset[str]], list[Program]]] = {
     "ElementwiseKernel": _elementwise,
     "ReductionKernel": _reduction,
+    "RawKernel": _raw,
 }
 
 

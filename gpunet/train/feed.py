@@ -1,62 +1,127 @@
-"""Training data on the model's device, checked once, handed out in mini-batches."""
+"""Training data for the model's device, checked once, handed out in mini-batches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array, array_module, to_device
+from gpunet.backend import Array, array_module, device_of, module_for, to_device, to_host
 from gpunet.layers import Layer, SigmoidWithLoss, SoftmaxWithLoss
 from gpunet.losses import sigmoid_cross_entropy, softmax_cross_entropy
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
+from gpunet.train import stream as streaming
+from gpunet.train.stream import HostRows, is_mapped
 
 Group = Sequence[Array]  # the row numbers of each batch whose gradients make one update
 
+BLOCK_BYTES = 4 << 20  # of the data, looked at or moved at a time
+
 
 class Feed:
-    """Rows `x` with targets `t` on the device of `model`, tried on it and on `loss`.
+    """Rows `x` with targets `t` for the device of `model`, tried on it and on `loss`.
 
     Args:
         data: a pair (x, t), or an object with `.x` and `.t`; NumPy or CuPy arrays with one row a
-            sample. They are moved to the model's device once, whole; floating numbers are made of
-            the parameters' dtype, if that is one.
+            sample, memory-mapped files among them. Floating numbers are made of the parameters'
+            dtype, if that is one.
         name: for error messages.
+        stream: for a model on a GPU, whether x and t stay on the host and are copied batch by
+            batch. None: if they would take more than half of the GPU's free memory. Else they are
+            moved to the GPU once, whole.
+
+    x, t: as they are held. What streams, or lies in a file, is left where it is and as it is, and
+        converted when it is handed out; anything else is on the device and of the final dtype.
+    xp: the module, `numpy` or `cupy`, of what is handed out.
 
     Raises:
         TypeError: data that is neither; arrays of something other than numbers.
         ValueError: no rows, different numbers of rows, an infinite number or a nan in x or t, a
-            label out of range; what the model or the loss do not accept.
+            label out of range; what the model or the loss do not accept; data to stream that is on
+            the GPU already.
     """
 
-    def __init__(self, data: Any, model: Layer, loss: Callable[[Any, Any], Any], name: str) -> None:
+    def __init__(
+        self,
+        data: Any,
+        model: Layer,
+        loss: Callable[[Any, Any], Any],
+        name: str,
+        stream: bool | None = None,
+    ) -> None:
         self.name = name
+        self.xp = module_for(model.device)
         dtypes = {p.dtype for p in model.parameters()}
-        x, t = (
-            _prepared(array, f"{name}: {part}", dtypes, model.device)
+        (x, x_dtype), (t, t_dtype) = (
+            _checked(array, f"{name}: {part}", dtypes)
             for array, part in zip(_pair(data, name), "xt", strict=True)
         )
         if len(x) != len(t):
             raise ValueError(f"{name}: x has {len(x)} rows but t has {len(t)}")
         if len(x) == 0:
             raise ValueError(f"{name}: no rows")
-        self.x, self.t = x, t
+        size = x.size * x_dtype.itemsize + t.size * t_dtype.itemsize
+        self._parts: tuple[HostRows, HostRows] | None = None  # None where all is on the device
+        if self._shall_stay(x, t, size, stream):
+            self.x, self.t = to_host(x), to_host(t)
+            self._parts = HostRows(self.x, x_dtype), HostRows(self.t, t_dtype)
+        else:
+            self.x, self.t = _moved(x, x_dtype, model.device), _moved(t, t_dtype, model.device)
         self._try(model, loss)
 
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def streams(self) -> bool:
+        """Whether batches are copied to the GPU one by one."""
+        return self._parts is not None and self.xp is not np
+
     def rows(self, rows: Any) -> tuple[Array, Array]:
-        """x and t of a slice, or of an array of row numbers on this device."""
-        return self.x[rows], self.t[rows]
+        """x and t of a slice, or of an array of row numbers such as `moved` gives."""
+        if self._parts is None:
+            return self.x[rows], self.t[rows]
+        x, t = self._parts
+        return self.xp.asarray(x.read(rows)), self.xp.asarray(t.read(rows))
+
+    def labels(self, rows: Any) -> Array:
+        """t alone of such rows."""
+        if self._parts is None:
+            return self.t[rows]
+        return self.xp.asarray(self._parts[1].read(rows))
+
+    def batches(self, groups: Sequence[Any]) -> Generator[tuple[Array, Array], None, None]:
+        """x and t of each of `groups`, slices or arrays of row numbers such as `moved` gives.
+
+        If the feed streams, the next batch is copied while this one is computed on, and this one's
+        arrays are good only until the next is asked for; see `gpunet.train.stream.batches`. Close
+        the iterator if it is left before its end.
+        """
+        if self._parts is not None and self.xp is not np:
+            return streaming.batches(*self._parts, groups)
+        return (self.rows(rows) for rows in groups)
 
     def moved(self, batches: Sequence[np.ndarray[Any, Any]]) -> list[Array]:
-        """Arrays of row numbers, moved to this device in one go."""
+        """Arrays of row numbers, moved to where x and t are held in one go."""
         together = array_module(self.x).asarray(np.concatenate(batches))
         ends = np.cumsum([len(rows) for rows in batches]).tolist()
         return [together[a:b] for a, b in zip([0, *ends], ends, strict=False)]
+
+    def _shall_stay(self, x: Array, t: Array, size: int, stream: bool | None) -> bool:
+        """Whether x and t, `size` bytes in the end, are left on the host as they are."""
+        if self.xp is np:
+            return is_mapped(x) or is_mapped(t)
+        if device_of(x) == "cpu":
+            return size > streaming.free_bytes() / 2 if stream is None else stream
+        if stream:
+            raise ValueError(
+                f"{self.name}: stream=True, but x is on the GPU already; give a NumPy array or a "
+                "memory-mapped file, or leave stream out"
+            )
+        return False
 
     def _try(self, model: Layer, loss: Callable[[Any, Any], Any]) -> None:
         """Two rows through model and loss, so that what does not fit is said before training."""
@@ -79,14 +144,15 @@ class Feed:
 
     def _check_range(self, top: int, what: str, why: str) -> None:
         """A GPU could not tell it later: a kernel cannot raise."""
-        bad = (self.t < 0) | (self.t > top)
-        if bool(bad.any()):
-            place = _first(bad)
-            value = self.t[place].item()
-            raise ValueError(
-                f"{self.name}: {what} {value:g} in {_row(place)} is out of range: {why}, "
-                f"{what}s run from 0 to {top}"
-            )
+        dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
+        for start, block in _blocks(self.t, dtype):
+            bad = (block < 0) | (block > top)
+            if bool(bad.any()):
+                value, place = block[_first(bad)].item(), _first(bad, start)
+                raise ValueError(
+                    f"{self.name}: {what} {value:g} in {_row(place)} is out of range: {why}, "
+                    f"{what}s run from 0 to {top}"
+                )
 
 
 def _pair(data: Any, name: str) -> tuple[Any, Any]:
@@ -97,36 +163,58 @@ def _pair(data: Any, name: str) -> tuple[Any, Any]:
     return data[0], data[1]
 
 
-def _prepared(data: Any, what: str, dtypes: set[Any], device: str) -> Array:
-    """An array of finite numbers on the device, in the model's dtype if it is of floats."""
+def _checked(data: Any, what: str, dtypes: set[Any]) -> tuple[Array, np.dtype[Any]]:
+    """An array of finite numbers where it is, and the dtype to make it of: the model's for floats,
+    if that is one."""
     array = data.data if isinstance(data, Tensor) else data
-    if array_module(array) is None:
+    if array_module(array) in (None, np):
         try:
-            array = np.asarray(array)
+            array = np.asarray(array)  # a plain array of a memmap, too; nothing is read
         except ValueError as error:
             raise ValueError(f"{what} is no array: {error}") from None
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{what} must hold numbers, got dtype {array.dtype}")
     if array.ndim == 0:
         raise ValueError(f"{what} must have one row a sample, got a lone number")
-    if array.dtype.kind == "f":
-        cast = array
-        if len(dtypes) == 1:
-            with np.errstate(over="ignore"):  # beyond float32's range: becomes inf
-                cast = array.astype(next(iter(dtypes)), copy=False)
-        bad = ~array_module(cast).isfinite(cast)
+    dtype = array.dtype.newbyteorder("=")  # a file may have the other
+    if array.dtype.kind != "f":
+        return array, dtype
+    dtype = np.dtype(next(iter(dtypes))) if len(dtypes) == 1 else dtype
+    for start, block in _blocks(array, dtype):
+        bad = ~array_module(block).isfinite(block)
         if bool(bad.any()):
-            place = _first(bad)
+            place = _first(bad, start)
             raise ValueError(
-                f"{what} holds {array[place].item()} in {_row(place)}, no finite {cast.dtype}; "
+                f"{what} holds {array[place].item()} in {_row(place)}, no finite {dtype}; "
                 "clean the data"
             )
-        array = cast
-    return to_device(array, device)
+    return array, dtype
 
 
-def _first(bad: Array) -> tuple[int, ...]:
-    return tuple(int(k) for k in np.unravel_index(int(bad.argmax()), bad.shape))
+def _moved(array: Array, dtype: np.dtype[Any], device: str) -> Array:
+    """The array on the device; it itself where it is there and of that dtype."""
+    if device == "cpu" or device_of(array) == "cuda":
+        return to_device(array.astype(dtype, copy=False), device)
+    moved = module_for(device).empty(array.shape, dtype)
+    for start, block in _blocks(array, dtype):  # the host needs no room for a second copy
+        moved[start : start + len(block)].set(block)
+    return moved
+
+
+def _blocks(array: Array, dtype: np.dtype[Any]) -> Iterator[tuple[int, Array]]:
+    """All rows, some BLOCK_BYTES at a time and made of `dtype`: (the first's number, the rows)."""
+    row = math.prod(array.shape[1:]) * max(array.dtype.itemsize, dtype.itemsize)
+    count = max(1, BLOCK_BYTES // max(1, row))
+    for start in range(0, len(array), count):
+        with np.errstate(over="ignore"):  # beyond float32's range: becomes inf
+            block = array[start : start + count].astype(dtype, copy=False)
+        yield start, block
+
+
+def _first(bad: Array, start: int = 0) -> tuple[int, ...]:
+    """Where the first is, where `bad` begins at row `start`."""
+    row, *rest = (int(k) for k in np.unravel_index(int(bad.argmax()), bad.shape))
+    return (start + row, *rest)
 
 
 def _row(place: tuple[int, ...]) -> str:

@@ -6,9 +6,11 @@ import warnings
 from typing import Any
 
 from gpunet.backend import Array
+from gpunet.fused.step import Step
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import NonFiniteError, Watch, all_finite
 from gpunet.train.snapshot import Snapshot
+from gpunet.train.updates import Updates
 
 Trainer = Any  # of gpunet.train.trainer, which imports this module
 
@@ -41,13 +43,15 @@ class Guard:
     def _find(self, snapshot: Snapshot) -> None:
         """Replay the steps since the last look, with open eyes."""
         trainer = self.trainer
+        present = Snapshot(trainer.model, trainer.optimizer)
         snapshot.restore()
         before = Snapshot(trainer.model, trainer.optimizer)
         error: NonFiniteError | None = None
         for feed, group, epoch, step in self._since:
             before.take()
             watch = Watch(trainer.model)
-            trainer._update(feed, group, watch)
+            on_tape = Step(trainer.model, trainer.loss, trainer.optimizer, fuse=False)
+            Updates(on_tape, feed).one(group, map(feed.rows, group), watch)
             if watch.place and error is None:
                 error = NonFiniteError(epoch, step, watch.place)
                 if trainer.on_nonfinite == "raise":
@@ -58,5 +62,6 @@ class Guard:
             before.restore()
             trainer.optimizer.zero_grad()
             raise error
+        present.restore()  # the replay ran on the tape, whose numbers may differ by rounding
         self.on = False
         warnings.warn(str(error), RuntimeWarning, stacklevel=5)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array, array_module
+from gpunet.backend import Array
 from gpunet.data import batches
+from gpunet.fused.step import Step
 from gpunet.layers import BatchNorm, KLDivergence, Layer, SigmoidWithLoss, SoftmaxWithLoss
 from gpunet.losses import kl_divergence, sigmoid_cross_entropy, softmax_cross_entropy
 from gpunet.optim import Optimizer
@@ -21,9 +23,9 @@ from gpunet.train.feed import Feed, Group
 from gpunet.train.guard import Guard
 from gpunet.train.history import History, Row
 from gpunet.train.interrupt import DeferredInterrupt
-from gpunet.train.nonfinite import Watch
+from gpunet.train.updates import AT_ONCE as CHECK_EVERY
+from gpunet.train.updates import ResidentUpdates, Updates, sums, updating, weigh
 
-CHECK_EVERY = 50  # steps between two reads of the losses, to see whether they are finite
 EVALUATION_ROWS = 1024
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
 
@@ -41,6 +43,11 @@ class Trainer:
             `NonFiniteError` that names epoch, step and layer, the model back at the state before
             that step; "warn" warns once and trains on; "ignore" does not look.
         progress: show a bar (None: if stderr is a terminal).
+        fuse: run a plain chain of layers under SoftmaxWithLoss fused; see `gpunet.Step`.
+        capture: on a GPU, record the step as a CUDA graph and replay it. "auto": where the model is
+            fused and the data lies on the GPU. True: with layers and losses of your own too, whose
+            Python code then runs twice in all, not once a step; ValueError from `fit` where it
+            cannot be had. False: never. Without a GPU it makes no difference.
 
     history: of every epoch so far; a second `fit` continues it.
     """
@@ -54,12 +61,17 @@ class Trainer:
         *,
         on_nonfinite: str = "raise",
         progress: bool | None = None,
+        fuse: bool = True,
+        capture: bool | str = "auto",
     ) -> None:
         if on_nonfinite not in ("raise", "warn", "ignore"):
             raise ValueError(
                 f'on_nonfinite must be "raise", "warn" or "ignore", got {on_nonfinite!r}'
             )
+        if capture not in (True, False, "auto"):
+            raise ValueError(f'capture must be True, False or "auto", got {capture!r}')
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.fuse, self.capture = bool(fuse), capture
         self.callbacks = list(callbacks)
         self.on_nonfinite = on_nonfinite
         self.progress = progress
@@ -75,6 +87,7 @@ class Trainer:
         *,
         accumulate: int = 1,
         drop_last: bool = False,
+        stream: bool | None = None,
     ) -> History:
         """Train, and return the history (also as `trainer.history`).
 
@@ -89,6 +102,8 @@ class Trainer:
             accumulate: gradients of this many batches make one update, as one large batch would.
             drop_last: leave out a last batch that is smaller. (One of a single row is left out in
                 any case if the model has a BatchNorm.)
+            stream: on a GPU, leave the training data on the host and copy it batch by batch. None
+                does so where it would fill more than half of the free memory.
 
         Ctrl-C ends the training after the running step: the history so far is returned, with the
         weights of the best epoch if there is validation data. A second Ctrl-C interrupts at once.
@@ -100,7 +115,7 @@ class Trainer:
         _need_positive(epochs, "epochs")
         _need_positive(accumulate, "accumulate")
         self._check_optimizer()
-        feed = Feed(train, self.model, self.loss, "train")
+        feed = Feed(train, self.model, self.loss, "train", stream)
         held_out = None if valid is None else Feed(valid, self.model, self.loss, "valid")
         callbacks = self._callbacks(held_out)
         first = len(self.history) + 1
@@ -111,6 +126,8 @@ class Trainer:
             return self._trainable(list(rows))
 
         steps = len(order(first))
+        step = Step(self.model, self.loss, self.optimizer, fuse=self.fuse)
+        updates = updating(step, feed, self.capture)
         guard = Guard(self)
         reason: str | None = None
         self.history.stopped, self.history.kept = "stopped by an error", None
@@ -124,7 +141,7 @@ class Trainer:
                 started, lr = time.perf_counter(), self.optimizer.current_lr()
                 rows = feed.moved(order(epoch))
                 groups = [rows[k : k + accumulate] for k in range(0, len(rows), accumulate)]
-                loss = self._epoch(feed, groups, epoch, guard, bar, interrupt)
+                loss = self._epoch(updates, groups, epoch, guard, bar, interrupt)
                 if loss is None:
                     break
                 row: Row = {"epoch": epoch, "train_loss": loss}
@@ -192,7 +209,7 @@ class Trainer:
 
     def _epoch(
         self,
-        feed: Feed,
+        updates: Updates | ResidentUpdates,
         groups: Sequence[Group],
         epoch: int,
         guard: Guard,
@@ -203,65 +220,23 @@ class Trainer:
         Ctrl-C ended it early.
         """
         self.model.train()
-        xp = array_module(feed.x)
-        sizes = [len(rows) for group in groups for rows in group]
-        losses, weights = xp.zeros(len(sizes), np.float64), xp.asarray(sizes, np.float64)
-        done = 0
-        for step, group in enumerate(groups, 1):
-            for value, weight in self._update(feed, group):
-                losses[done] = value
-                if not isinstance(weight, int):
-                    weights[done] = weight
-                done += 1
-            guard.saw(feed, group, epoch, step)
-            if step % CHECK_EVERY == 0 or step == len(groups) or interrupt.requested:
-                guard.check(losses[:done])
-            bar.update(len(group))
-            if interrupt.requested and step < len(groups):
-                return None
-        if not self._sums:
-            losses *= weights
-        return float(losses.sum() / weights.sum())
-
-    def _update(
-        self, feed: Feed, group: Group, watch: Watch | None = None
-    ) -> list[tuple[Array, Any]]:
-        """Forward and backward over a group of batches, then one update; each batch's loss, and
-        what it counts in a mean.
-        """
-        self.optimizer.zero_grad()
-        weights = [self._weight(feed, rows, len(rows)) for rows in group]
-        total = sum(weights[1:], weights[0])
-        found = []
-        for rows, weight in zip(group, weights, strict=True):
-            x, t = feed.rows(rows)
-            loss = watch.forward(x, t, self.loss) if watch else self.loss(self.model(x), t)
-            if len(group) == 1 or self._sums:
-                loss.backward()
-            else:
-                share = array_module(x).full(loss.shape, weight / total, loss.dtype)
-                loss.backward(share)
-            if watch:
-                watch.gradients()
-            found.append((loss.data, weight))
-        self.optimizer.step()
-        if watch:
-            watch.parameters()
-        return found
-
-    @property
-    def _sums(self) -> bool:
-        """The loss adds its rows up instead of taking their mean."""
-        return getattr(self.loss, "reduction", "mean") == "half_sum"
-
-    def _weight(self, feed: Feed, rows: Any, count: int) -> Any:
-        """What a batch counts in a mean over several: how many rows it has, or with class weights
-        the sum of its labels' weights (on the device), for by that its own mean was divided.
-        """
-        given = getattr(self.loss, "class_weights", None)
-        if given is None or feed.t.ndim > 1:
-            return count
-        return array_module(feed.t).asarray(given)[feed.t[rows]].sum()
+        done = batches = checked = 0
+        with closing(updates.run(groups)) as running:
+            for count in running:
+                for group in groups[done : done + count]:
+                    done += 1
+                    batches += len(group)
+                    guard.saw(updates.feed, group, epoch, done)
+                    bar.update(len(group))
+                if done - checked >= CHECK_EVERY or done == len(groups) or interrupt.requested:
+                    guard.check(updates.losses[:batches])
+                    checked = done
+                if interrupt.requested and done < len(groups):
+                    return None
+        losses, weights = updates.losses[:batches], updates.weights
+        if sums(self.loss):
+            return float(losses.sum() / weights.sum())
+        return float((losses * weights).sum() / weights.sum())
 
     # Evaluation
 
@@ -275,9 +250,9 @@ class Trainer:
                 part = slice(start, start + EVALUATION_ROWS)
                 x, t = feed.rows(part)
                 z = self.model(x)
-                weight = self._weight(feed, part, len(x))
+                weight = weigh(self.loss, feed, part, len(x))
                 value = self.loss(z, t).data.astype(np.float64)
-                total = total + (value if self._sums else value * weight)
+                total = total + (value if sums(self.loss) else value * weight)
                 weights = weights + weight
                 hit = _hits(self.loss, z.data, t)
                 if hit is not None:

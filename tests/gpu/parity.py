@@ -29,6 +29,7 @@ import numpy as np
 import gpunet as gn
 from gpunet import functional
 from gpunet.backend import to_host
+from gpunet.fused import kernels as fused
 from gpunet.kernel import Kernel, clipped
 from gpunet.optim import base
 
@@ -98,7 +99,7 @@ class Case:
         """The largest error of one call, in ulps."""
         generator = np.random.default_rng(0)
         host = self.inputs(lambda: generator.standard_normal(shape).astype(dtype))
-        wide = [a.astype(WIDER[dtype]) if isinstance(a, np.ndarray) else a for a in host]
+        wide = [a.astype(WIDER[dtype]) if getattr(a, "dtype", None) == dtype else a for a in host]
         placed = [layout(xp, a) if isinstance(a, np.ndarray) else a for a in host]
         truth = (self.truth or self.kernel.reference)(*wide)
         result = to_host(self.kernel(*placed))
@@ -113,7 +114,8 @@ def dropout_inputs(draw: Draw) -> tuple[Any, ...]:
     """A quarter is dropped. The scale is a number that its rounding to the dtype leaves alone."""
     x = draw()
     plane = max(int(np.prod(x.shape[-2:])), 1)
-    return x, float(x.dtype.type(4 / 3)), 2**63 + 7, 3, 2**40 + 1, 2**14, plane
+    clock = np.array([0, 5, 0, 0, 0, 6, 0, 0])
+    return x, float(x.dtype.type(4 / 3)), 2**63 + 7, 3, 2**40 + 1, 2**14, plane, clock
 
 
 CASES = [
@@ -137,6 +139,131 @@ CASES = [
         64,
         truth=lambda x: np.sqrt(np.square(x.astype(np.longdouble)).sum()),
     ),
+]
+
+
+# Fused kernels, which are launched
+
+
+@dataclass(frozen=True)
+class FusedCase:
+    """A function of gpunet.fused.kernels, run on copies of `fused_arrays(rows, columns)`.
+
+    outputs: the arrays to compare. An error is counted in ulps of the output's largest element and
+    must not exceed `bound`.
+    """
+
+    kernel: Kernel
+    run: Callable[[dict[str, Array]], None]
+    outputs: tuple[str, ...]
+    bound: float
+
+    @property
+    def name(self) -> str:
+        return self.kernel.source.name
+
+    def error(self, xp: Any, dtype: str, shape: tuple[int, int]) -> float:
+        """The largest error of any output of one call, in ulps."""
+        host = fused_arrays(dtype, *shape)
+        placed = {name: xp.array(a) for name, a in host.items()}
+        wide = {
+            name: a.astype(WIDER[dtype] if a.dtype == dtype else a.dtype)
+            for name, a in host.items()
+        }
+        self.run(placed)
+        self.run(wide)
+        return max(_norm_ulps(to_host(placed[k]), wide[k], dtype) for k in self.outputs)
+
+
+def _norm_ulps(result: Array, truth: Array, dtype: str) -> float:
+    if result.dtype.kind != "f":
+        return 0.0 if np.array_equal(result, truth) else np.inf
+    size = np.max(np.abs(truth[np.isfinite(truth)]), initial=0)
+    return ulps(result.astype(dtype), truth, np.full(truth.shape, size))
+
+
+DROP = fused.Drop(2**14, 4 / 3, 2**63 + 7, 3, 2**40)
+
+
+def fused_arrays(dtype: str, rows: int, columns: int) -> dict[str, Array]:
+    """What a layer and a loss of this size need."""
+    generator = np.random.default_rng(0)
+
+    def draw(*shape: int) -> Array:
+        return generator.standard_normal(shape).astype(dtype)
+
+    size = max(fused.scratch_size(rows, columns), fused.loss_scratch_size(rows, columns))
+    arrays = {name: draw(rows, columns) for name in ("z", "gy", "dz")}
+    vectors = ("b", "gamma", "beta", "mean", "running_mean", "dgamma", "dbeta", "db")
+    arrays |= {name: draw(columns) for name in vectors}
+    arrays |= {name: 1 + abs(draw(columns)) for name in ("inv", "running_var")}
+    arrays["y"] = arrays["z"] * (generator.uniform(size=(rows, columns)) > 0.25)
+    return arrays | {
+        "scratch": draw(size),
+        "data": generator.integers(0, 256, (2 * rows, columns)).astype(np.uint8),
+        "order": generator.permutation(2 * rows),
+        "labels": generator.integers(0, columns, 2 * rows),
+        "passed": np.array([1, 1, rows, 1]),
+        "loss": np.full(1, 1.25, dtype),
+        "losses": np.zeros(2),
+        "hits": np.zeros(2, np.int64),
+        "clock": np.array([7, 5, rows // 2, 1, 8, 6, rows // 3, 1]),
+    }
+
+
+def _run_note_loss(a: dict[str, Array]) -> None:
+    fused.note_loss(a["loss"].reshape(()), a["clock"], a["losses"])
+
+
+def _run_gather(a: dict[str, Array]) -> None:
+    fused.gather(a["data"], a["order"], a["clock"], a["y"], 2**-8)
+
+
+def _run_bias_act(a: dict[str, Array]) -> None:
+    fused.bias_act(a["y"], a["b"], act="sigmoid", drop=DROP, clock=a["clock"])
+
+
+def _run_bias_act_backward(a: dict[str, Array]) -> None:
+    shared = {"clock": a["clock"], "scratch": a["scratch"]}
+    fused.bias_act_backward(
+        a["gy"], a["y"], a["dz"], a["db"], act="tanh", drop=DROP, add=True, **shared
+    )
+
+
+NORM = ("z", "gamma", "beta", "b", "y", "mean", "inv", "running_mean", "running_var")
+NORM_BACK = ("gy", "y", "z", "mean", "inv", "gamma", "dz", "dgamma", "dbeta", "db")
+LOSS = ("z", "b", "labels", "dz", "db", "losses", "hits")
+
+
+def _run_batch_norm(a: dict[str, Array]) -> None:
+    shared = {"clock": a["clock"], "scratch": a["scratch"]}
+    fused.batch_norm(*(a[name] for name in NORM), act="relu", drop=DROP, **shared)
+
+
+def _run_batch_norm_backward(a: dict[str, Array]) -> None:
+    shared = {"clock": a["clock"], "scratch": a["scratch"]}
+    arrays = (a[name] for name in NORM_BACK)
+    fused.batch_norm_backward(*arrays, act="tanh", drop=DROP, add=True, **shared)
+
+
+def _run_softmax_loss(a: dict[str, Array]) -> None:
+    shared = {name: a[name] for name in ("order", "clock", "scratch")}
+    arrays = (a[name] for name in LOSS)
+    fused.softmax_loss(*arrays, label_smoothing=0.1, share=0.5, add=True, **shared)
+
+
+# Sums of up to 1100 terms: on the device 32 threads add theirs one by one, then by halves, in NumPy
+# one after another; roundings go up and down, and few add up.
+SUM_BOUND = 32
+FUSED_CASES = [
+    FusedCase(fused._tick, lambda a: fused.tick(a["clock"], a["passed"]), ("clock",), 0),
+    FusedCase(fused._note_loss, _run_note_loss, ("losses",), 0),
+    FusedCase(fused._gather, _run_gather, ("y", "clock"), 0),
+    FusedCase(fused._bias_act, _run_bias_act, ("y",), 6),
+    FusedCase(fused._bias_act_backward, _run_bias_act_backward, ("dz", "db"), SUM_BOUND),
+    FusedCase(fused._batch_norm, _run_batch_norm, NORM[4:], SUM_BOUND),
+    FusedCase(fused._batch_norm_backward, _run_batch_norm_backward, NORM_BACK[6:], SUM_BOUND),
+    FusedCase(fused._softmax_loss, _run_softmax_loss, (*LOSS[3:], "clock"), SUM_BOUND),
 ]
 
 
@@ -253,12 +380,17 @@ def exact_update(
 
 def names() -> list[str]:
     """The kernels compared, by the names of their files."""
-    return [c.name for c in CASES] + [kind.kernel.source.name for kind in gn.OPTIMIZERS.values()]
+    called = [case.name for case in (*CASES, *FUSED_CASES)]
+    return called + [kind.kernel.source.name for kind in gn.OPTIMIZERS.values()]
 
 
 def each_once(xp: Any) -> Iterator[tuple[str, str, float, float]]:
     """Every kernel, dtype and layout once: (kernel, what, error in ulps, bound)."""
     for dtype in DTYPES:
+        for rows in (31, 1100):  # one launch, two launches
+            for fused_case in FUSED_CASES:
+                error = fused_case.error(xp, dtype, (rows, 33))
+                yield fused_case.name, f"{dtype} {rows} rows", error, fused_case.bound
         for shape, layout in (((4099,), contiguous), ((33, 31), strided)):
             what = f"{dtype} {layout.__name__}"
             for case in CASES:

@@ -18,7 +18,17 @@ from gpunet.testing import nvrtc, simgpu
 from gpunet.testing.compile_gate import choices, in_own_process
 
 from . import parity
-from .parity import CASES, CLIPS, DTYPES, UPDATE_BOUND, Case, contiguous, strided
+from .parity import (
+    CASES,
+    CLIPS,
+    DTYPES,
+    FUSED_CASES,
+    UPDATE_BOUND,
+    Case,
+    FusedCase,
+    contiguous,
+    strided,
+)
 
 LARGE = {"cuda": 1_000_003, "sim": 100_003, "cpu": 100_003}  # the smaller is for time alone
 SHAPES: list[Any] = [
@@ -44,6 +54,13 @@ def large(request: pytest.FixtureRequest) -> tuple[int]:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_call(case: Case, shape: Any, layout: Any, dtype: str, xp: Any, large: Any) -> None:
     assert case.error(xp, dtype, shape or large, layout) <= case.bound
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(2, 1), (31, 33), (1024, 40), (1025, 5), (3000, 33)])
+@pytest.mark.parametrize("case", FUSED_CASES, ids=lambda case: case.name)
+def test_a_fused_launch(case: FusedCase, shape: tuple[int, int], dtype: str, xp: Any) -> None:
+    assert case.error(xp, dtype, shape) <= case.bound
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -112,6 +129,10 @@ def test_each_comparison_launches_the_kernel() -> None:
             with simgpu.count() as counters:
                 case.error(cupy, "float32", (33,), contiguous)
             assert counters.launches == 1, case.name
+        for fused_case in FUSED_CASES:
+            with simgpu.count() as counters:
+                fused_case.error(cupy, "float32", (31, 5))
+            assert counters.launches == 1, fused_case.name
         for name in OPTIMIZERS:
             with simgpu.count() as counters:
                 optimizer = parity.optimizer_of(name, {}, 33)
@@ -146,6 +167,20 @@ def test_a_dropout_mask_off_by_one_element_is_seen(xp: Any) -> None:
 
     case = Case(right.kernel, right.inputs, right.bound, truth=shifted)
     assert case.error(xp, "float32", (33,), contiguous) > right.bound
+
+
+def test_a_wrong_fused_result_is_seen(xp: Any) -> None:
+    right = {case.name: case.error(xp, "float32", (31, 33)) for case in FUSED_CASES}
+    assert all(right[case.name] <= case.bound for case in FUSED_CASES)
+    for case in FUSED_CASES[3:]:
+
+        def wrong(a: Any, run: Any = case.run, outputs: Any = case.outputs) -> None:
+            run(a)
+            if a["z"].dtype == np.float64:  # the truth
+                a[outputs[0]][-1] *= 1 + 1e-3
+
+        wide = FusedCase(case.kernel, wrong, case.outputs, case.bound)
+        assert wide.error(xp, "float32", (31, 33)) > case.bound, case.name
 
 
 def test_a_wrong_update_is_seen(xp: Any) -> None:

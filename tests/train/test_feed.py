@@ -1,7 +1,10 @@
-"""gpunet.train.feed: data checked, converted and moved once."""
+"""gpunet.train.feed: data checked, converted and moved once, or left on the host to stream."""
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +13,12 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import device_of, to_host
+from gpunet.testing import simgpu
+from gpunet.train import feed as feed_module
+from gpunet.train import stream
 from gpunet.train.feed import Feed
+
+needs_compiler = pytest.mark.skipif(not simgpu.available()[0], reason=simgpu.available()[1])
 
 X = np.arange(12.0).reshape(6, 2)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -85,6 +93,29 @@ def test_the_first_bad_number_is_named(device: str) -> None:
         Feed((x, LABELS), model, gn.SoftmaxWithLoss(), "valid")
 
 
+def test_rows_beyond_the_first_block(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed_module, "BLOCK_BYTES", 4 * 8)  # two rows
+    np.testing.assert_array_equal(to_host(feed(X, LABELS, device=device).x), X)
+    x = X.copy()
+    x[4, 1] = np.inf
+    with pytest.raises(ValueError, match="x holds inf in row 4, column 1"):
+        feed(x, LABELS, device=device)
+    monkeypatch.setattr(feed_module, "BLOCK_BYTES", 2 * 8)  # two labels
+    with pytest.raises(ValueError, match="label 7 in row 3 is out of range"):
+        feed(X, [0, 1, 2, 7, 8, 9], device=device)
+
+
+def test_a_look_at_the_data_needs_little_memory() -> None:
+    x, t = np.zeros((50_000, 200), "float32"), np.zeros(50_000, "int64")  # 38 MiB
+    model = gn.Sequential(gn.Affine(200, 3))
+    tracemalloc.start()
+    try:
+        Feed((x, t), model, gn.SoftmaxWithLoss(), "train")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("value", [-0.5, 1.5])
 def test_binary_targets_lie_between_0_and_1(value: float, device: str) -> None:
     t = np.array([0, 1, 0.5, 0, 1, value])
@@ -112,3 +143,133 @@ def test_trying_changes_nothing() -> None:
     assert model[1].calls == 0
     assert not model[0].running_mean.any()
     assert model[2].W.grad is None
+
+
+def test_batches(device: str) -> None:
+    found = feed(X, LABELS, device=device)
+    rows = [np.array([4, 0, 2]), np.array([1])]
+    for (x, t), expected in zip(found.batches(found.moved(rows)), rows, strict=True):
+        assert device_of(x) == device_of(t) == device
+        np.testing.assert_array_equal(to_host(x), X[expected])
+        np.testing.assert_array_equal(to_host(t), LABELS[expected])
+    assert to_host(found.labels(found.moved(rows)[0])).tolist() == [1, 0, 2]
+    found.batches(rows).close()
+
+
+# Files
+
+
+@pytest.fixture(params=["float64", "float32", ">f4"])
+def mapped(request: pytest.FixtureRequest, tmp_path: Path) -> np.memmap:
+    file = np.memmap(tmp_path / "x.bin", request.param, "w+", shape=X.shape)
+    file[...] = X
+    return file
+
+
+def test_a_file_stays_one_on_the_cpu(mapped: np.memmap) -> None:
+    found = feed(mapped, LABELS.astype("float64"), lambda z, t: (z.sum(axis=1) - t).mean())
+    assert np.shares_memory(found.x, mapped)
+    assert not found.streams
+    for rows in (np.array([5, 0, 2]), slice(1, 4), slice(None)):
+        x, t = found.rows(rows)
+        assert x.dtype == t.dtype == found.labels(rows).dtype == np.float32
+        np.testing.assert_array_equal(x, X[rows])
+        np.testing.assert_array_equal(t, LABELS[rows])
+        np.testing.assert_array_equal(found.labels(rows), LABELS[rows])
+
+
+def test_a_file_is_moved_where_it_fits(mapped: np.memmap, xp: Any, device: str) -> None:
+    found = feed(mapped, LABELS, device=device)
+    assert not found.streams
+    assert found.xp is xp
+    x, _ = found.rows(slice(None))
+    assert type(x) is xp.ndarray
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(to_host(x), X)
+
+
+def test_targets_in_a_file_are_looked_at_as_they_are_handed_out(tmp_path: Path) -> None:
+    file = np.memmap(tmp_path / "t.bin", "float64", "w+", shape=6)
+    file[...] = [0, 1, 1 + 1e-12, 0, 1, 0]  # 1 in float32
+    assert len(feed(X, file, gn.SigmoidWithLoss(), 1)) == 6
+
+
+def test_the_bytes_of_a_file_may_be_the_other_way_round(device: str) -> None:
+    found = feed(X, LABELS.astype(">i4"), device=device)
+    assert found.t.dtype == np.int32
+    assert to_host(found.t).tolist() == LABELS.tolist()
+
+
+# Streaming
+
+
+@pytest.fixture
+def model() -> Iterator[gn.Layer]:
+    """On the simulated GPU."""
+    with simgpu.activate():
+        yield gn.Sequential(gn.Affine(2, 3)).to("cuda")
+
+
+def streaming(data: Any, model: gn.Layer, stream: bool | None = None) -> Feed:
+    return Feed(data, model, gn.SoftmaxWithLoss(), "train", stream=stream)
+
+
+@needs_compiler
+def test_what_streams_stays_on_the_host(model: gn.Layer) -> None:
+    found = streaming((X, LABELS), model, True)
+    assert found.streams
+    assert found.x is X
+    assert found.t is LABELS
+    assert found.xp is simgpu.cupy
+    rows = found.moved([np.array([4, 0, 2]), np.array([1])])
+    assert all(type(numbers) is np.ndarray for numbers in rows)
+    for _ in range(2):
+        for (x, t), expected in zip(found.batches(rows), rows, strict=True):
+            assert (device_of(x), x.dtype, t.dtype) == ("cuda", np.float32, np.int64)
+            np.testing.assert_array_equal(to_host(x), X[expected])
+            np.testing.assert_array_equal(to_host(t), LABELS[expected])
+
+
+@needs_compiler
+def test_what_streams_can_be_had_at_random(model: gn.Layer) -> None:
+    found = streaming((X, LABELS), model, True)
+    for rows in (np.array([4, 0, 2]), slice(0, 3)):
+        x, t = found.rows(rows)
+        assert device_of(x) == device_of(t) == device_of(found.labels(rows)) == "cuda"
+        assert x.dtype == np.float32
+        np.testing.assert_array_equal(to_host(x), X[rows])
+        np.testing.assert_array_equal(to_host(t), LABELS[rows])
+        np.testing.assert_array_equal(to_host(found.labels(rows)), LABELS[rows])
+
+
+@needs_compiler
+def test_streams_where_more_than_half_of_the_free_memory_would_be_taken(
+    model: gn.Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = X.size * 4 + LABELS.nbytes  # as float32
+    for free, streams in [(2 * needed - 1, True), (2 * needed, False)]:
+        monkeypatch.setattr(stream, "free_bytes", lambda free=free: free)
+        assert streaming((X, LABELS), model).streams == streams
+        assert streaming((X, LABELS), model, True).streams
+        assert not streaming((X, LABELS), model, False).streams
+
+
+@needs_compiler
+def test_what_is_on_the_gpu_does_not_stream(
+    model: gn.Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = simgpu.cupy.asarray(X, "float32")
+    with pytest.raises(ValueError, match="train: stream=True, but x is on the GPU already; give"):
+        streaming((x, LABELS), model, True)
+    monkeypatch.setattr(stream, "free_bytes", lambda: 0)
+    assert streaming((x, LABELS), model).x is x
+
+
+@needs_compiler
+def test_data_to_stream_is_looked_at(model: gn.Layer) -> None:
+    with pytest.raises(ValueError, match="label 3 in row 3 is out of range"):
+        streaming((X, np.arange(6)), model, True)
+    x = X.copy()
+    x[3, 0] = 1e39
+    with pytest.raises(ValueError, match=r"x holds 1e\+39 in row 3, column 0, no finite float32"):
+        streaming((x, LABELS), model, True)

@@ -70,9 +70,8 @@ def test_the_step_and_the_way_back(at: int, epoch: int, step: int, device: str) 
     if device == "cuda" and at > 50:
         return  # long, and no other code runs there
     model = rich(device)
-    fitted = gn.Trainer(
-        model, gn.SoftmaxWithLoss(), gn.Adam(model.parameters(), lr=explosive(at), eps=1e-30)
-    )
+    optimizer = gn.Adam(model.parameters(), lr=explosive(at), eps=1e-30)
+    fitted = gn.Trainer(model, gn.SoftmaxWithLoss(), optimizer, fuse=False)
     with pytest.raises(gn.NonFiniteError) as caught:
         fitted.fit((X, LABELS), epochs=3, batch_size=4)
     error = caught.value

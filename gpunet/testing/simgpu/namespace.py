@@ -15,6 +15,7 @@ import numpy as np
 from . import (
     compiler,
     creation,
+    cublas,
     device,
     errors,
     functions,
@@ -157,3 +158,4 @@ for _path, _child in _modules.items():
 # In CuPy, too, this one is an attribute of `cupy.cuda` that no import statement finds.
 MODULES = {path: module for path, module in _modules.items() if path != "cupy.cuda.driver"}
 cupy = MODULES["cupy"]
+vars(cupy)["_gpunet_cublas"] = cublas.LIBRARY  # no name of CuPy's: gpunet.gemm looks for it

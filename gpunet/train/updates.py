@@ -1,0 +1,167 @@
+"""The updates of an epoch: one by one, or on a GPU recorded once and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from gpunet import gemm
+from gpunet.backend import Array, array_module
+from gpunet.fused.resident import Resident
+from gpunet.fused.step import Step
+from gpunet.layers import is_frozen, is_observed
+from gpunet.replay import Replay
+from gpunet.tape import watcher
+from gpunet.train.feed import Feed, Group
+from gpunet.train.nonfinite import Watch
+
+# Updates a launch, where so many are alike; and between two reads of the losses, to see whether
+# they are finite.
+AT_ONCE = 50
+
+
+class Updates:
+    """Updates run one by one.
+
+    losses, weights: float64 arrays on the feed's device, one element a batch of the epoch: its mean
+        loss, and what it counts in a mean over several.
+    """
+
+    losses: Array
+    weights: Array
+
+    def __init__(self, step: Step, feed: Feed) -> None:
+        self.step, self.feed = step, feed
+
+    def run(self, groups: Sequence[Group]) -> Generator[int, None, None]:
+        """An epoch: an update of every group; yields how many were made since the last time."""
+        rows = [rows for group in groups for rows in group]
+        self.losses = self.feed.xp.zeros(len(rows), np.float64)
+        self.weights = self.feed.xp.asarray([len(one) for one in rows], np.float64)
+        batches = self.feed.batches(rows)
+        with closing(batches):
+            done = 0
+            for group in groups:
+                for value, count in self.one(group, batches):
+                    self.losses[done] = value
+                    if not isinstance(count, int):
+                        self.weights[done] = count
+                    done += 1
+                yield 1
+
+    def one(
+        self, group: Group, batches: Iterator[tuple[Array, Array]], watch: Watch | None = None
+    ) -> list[tuple[Array, Any]]:
+        """One update from the next batches; each one's loss, and what it counts in a mean."""
+        step = self.step
+        counts = [weigh(step.loss, self.feed, rows, len(rows)) for rows in group]
+        total = sum(counts[1:], counts[0])
+        found = []
+        for k, count in enumerate(counts):
+            x, t = next(batches)
+            share = None if len(group) == 1 or sums(step.loss) else count / total
+            if watch:
+                value = step.tape(x, t, share, add=k > 0, forward=watch.forward)
+                watch.gradients()
+            else:
+                value = step.gradients(x, t, share, add=k > 0)
+            found.append((value, count))
+        step.optimizer.step()
+        if watch:
+            watch.parameters()
+        return found
+
+
+class ResidentUpdates:
+    """Updates on a GPU from data that lies there, without a copy and without waiting: the order of
+    the rows is on the device too, and the clock tells where in it a step is.
+
+    capture: as CUDA graphs, up to AT_ONCE updates a launch.
+    """
+
+    def __init__(self, step: Step, feed: Feed, capture: bool) -> None:
+        self.step, self.feed, self.capture = step, feed, capture
+        self.xp = array_module(feed.x)
+        self.replay = Replay(self.xp)
+        self.order = self.xp.empty(len(feed), np.int64)
+        self.losses = self.xp.zeros(len(feed), np.float64)  # a batch has one row at least
+        self.weights = self.losses
+        self.batch = Resident(step, feed.x, feed.t, self.order, self.losses, self.replay.clock)
+
+    def run(self, groups: Sequence[Group]) -> Generator[int, None, None]:
+        """As in `Updates`."""
+        rows = [rows for group in groups for rows in group]
+        self.weights = self.xp.asarray([len(one) for one in rows], np.float64)
+        together = self.xp.concatenate(rows)
+        self.order[: len(together)] = together
+        self.replay.clock.set(row=0, batch=0)
+        done = 0
+        while done < len(groups):
+            sizes = tuple(len(rows) for rows in groups[done])
+            count = self._alike(groups[done:], sizes) if self.capture else 1
+            self._launch(sizes, count)
+            done += count
+            yield count
+
+    def _alike(self, groups: Sequence[Group], sizes: tuple[int, ...]) -> int:
+        """How many updates the next launch makes: AT_ONCE of one kind, or 1."""
+        coming = groups[:AT_ONCE]
+        if len(coming) < AT_ONCE or not self.replay.is_warm(sizes):
+            return 1
+        return AT_ONCE if all(tuple(map(len, group)) == sizes for group in coming) else 1
+
+    def _launch(self, sizes: tuple[int, ...], count: int) -> None:
+        rows = sum(sizes)
+
+        def step() -> None:
+            for k, size in enumerate(sizes):
+                share = None if len(sizes) == 1 or sums(self.step.loss) else size / rows
+                self.batch.run(size, share, add=k > 0, ends=k == len(sizes) - 1)
+            self.step.optimizer.step()
+
+        run = self.replay.run if self.capture else self.replay.eager
+        run(sizes, step, rows=rows, batches=len(sizes), steps=count)
+
+
+def sums(loss: Any) -> bool:
+    """The loss adds its rows up instead of taking their mean."""
+    return getattr(loss, "reduction", "mean") == "half_sum"
+
+
+def weigh(loss: Any, feed: Feed, rows: Any, count: int) -> Any:
+    """What a batch counts in a mean over several: how many rows it has, or with class weights the
+    sum of its labels' weights (on the device), for by that its own mean was divided.
+    """
+    given = getattr(loss, "class_weights", None)
+    if given is None or feed.t.ndim > 1:
+        return count
+    labels = feed.labels(rows)
+    return array_module(labels).asarray(given)[labels].sum()
+
+
+def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:
+    """The way to run updates on this feed. ValueError if capture=True cannot be had."""
+    why_not = refusal(step, feed)
+    if why_not is None and (capture is True or step.reason is None):
+        return ResidentUpdates(step, feed, capture=capture is not False)
+    if capture is True and feed.xp is not np:
+        raise ValueError(f"capture=True: {why_not}")
+    return Updates(step, feed)
+
+
+def refusal(step: Step, feed: Feed) -> str | None:
+    """Why the updates cannot run from the device alone, or None."""
+    if feed.xp is np:
+        return "the model is on the CPU"
+    if feed.streams:
+        return "the data streams from the host"
+    if getattr(step.loss, "class_weights", None) is not None:
+        return "the loss has class weights"
+    if is_observed() or is_frozen() or watcher.get() is not None:
+        return "the layers are watched, or frozen"
+    if gemm.library() is None:
+        return "no cuBLAS library was found, and CuPy's own calls of it cannot be captured"
+    return None

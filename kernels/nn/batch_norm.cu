@@ -1,0 +1,71 @@
+// y = dropout(act(gamma * (z - mean) * inv + beta)), with the batch's own mean and variance (Ioffe &
+// Szegedy 2015). b, which a mean takes away again, is seen by the running mean alone.
+//
+// A block has 32 columns and one chunk of the rows. With one chunk all is one launch, parts = 3.
+// Else the first launch, parts = 1, leaves each chunk's mean and sum of squares around it in
+// scratch[chunk, 2, column], and the second, parts = 2, combines them (Chan, Golub & LeVeque 1983).
+#include "nn/activation.cuh"
+#include "nn/columns.cuh"
+#include "nn/mask.cuh"
+// threads: 32, 32
+// in:  T* z, T* gamma, T* beta, T* b, int64 rows, int64 columns, T momentum, T eps, int32 track,
+//      int32 act, uint32 threshold, T scale, uint64 seed, uint64 layer, uint64 step, int64* clock,
+//      int32 parts
+// out: T* y, T* mean, T* inv, T* running_mean, T* running_var, T* scratch
+const long long column = 32LL * blockIdx.x + threadIdx.x;
+const bool inside = column < columns;
+const bool writes = inside && threadIdx.y == 0;
+const Rows own = rows_of_chunk(blockIdx.y, rows);
+T centre = T(0), squares = T(0);
+
+if (parts & 1) {
+    T sum = T(0);
+    for (long long row = own.first + threadIdx.y; inside && row < own.last; row += 32)
+        sum += z[row * columns + column];
+    centre = sum_down(sum) / T(max(own.count(), 1LL));
+    for (long long row = own.first + threadIdx.y; inside && row < own.last; row += 32) {
+        const T off = z[row * columns + column] - centre;
+        squares += off * off;
+    }
+    squares = sum_down(squares);
+}
+if (parts == 1) {
+    if (writes) {
+        scratch[(2 * blockIdx.y) * columns + column] = centre;
+        scratch[(2 * blockIdx.y + 1) * columns + column] = squares;
+    }
+    return;
+}
+if (parts == 2) {  // every block of these columns comes to the same result
+    for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += 32)
+        centre += T(rows_of_chunk(chunk, rows).count()) * scratch[2 * chunk * columns + column];
+    centre = sum_down(centre) / T(rows);
+    for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += 32) {
+        const T off = scratch[2 * chunk * columns + column] - centre;
+        const T count = T(rows_of_chunk(chunk, rows).count());
+        squares += scratch[(2 * chunk + 1) * columns + column] + count * off * off;
+    }
+    squares = sum_down(squares);
+}
+
+const T inverse = T(1) / sqrt(squares / T(rows) + eps);
+if (writes && blockIdx.y == 0) {
+    mean[column] = centre;
+    inv[column] = inverse;
+    if (track) {
+        const T whole = b ? centre + b[column] : centre;
+        running_mean[column] += momentum * (whole - running_mean[column]);
+        running_var[column] += momentum * (squares / T(rows - 1) - running_var[column]);
+    }
+}
+const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);
+const Dropout drop{threshold, seed, layer, step + clock[1]};
+for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
+    const long long end = min(tile + MASK_ROWS, own.last);
+    const Mask mask = draw_mask(drop, tile, end, columns);
+    for (long long row = tile + threadIdx.y; inside && row < end; row += 32) {
+        const long long i = row * columns + column;
+        const T a = activate(factor * ((z[i] - centre) * inverse) + shift, act);
+        y[i] = mask.keeps(row, column) ? a * scale : T(0);
+    }
+}

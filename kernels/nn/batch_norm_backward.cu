@@ -1,0 +1,61 @@
+// Back through y = dropout(act(gamma * normal + beta)), normal = (z - mean) * inv, from y and z:
+//     dz = gamma * inv / rows * (rows * g - sum(g) - normal * sum(g * normal))
+// with g the gradient of what the activation saw; dbeta and dgamma are the two sums. The bias b that
+// BatchNorm takes away has the gradient 0.
+//
+// Parts and chunks as in batch_norm.cu; scratch[chunk, 2, column] holds the two sums. g waits in dz.
+#include "nn/backward.cuh"
+#include "nn/columns.cuh"
+// threads: 32, 32
+// in:  T* gy, T* y, T* z, T* mean, T* inv, T* gamma, int64 rows, int64 columns, int32 act,
+//      uint32 threshold, T scale, uint64 seed, uint64 layer, uint64 step, int64* clock, int32 add,
+//      int32 parts
+// out: T* dz, T* dgamma, T* dbeta, T* db, T* scratch
+const long long column = 32LL * blockIdx.x + threadIdx.x;
+const bool inside = column < columns;
+const bool writes = inside && threadIdx.y == 0;
+const Rows own = rows_of_chunk(blockIdx.y, rows);
+const T centre = inside ? mean[column] : T(0), inverse = inside ? inv[column] : T(0);
+T sum = T(0), sum_normal = T(0);
+
+if (parts & 1) {
+    const Dropout drop = shown_by_output(Dropout{threshold, seed, layer, step + clock[1]}, act);
+    for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
+        const long long end = min(tile + MASK_ROWS, own.last);
+        const Mask mask = draw_mask(drop, tile, end, columns);
+        for (long long row = tile + threadIdx.y; inside && row < end; row += 32) {
+            const long long i = row * columns + column;
+            const T g = output_backward(gy[i], y[i], mask.keeps(row, column), scale, act);
+            sum += g;
+            sum_normal += g * ((z[i] - centre) * inverse);
+            dz[i] = g;
+        }
+    }
+}
+if (parts == 2) {
+    for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += 32) {
+        sum += scratch[2 * chunk * columns + column];
+        sum_normal += scratch[(2 * chunk + 1) * columns + column];
+    }
+}
+sum = sum_down(sum);
+sum_normal = sum_down(sum_normal);
+if (parts == 1) {
+    if (writes) {
+        scratch[(2 * blockIdx.y) * columns + column] = sum;
+        scratch[(2 * blockIdx.y + 1) * columns + column] = sum_normal;
+    }
+    return;
+}
+
+if (writes && blockIdx.y == 0) {
+    dgamma[column] = add ? dgamma[column] + sum_normal : sum_normal;
+    dbeta[column] = add ? dbeta[column] + sum : sum;
+    if (db && !add) db[column] = T(0);
+}
+const T factor = inside ? gamma[column] * inverse / T(rows) : T(0);
+for (long long row = own.first + threadIdx.y; inside && row < own.last; row += 32) {
+    const long long i = row * columns + column;
+    const T normal = (z[i] - centre) * inverse;
+    dz[i] = factor * (T(rows) * dz[i] - sum - normal * sum_normal);
+}
