@@ -138,6 +138,13 @@ def tanh(x: Array) -> Pair:
 
 
 @op
+def rescale(x: Array, *, scale: float, dtype: Any = np.float32) -> Pair:
+    """x * scale, in `dtype`: bytes become numbers from 0 to 1 with scale = 1 / 255."""
+    factor = np.dtype(dtype).type(scale)
+    return x.astype(dtype, copy=False) * factor, lambda gy: gy * factor
+
+
+@op
 def batch_norm(
     x: Array,
     gamma: Array,

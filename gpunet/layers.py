@@ -392,6 +392,28 @@ class Tanh(Layer):
         return {}
 
 
+class Rescale(Layer):
+    """y = x * scale. In front of a model it takes data as it is stored, such as bytes with
+    scale = 1 / 255, which then lie on a GPU in a quarter of the memory.
+
+    Args:
+        scale: a finite number.
+        dtype: float32 or float64, of the output.
+    """
+
+    def __init__(self, scale: float, dtype: Any = np.float32) -> None:
+        number = isinstance(scale, (int, float, np.integer, np.floating))
+        if not number or not np.isfinite(scale):
+            raise ValueError(f"scale must be a finite number, got {scale!r}")
+        self.scale, self.dtype = float(scale), _dtype(dtype)
+
+    def call(self, x: Tensor) -> Tensor:
+        return functional.rescale(x, scale=self.scale, dtype=self.dtype)
+
+    def config(self) -> dict[str, Any]:
+        return {"scale": self.scale, "dtype": self.dtype.name}
+
+
 class BatchNorm(Layer):
     """Batch normalisation (Ioffe & Szegedy 2015) of (batch, features), PyTorch's conventions.
 
@@ -677,7 +699,7 @@ class SigmoidWithLoss(Layer):
 
 KINDS: dict[str, type[Layer]] = {
     kind.__name__: kind
-    for kind in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Sequential, MLP)
+    for kind in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Rescale, Sequential, MLP)
 }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.backend import device_of, to_host
+from gpunet.backend import device_of, to_device, to_host
 from gpunet.layers import build, describe, frozen, observe
 from gpunet.study.gradcheck import gradcheck
 
@@ -892,3 +892,24 @@ def test_describe_and_build() -> None:
         again.load_state_dict(layer.state_dict())
     with pytest.raises(ValueError, match=r"unknown layer kind 'Conv'; known: Affine, BatchNorm"):
         build({"kind": "Conv"})
+
+
+# --- Rescale --------------------------------------------------------------------------------------
+
+
+def test_rescale(device: str) -> None:
+    layer = gn.Rescale(0.5)
+    x = to_device(np.array([[2, 4], [200, 255]], np.uint8), device)
+    y = layer(x)
+    assert y.dtype == np.float32
+    assert y.data.tolist() == [[1, 2], [100, 127.5]]
+    inner = gn.Tensor(to_device(np.ones((2, 2)), device), requires_grad=True)
+    layer(inner).sum().backward()
+    assert inner.grad.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+    assert gn.layers.build(gn.layers.describe(layer)).config() == layer.config()
+
+
+@pytest.mark.parametrize("scale", [np.nan, np.inf, "1", None, [1.0]])
+def test_rescale_with_no_number(scale: Any) -> None:
+    with pytest.raises(ValueError, match="scale must be a finite number"):
+        gn.Rescale(scale)

@@ -163,6 +163,7 @@ class DeviceStep:
         if self._hits is None:
             self._hits = xp.empty(1, np.int64)
         x = x if x.dtype == self.dtype else x.astype(self.dtype)
+        x = x if self.plan.rescale is None else x * x.dtype.type(self.plan.scale())
         t = t if t.dtype == np.int64 else t.astype(np.int64)
         self.batch(len(x), xp).run(x, t, losses, self._hits, share=share, add=add)
         return losses.reshape(())

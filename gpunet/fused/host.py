@@ -227,6 +227,9 @@ class HostBatch:
 
     def __init__(self, plan: Plan, rows: int) -> None:
         self.blocks = [HostBlock(b, rows, first=k == 0) for k, b in enumerate(plan.blocks)]
+        first = plan.blocks[0].affine
+        self.x = np.empty((rows, first.in_features), first.dtype) if plan.rescale else None
+        self.rescale = plan.rescale
         last = plan.blocks[-1].affine
         self.layer = plan.loss
         self.loss = HostLoss(rows, last.out_features, last.dtype)
@@ -234,6 +237,8 @@ class HostBatch:
 
     def run(self, x: Array, t: Array, share: float, add: bool) -> Array:
         """The loss; all gradients are where they belong."""
+        if self.rescale is not None:
+            x = np.multiply(x, x.dtype.type(self.rescale.scale), out=self.x)
         for block in self.blocks:
             x = block.forward(x)
         loss = self.loss(x, t, self.layer.label_smoothing, share)

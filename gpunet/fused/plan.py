@@ -1,4 +1,5 @@
-"""Which models a fused step can run: chains of Affine, BatchNorm, activation and Dropout.
+"""Which models a fused step can run: chains of Affine, BatchNorm, activation and Dropout, and a
+Rescale before them.
 
 A plan only says which layers stand together; weights and settings stay in the layers and are read
 from there at every step.
@@ -17,6 +18,7 @@ from gpunet.layers import (
     BatchNorm,
     Dropout,
     Layer,
+    Rescale,
     Sequential,
     SoftmaxWithLoss,
     is_frozen,
@@ -42,10 +44,12 @@ class Block:
 class Plan:
     """The blocks of a model, the last one without anything behind its Affine, and its loss.
 
+    rescale: what stands before the first block, or None.
     layers: all of them, in order; moody: those that behave otherwise in evaluation mode.
     """
 
     model: Sequential
+    rescale: Rescale | None
     blocks: tuple[Block, ...]
     loss: SoftmaxWithLoss
     layers: tuple[Layer, ...]
@@ -68,6 +72,10 @@ class Plan:
             and self.loss.class_weights is None
         )
 
+    def scale(self) -> float:
+        """What the input is multiplied with."""
+        return self.rescale.scale if self.rescale else 1.0
+
 
 def read(model: Any, loss: Any) -> Plan | str:
     """The plan, or the reason why there is none."""
@@ -78,12 +86,15 @@ def read(model: Any, loss: Any) -> Plan | str:
     if type(model) not in (Sequential, MLP):
         return f"the model is a {type(model).__name__}, not a Sequential or an MLP"
     layers = tuple(_flat(model))
-    blocks = _blocks(layers)
+    rescale = layers[0] if layers and type(layers[0]) is Rescale else None
+    blocks = _blocks(layers[1:] if rescale else layers)
     if isinstance(blocks, str):
         return blocks
     if blocks[-1] != Block(blocks[-1].affine):
         return "the last layer is no Affine"
     parameters = model.parameters()
+    if rescale and rescale.dtype != parameters[0].dtype:
+        return "the Rescale layer and the parameters have two dtypes"
     if len({p.dtype for p in parameters}) > 1:
         return "the parameters have two dtypes"
     if len(parameters) != sum(1 for _ in model.named_parameters()):
@@ -94,7 +105,7 @@ def read(model: Any, loss: Any) -> Plan | str:
         return "the layers' sizes do not fit together"
     holders = tuple(_holders(model))
     moody = tuple(k for k in layers if isinstance(k, (BatchNorm, Dropout)))
-    return Plan(model, tuple(blocks), loss, layers, moody, tuple(parameters), holders)
+    return Plan(model, rescale, tuple(blocks), loss, layers, moody, tuple(parameters), holders)
 
 
 def _flat(model: Sequential) -> Iterator[Layer]:

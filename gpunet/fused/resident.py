@@ -43,7 +43,8 @@ class Resident:
         """
         self.clock.begin()
         device = self.step.device
-        x = self._gathered(self._x, self.x, rows, self.dtype if device else self.x.dtype)
+        dtype, scale = (self.dtype, device.plan.scale()) if device else (self.x.dtype, 1.0)
+        x = self._gathered(self._x, self.x, rows, dtype, scale)
         if device is None:
             self._on_tape(x, rows, share, add, ends)
             return
@@ -52,7 +53,7 @@ class Resident:
         batch.run(x, self.labels, self.losses, self.hits, order=self.order, **options)
 
     def _on_tape(self, x: Array, rows: int, share: Any, add: bool, ends: bool) -> None:
-        t = self._gathered(self._t, self.t, rows, self.t.dtype)
+        t = self._gathered(self._t, self.t, rows, self.t.dtype, 1.0)
         key = rows, ends
         if key not in self._passed:
             self._passed[key] = self.xp.array([int(ends), 1, rows, 1], np.int64)
@@ -60,10 +61,12 @@ class Resident:
         loss = self.step.gradients(x, t, share, add)
         kernels.note_loss(loss, self.clock.array, self.losses)
 
-    def _gathered(self, kept: dict[int, Array], data: Array, rows: int, dtype: Any) -> Array:
-        """The next rows of `data`, in a buffer of their own for each number of rows."""
+    def _gathered(
+        self, kept: dict[int, Array], data: Array, rows: int, dtype: Any, scale: float
+    ) -> Array:
+        """The next rows of `data`, scaled, in a buffer of their own for each number of rows."""
         if rows not in kept:
             kept[rows] = self.xp.empty((rows, *data.shape[1:]), dtype)
         y = kept[rows]
-        kernels.gather(data, self.order, self.clock.array, y.reshape(rows, -1))
+        kernels.gather(data, self.order, self.clock.array, y.reshape(rows, -1), scale)
         return y

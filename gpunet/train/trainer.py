@@ -246,17 +246,17 @@ class Trainer:
         weights: Any = 0
         hits: Any = None
         with self.model.evaluating(), no_grad(), np.errstate(over="ignore", invalid="ignore"):
-            for start in range(0, count, EVALUATION_ROWS):
-                part = slice(start, start + EVALUATION_ROWS)
-                x, t = feed.rows(part)
-                z = self.model(x)
-                weight = weigh(self.loss, feed, part, len(x))
-                value = self.loss(z, t).data.astype(np.float64)
-                total = total + (value if sums(self.loss) else value * weight)
-                weights = weights + weight
-                hit = _hits(self.loss, z.data, t)
-                if hit is not None:
-                    hits = hit if hits is None else hits + hit
+            parts = [slice(k, k + EVALUATION_ROWS) for k in range(0, count, EVALUATION_ROWS)]
+            with closing(feed.batches(parts)) as batches_of_rows:
+                for part, (x, t) in zip(parts, batches_of_rows, strict=True):
+                    z = self.model(x)
+                    weight = weigh(self.loss, feed, part, len(x))
+                    value = self.loss(z, t).data.astype(np.float64)
+                    total = total + (value if sums(self.loss) else value * weight)
+                    weights = weights + weight
+                    hit = _hits(self.loss, z.data, t)
+                    if hit is not None:
+                        hits = hit if hits is None else hits + hit
         found = {"loss": float(total / weights)}
         return found if hits is None else found | {"accuracy": float(hits) / count}
 

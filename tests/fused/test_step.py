@@ -54,6 +54,7 @@ MODELS: dict[str, tuple[Any, ...]] = {
         *(affine(6, 9), norm(9), gn.ReLU(), dropout(0.5)),
         *(affine(9, 8), norm(8, eps=1e-3), gn.Tanh(), dropout(0.2), affine(8, 4)),
     ),
+    "rescale": (lambda dtype: gn.Rescale(0.3, dtype), affine(6, 7), gn.ReLU(), affine(7, 4)),
     "nothing dropped": (affine(6, 7), gn.ReLU(), dropout(0.0), affine(7, 4)),
     "all dropped": (affine(6, 7), gn.ReLU(), dropout(1.0), affine(7, 4)),
     "nested": (gn.Sequential(gn.Affine(6, 5, dtype="float64"), gn.ReLU()), affine(5, 4)),
@@ -128,6 +129,21 @@ def test_an_integer_x_and_narrow_labels(device: str) -> None:
     for kind in (np.uint8, np.int32, np.int64):
         t = to_device((np.arange(9) % 4).astype(kind), device)
         np.testing.assert_allclose(float(fused(x, t)), float(tape(x, t)), rtol=2e-5)
+
+
+def test_bytes_are_scaled_where_they_lie(device: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (40, 6)).astype(np.uint8)
+    t = np.arange(40) % 4
+    fitted = []
+    for fuse, data, scale in ((True, x, 1 / 255), (False, x, 1 / 255), (True, x / 255, 1.0)):
+        layers = (lambda dtype, s=scale: gn.Rescale(s, dtype), *MODELS["relu, dropout"])
+        model = net(*layers, dtype="float32").to(device)
+        optimizer = gn.optim.Momentum(model.parameters(), lr=0.1)
+        trainer = gn.Trainer(model, gn.SoftmaxWithLoss(), optimizer, fuse=fuse)
+        trainer.fit((data, t), epochs=3, batch_size=16)
+        fitted.append(trainer.history["train_loss"])
+    np.testing.assert_allclose(fitted[0], fitted[1], rtol=1e-5)
+    np.testing.assert_allclose(fitted[0], fitted[2], rtol=1e-5)
 
 
 def test_what_a_step_returned_is_not_written_again(device: str) -> None:
@@ -221,6 +237,11 @@ class Doubled(gn.ReLU):
             "layer 2 (BatchNorm)",
         ),
         (gn.Sequential(gn.Affine(6, 5), gn.Affine(4, 4)), gn.SoftmaxWithLoss(), "sizes"),
+        (
+            gn.Sequential(gn.Rescale(2.0, "float64"), gn.Affine(6, 4)),
+            gn.SoftmaxWithLoss(),
+            "two dtypes",
+        ),
     ],
 )
 def test_the_reason_why_a_model_is_not_fused(model: Any, loss: Any, reason: str) -> None:
