@@ -55,6 +55,15 @@ def test_scalars_returns_exactly_the_headers_scalars(optimizer: Any) -> None:
     assert set(optimizer.scalars(1, **settings)) == set(optimizer.kernel.source.scalars)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
+def test_steady_optimizers_are_those_that_do_not_use_t(optimizer: Any) -> None:
+    settings = optimizer().defaults
+    if "lr" in settings:
+        settings = {**settings, "lr": 0.1}
+    rows = [optimizer.scalars(t, **settings) for t in (1, 2, 9, 1000)]
+    assert optimizer.steady == all(row == rows[0] for row in rows)
+
+
 def test_slots_come_from_the_out_line() -> None:
     assert [p.name for p in gn.COCOB.kernel.slots] == ["L", "G", "reward", "theta", "w1"]
     assert [p.name for p in gn.SGD.kernel.slots] == []

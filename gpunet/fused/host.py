@@ -177,33 +177,41 @@ class HostBlock:
         return None if self.gx is None else np.dot(g, affine.W.data.T, out=self.gx)
 
 
-def _product(a: Array, g: Array, parameter: Parameter, add: bool) -> None:
-    """The gradient a @ g of `parameter`, in its place."""
+def _product(a: Array, b: Array, parameter: Parameter, add: bool) -> None:
+    """The gradient a @ b of `parameter`, in its place."""
     place: Any = parameter.grad
     if add:
-        np.add(place, np.dot(a, g), out=place)
+        np.add(place, np.dot(a, b), out=place)
     else:
-        np.dot(a, g, out=place)
+        np.dot(a, b, out=place)
 
 
-class HostLoss:
-    """Softmax and cross-entropy of labels: the loss, and its gradient in the logits' place."""
+class HostOutput:
+    """The last block, with softmax and cross-entropy: a column a sample, for along short rows a
+    maximum or a broadcast is slow.
+    """
 
-    def __init__(self, rows: int, classes: int, dtype: Any) -> None:
-        # With a column a sample: along short rows a maximum or a broadcast is slow.
+    def __init__(self, block: Block, rows: int, first: bool) -> None:
+        affine = self.affine = block.affine
+        classes, dtype = affine.out_features, affine.dtype
         self.z = np.empty((classes, rows), dtype)
+        self.flat = self.z.reshape(-1)
         self.rows, self.samples = np.array(rows), np.arange(rows)
         self.places = np.empty_like(self.samples)
         self.top, self.total = np.empty(rows, dtype), np.empty(rows, dtype)
         self.ones, self.classes = np.ones(rows, dtype), np.ones(classes, dtype)
+        self.gx = None if first else np.empty((rows, affine.in_features), dtype)
 
-    def __call__(self, logits: Array, t: Array, smoothing: float, share: float) -> Array:
-        z, total = self.z, self.total
+    def forward(self, x: Array, t: Array, smoothing: float, share: float) -> Array:
+        """The mean loss; `share` times its gradient stands in z."""
+        self.x = x
+        z, flat, total, affine = self.z, self.flat, self.total, self.affine
         classes, rows = z.shape
-        np.copyto(z, logits.T)
+        np.dot(affine.W.data.T, x.T, out=z)
+        if affine.b is not None:
+            np.add(z, affine.b.data[:, None], out=z)
         np.multiply(t, self.rows, out=self.places)
         places = np.add(self.places, self.samples, out=self.places)
-        flat = z.reshape(-1)
         np.maximum.reduce(z, axis=0, out=self.top)
         np.subtract(z, self.top, out=z)
         chosen = self.ones.dot(flat[places])
@@ -218,31 +226,37 @@ class HostLoss:
         if smoothing:
             np.subtract(z, step * smoothing / classes, out=z)
         flat[places] = flat[places] - step * (1 - smoothing)
-        np.copyto(logits, z.T)
         return np.asarray(loss)
+
+    def backward(self, add: bool) -> Array | None:
+        """As for a `HostBlock`."""
+        affine, g = self.affine, self.z
+        if affine.b is not None:
+            _product(g, self.ones, affine.b, add)
+        _product(self.x.T, g.T, affine.W, add)
+        return None if self.gx is None else np.dot(g.T, affine.W.data.T, out=self.gx)
 
 
 class HostBatch:
     """A plan for batches of `rows` rows."""
 
     def __init__(self, plan: Plan, rows: int) -> None:
-        self.blocks = [HostBlock(b, rows, first=k == 0) for k, b in enumerate(plan.blocks)]
+        *hidden, last = plan.blocks
+        self.hidden = [HostBlock(b, rows, first=k == 0) for k, b in enumerate(hidden)]
+        self.output = HostOutput(last, rows, first=not hidden)
+        self.backwards = self.hidden[::-1]
+        self.rescale, self.loss = plan.rescale, plan.loss
         first = plan.blocks[0].affine
         self.x = np.empty((rows, first.in_features), first.dtype) if plan.rescale else None
-        self.rescale = plan.rescale
-        last = plan.blocks[-1].affine
-        self.layer = plan.loss
-        self.loss = HostLoss(rows, last.out_features, last.dtype)
-        self.backwards = self.blocks[::-1]
 
     def run(self, x: Array, t: Array, share: float, add: bool) -> Array:
         """The loss; all gradients are where they belong."""
         if self.rescale is not None:
             x = np.multiply(x, x.dtype.type(self.rescale.scale), out=self.x)
-        for block in self.blocks:
+        for block in self.hidden:
             x = block.forward(x)
-        loss = self.loss(x, t, self.layer.label_smoothing, share)
-        g: Any = x
+        loss = self.output.forward(x, t, self.loss.label_smoothing, share)
+        g: Any = self.output.backward(add)
         for block in self.backwards:
             g = block.backward(g, add)
         return loss
@@ -266,8 +280,7 @@ class HostStep:
     def accepts(self, x: Any, t: Any) -> bool:
         """Rows of numbers with labels in range; what else there is the layers take, or refuse."""
         return (
-            type(x) is np.ndarray
-            and type(t) is np.ndarray
+            type(t) is np.ndarray
             and x.ndim == 2
             and x.shape[1] == self.features
             and t.shape == x.shape[:1]
@@ -287,7 +300,9 @@ class HostStep:
         return batch.run(x if x.dtype == self.dtype else x.astype(self.dtype), t, share, add)
 
 
+UNSIGNED = {np.dtype(f"i{n}"): np.dtype(f"u{n}") for n in (1, 2, 4, 8)}
+
+
 def _largest(t: Array) -> int:
     """The largest label; a negative one counts as the largest of all."""
-    unsigned = t.view(f"u{t.itemsize}") if t.dtype.kind == "i" else t
-    return int(np.maximum.reduce(unsigned))
+    return int(np.maximum.reduce(t.view(UNSIGNED.get(t.dtype, t.dtype))))

@@ -61,16 +61,18 @@ class Plan:
         """False while the layers must run one by one: somebody watches them, a part is in
         evaluation mode or frozen, or the layers are no longer those that were read.
         """
-        return (
-            not is_observed()
-            and not is_frozen()
-            and is_recording()
-            and watcher.get() is None
-            and all(layer.training for layer in self.moody)
-            and all(p.requires_grad for p in self.parameters)
-            and all(holder.layers is layers for holder, layers in self.holders)
-            and self.loss.class_weights is None
-        )
+        if is_observed() or is_frozen() or not is_recording() or watcher.get() is not None:
+            return False
+        for layer in self.moody:
+            if not layer.training:
+                return False
+        for p in self.parameters:
+            if not p.requires_grad:
+                return False
+        for holder, layers in self.holders:
+            if holder.layers is not layers:
+                return False
+        return self.loss.class_weights is None
 
     def scale(self) -> float:
         """What the input is multiplied with."""

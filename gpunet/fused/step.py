@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gpunet.backend import Array, array_module
 from gpunet.fused import plan
 from gpunet.fused.device import DeviceStep
@@ -69,11 +71,14 @@ class Step:
             share: the gradients are multiplied by it (a batch's part in an accumulated update).
             add: add to the gradients that are there instead of overwriting them.
         """
-        if self._plan is not None and self._plan.holds() and not self.optimizer.lost():
-            for fused in (self.host, self.device):
-                if fused is not None and fused.accepts(x, t):
-                    return fused.gradients(x, t, 1.0 if share is None else share, add)
+        fused = self.host if type(x) is np.ndarray else self.device
+        if fused is not None and self._holds() and fused.accepts(x, t):
+            return fused.gradients(x, t, 1.0 if share is None else share, add)
         return self.tape(x, t, share, add)
+
+    def _holds(self) -> bool:
+        """The plan still says what the layers do, and the gradients have their places."""
+        return self._plan is not None and self._plan.holds() and not self.optimizer.lost()
 
     def tape(
         self,

@@ -39,6 +39,7 @@ class AdaDelta(Optimizer):
     """
 
     kernel = UpdateKernel("optim/adadelta", reference)
+    steady = True
 
     def __init__(
         self,

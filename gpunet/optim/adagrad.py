@@ -38,6 +38,7 @@ class AdaGrad(Optimizer):
     """
 
     kernel = UpdateKernel("optim/adagrad", reference)
+    steady = True
 
     def __init__(
         self,

@@ -52,6 +52,8 @@ class Optimizer:
     kernel: ClassVar[UpdateKernel]
     scalars: ClassVar[Callable[..., dict[str, float]]]
     """A pure function (t, **settings): the kernel's scalars at update t = 1, 2, ... in float64."""
+    steady: ClassVar[bool] = False
+    """True if t is not used: then one row of scalars serves until a setting changes."""
 
     def __init__(
         self,
@@ -287,7 +289,8 @@ class Optimizer:
 
     def _row_of(self, table: ScalarTable, hyper: Hyper, dtype: Any) -> Any:
         settings = (hyper, self.clip_norm, self.clip_value)
-        return table.row(self.t + 1, settings, lambda t: self._scalar_row(t, hyper, dtype))
+        steady = self.steady and not callable(hyper.get("lr"))
+        return table.row(self.t + 1, settings, lambda t: self._scalar_row(t, hyper, dtype), steady)
 
     def _scalar_row(self, t: int, hyper: Hyper, dtype: Any) -> list[float]:
         """The two clipping limits, then the kernel's scalars, as the header orders them."""

@@ -58,6 +58,7 @@ class COCOB(Optimizer):
     """
 
     kernel = UpdateKernel("optim/cocob", reference)
+    steady = True
 
     def __init__(
         self,

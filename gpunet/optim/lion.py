@@ -33,6 +33,7 @@ class Lion(Optimizer):
     """
 
     kernel = UpdateKernel("optim/lion", reference)
+    steady = True
 
     def __init__(
         self,

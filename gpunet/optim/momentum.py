@@ -28,6 +28,7 @@ class Momentum(Optimizer):
     """
 
     kernel = UpdateKernel("optim/momentum", reference)
+    steady = True
 
     def __init__(
         self,

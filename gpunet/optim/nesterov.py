@@ -29,6 +29,7 @@ class Nesterov(Optimizer):
     """
 
     kernel = UpdateKernel("optim/nesterov", reference)
+    steady = True
 
     def __init__(
         self,

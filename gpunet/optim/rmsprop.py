@@ -57,6 +57,7 @@ class RMSProp(Optimizer):
     """
 
     kernel = UpdateKernel("optim/rmsprop", reference)
+    steady = True
 
     def __init__(
         self,

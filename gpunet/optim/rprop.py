@@ -48,6 +48,7 @@ class RProp(Optimizer):
     """
 
     kernel = UpdateKernel("optim/rprop", reference)
+    steady = True
 
     def __init__(
         self,

@@ -23,6 +23,7 @@ class SGD(Optimizer):
     """
 
     kernel = UpdateKernel("optim/sgd", reference)
+    steady = True
 
     def __init__(
         self,

@@ -24,23 +24,30 @@ class ScalarTable:
         self._settings: Any = None
         self._rows: list[Any] = []
 
-    def row(self, t: int, settings: Any, compute: Callable[[int], list[float]]) -> Any:
+    def row(
+        self, t: int, settings: Any, compute: Callable[[int], list[float]], steady: bool = False
+    ) -> Any:
         """Row t: a device array (width,), or on the CPU a tuple of NumPy scalars.
 
         settings: (settings, ...): whatever `compute` depends on besides t; when they change, rows
-        are made anew.
+        are made anew. steady: all rows are equal.
         """
         inside = self._first <= t < self._first + len(self._rows)
         if not inside or settings != self._settings:
-            self._fill(t, settings, compute)
+            self._fill(t, settings, compute, steady)
         return self._rows[t - self._first]
 
-    def _fill(self, t: int, settings: Any, compute: Callable[[int], list[float]]) -> None:
+    def _fill(
+        self, t: int, settings: Any, compute: Callable[[int], list[float]], steady: bool
+    ) -> None:
         rows = [compute(t)]
-        if settings == self._settings:  # else they just changed, and may again before the next step
+        # Settings that just changed may change again before the next step.
+        if settings == self._settings and not steady:
             rows += _ahead(compute, range(t + 1, t + ROWS))
         host = np.array(rows, np.float64).astype(self.dtype)
         self._rows = [tuple(r) for r in host] if self.xp is np else list(self.xp.asarray(host))
+        if steady:
+            self._rows *= ROWS
         self._first, self._settings = t, (dict(settings[0]), *settings[1:])
 
 
