@@ -158,6 +158,19 @@ def test_what_a_step_returned_is_not_written_again(device: str) -> None:
     np.testing.assert_array_equal(to_host(t), t_before)
 
 
+def test_what_the_tape_gave_is_not_written_by_a_step(device: str) -> None:
+    step, _ = twins("relu", device)
+    x, t = (to_device(a, device) for a in batch(12, 6, 4))
+    inner = gn.Tensor(x, requires_grad=True)
+    z = step.model(inner)
+    step.loss(z, t).backward()
+    kept = [z.data, inner.grad]
+    before = [to_host(a).copy() for a in kept]
+    step(x, t)
+    for array, value in zip(kept, before, strict=True):
+        np.testing.assert_array_equal(to_host(array), value)
+
+
 def test_gradients_of_an_earlier_backward_do_not_linger(device: str) -> None:
     fused, tape = twins("norm", device)
     x, t = (to_device(a, device) for a in batch(12, 6, 4))
