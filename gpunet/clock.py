@@ -13,7 +13,7 @@ Outside a captured step the clock is eight zeros, and the host's numbers count a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
@@ -39,8 +39,8 @@ class Follower(Protocol):
     def advance(self, updates: int, calls: int) -> None:
         """After they were launched: count them."""
 
-    def structure(self) -> Any:
-        """What a recording depends on and the device cannot follow."""
+    def structure(self) -> Callable[[], Any]:
+        """A function that tells what a recording depends on and the device cannot follow."""
 
 
 class Clock:
@@ -57,7 +57,7 @@ class Clock:
         self.now = [0] * FIELDS
         self.capturing = False
         self.followers: dict[int, Follower] = {}
-        self.layers: dict[int, Any] = {}
+        self.structures: dict[int, Callable[[], Any]] = {}
         self.wanted: set[int] = set()  # `call`, as the followers would have it
         self._counted: set[int] = set()
 
@@ -74,10 +74,16 @@ class Clock:
             )
         self._counted.add(id(follower))
         self.followers.setdefault(id(follower), follower)
+        self.saw(follower)
 
-    def saw(self, layer: Any) -> None:
-        """Note a layer that takes part."""
-        self.layers.setdefault(id(layer), layer)
+    def saw(self, part: Any) -> None:
+        """Note what takes part, a layer or an optimizer: what it depends on is looked at again."""
+        if id(part) not in self.structures:
+            self.structures[id(part)] = part.structure()
+
+    def structure(self) -> list[Any]:
+        """What the recordings depend on, as it is now."""
+        return [look() for look in self.structures.values()]
 
     def set(self, **fields: int) -> None:
         """Change what the next batch will find; one copy to the device."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
+from operator import attrgetter
 from typing import Any, overload
 
 import numpy as np
@@ -160,21 +162,19 @@ class Layer:
         for p in self.parameters():
             p.grad = None
 
-    def structure(self) -> list[Any]:
-        """What a recorded step depends on: mode, plain settings, and where the arrays lie."""
-        found: list[Any] = [self.training]
+    def structure(self) -> Callable[[], Any]:
+        """A function that tells what a recorded step depends on: mode, plain settings, and where
+        the arrays lie. It runs before every launch.
+        """
+        names = ["training"]
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
-                found += [value.requires_grad, value.data.data.ptr]
+                names += [f"{name}.requires_grad", f"{name}.data.data.ptr"]
             elif name in self.buffers:
-                found.append(value.data.ptr)
-            elif isinstance(value, (tuple, list)):
-                found += map(id, value)
-            elif isinstance(value, Layer) or value is None:
-                found.append(id(value))
-            elif isinstance(value, (bool, int, float, str)) and name not in ("calls", "_base"):
-                found.append(value)
-        return found
+                names.append(f"{name}.data.ptr")
+            elif value is None or isinstance(value, (Layer, tuple, bool, int, float, str)):
+                names += [] if name in ("calls", "_base") else [name]
+        return partial(attrgetter(*names), self)
 
     # Mode and place
 

@@ -28,8 +28,8 @@ class Recording:
     """One or several steps as one CUDA graph."""
 
     def __init__(self, graph: Any, result: Any, state: Any, owner: Replay) -> None:
-        self.result = result
-        self._graph, self._state, self._owner = graph, state, owner
+        self.graph, self.result = graph, result
+        self._state, self._owner = state, owner
 
     def launch(self) -> None:
         """Enqueue it on the current stream. RuntimeError if it is stale: a mode, a setting or an
@@ -40,7 +40,7 @@ class Recording:
                 "this recording is stale: since it was made a layer changed its mode or settings, "
                 "or parameters moved; call the captured step, which records anew"
             )
-        self._graph.launch()
+        self.graph.launch()
 
     @property
     def stale(self) -> bool:
@@ -86,7 +86,7 @@ class Replay:
         recording = self.recordings.get((key, steps))
         if recording is None:
             recording = self.recordings[key, steps] = self._record(step, steps)
-        recording.launch()
+        recording.graph.launch()
         self.clock.advance(steps, steps * batches, steps * rows)
         return recording.result
 
@@ -104,12 +104,9 @@ class Replay:
         """True once a step of this kind ran, and nothing has changed since."""
         return key in self._warm and bool(self._warm[key] == self.state())
 
-    def state(self) -> list[Any]:
+    def state(self) -> tuple[Any, ...]:
         """What a recording depends on and the device cannot follow."""
-        found: list[Any] = [gemm.precision()]
-        found += [follower.structure() for follower in self.clock.followers.values()]
-        found += [layer.structure() for layer in self.clock.layers.values()]
-        return found
+        return gemm.precision(), self.clock.structure()
 
     def _first(self, key: Hashable, step: Callable[[], Any], rows: int, batches: int) -> Any:
         """As it is, on the stream and from the memory that the recording will use."""

@@ -407,7 +407,7 @@ def test_launches_of_a_training_step(
     nodes = 0
     if capture:
         (recording,) = updates.replay.recordings.values()  # type: ignore[union-attr]
-        nodes = recording._graph.debug_dot_str().count("label=")
+        nodes = recording.graph.debug_dot_str().count("label=")
         assert counters.graph_launches == 1
     assert counters.launches + nodes == most
     others = {name: n for name, n in vars(counters).items() if "launches" not in name and n}

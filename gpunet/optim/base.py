@@ -246,10 +246,12 @@ class Optimizer:
         """Count updates that a captured step made."""
         self.t += updates
 
-    def structure(self) -> list[Any]:
+    def structure(self) -> Callable[[], Any]:
         """What is fixed when a step is captured: its launches, and whether a norm is taken."""
-        parts = [id(part) for s in self.segments for part in s.launches(self.decay_all)]
-        return [self.clip_norm is None, parts]
+        return lambda: (
+            self.clip_norm is None,
+            [part for s in self.segments for part in s.launches(self.decay_all)],
+        )
 
     def lost(self) -> bool:
         """True if parameters have left: for another optimizer, or to another device."""
