@@ -1,6 +1,7 @@
-"""The README's table of GPU results, made from benchmarks/results/*.json and from nothing else.
+"""The READMEs' tables, made from the JSON in benchmarks/results/ and from nothing else: the runs on
+real GPUs (verify_gpu), and gpunet beside its peers (benchmarks.peers).
 
-python -m benchmarks.tables            rewrite README.md between the two marks
+python -m benchmarks.tables            rewrite README.md and README.ko.md between the marks
 python -m benchmarks.tables --check    exit status 1 if that would change it
 """
 
@@ -8,17 +9,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.parts import ADAM, EAGER
+from benchmarks.records import Record, newest, taken_on
 from benchmarks.verify_gpu import COMPILING, RESULTS, ROOT
 from gpunet.files import write_atomically
 
-BEGIN, END = "<!-- gpu-results:begin -->", "<!-- gpu-results:end -->"
-NONE = "not yet run on a GPU"
+READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
+GPU, PEERS = "gpu-results", "peers"  # names of marks
+NONE = {"en": "not yet run on a GPU", "ko": "아직 GPU에서 돌려 보지 않았습니다"}
+NOT_COMPARED = {"en": "not yet measured", "ko": "아직 측정하지 않았습니다"}
+BESIDE = ("PyTorch / gpunet", "JAX jit / gpunet", "NumPy by hand / gpunet")
+COMPARED = {
+    "en": ("", "a step of", "gpunet", "PyTorch", *BESIDE),
+    "ko": ("", "한 스텝의 내용", "gpunet", "PyTorch", *BESIDE),
+}
+RATIOS = ("PyTorch eager", "JAX jit", "NumPy by hand")
 COLUMNS = (
     *("device", "commit", "date", "passed", "failed", "skipped", "CUDA", "CuPy"),
     *("Adam step", "of copy bandwidth", "784-100-10 step", "first use of all kernels"),
@@ -58,37 +69,91 @@ def row(one: dict[str, Any]) -> list[str]:
     ]
 
 
-def table(found: Sequence[dict[str, Any]]) -> str:
+def table(found: Sequence[dict[str, Any]], language: str = "en") -> str:
     """Markdown, a line for each run."""
     if not found:
-        return NONE
+        return NONE[language]
     lines = [COLUMNS, ["---"] * len(COLUMNS), *map(row, found)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def rewritten(text: str, content: str) -> str:
+# gpunet beside its peers
+
+
+def peer_table(found: dict[str, Record], language: str) -> str:
+    """For each place what was measured there, then a line for each workload."""
+    if not found:
+        return NOT_COMPARED[language]
+    parts = []
+    for one in found.values():
+        versions = ", ".join(f"{name} {v}" for name, v in one["versions"].items())
+        lines = [COMPARED[language], ["---"] * len(COMPARED[language])]
+        lines += [peer_row(name, w) for name, w in one["workloads"].items()]
+        parts.append(f"{taken_on(one)}; {versions}")
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+    return "\n\n".join(parts)
+
+
+def peer_row(name: str, workload: Record) -> list[str]:
+    """The times of gpunet and PyTorch, and the others' as multiples of gpunet's; "-" for none."""
+    peers = workload["peers"]
+    times = [peers.get(peer, {}).get("us_per_step") for peer in ("gpunet", "PyTorch eager")]
+    ratios = [peers.get(peer, {}).get("times_gpunet") for peer in RATIOS]
+    return [
+        name,
+        workload["what"],
+        *("-" if us is None else duration(us) for us in times),
+        *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+    ]
+
+
+def duration(us: float) -> str:
+    """Three digits of microseconds or milliseconds."""
+    value, unit = (us, "us") if us < 1000 else (us / 1000, "ms")
+    return f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f} {unit}"
+
+
+# In the text
+
+
+def rewritten(text: str, mark: str, content: str) -> str:
     """`text` with `content` between the marks. ValueError unless each mark is there once."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"expected {BEGIN} and then {END}, once each")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{content}\n{END}{rest.split(END)[1]}"
+    begin, end = marks(mark)
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"expected {begin} and then {end}, once each")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+
+
+def with_tables(text: str, folder: Path, language: str) -> str:
+    """A README with both tables as the records in `folder` have them."""
+    text = rewritten(text, GPU, table(results(folder), language))
+    compared = newest(folder / "peers", lambda one: (taken_on(one), peer_table({"": one}, "en")))
+    return rewritten(text, PEERS, peer_table(compared, language))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables")
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if it would differ")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--readme", type=Path, nargs="+", default=READMES)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    before = options.readme.read_text("utf-8")
-    after = rewritten(before, table(results(options.results)))
-    if before == after:
-        return 0
-    if options.check:
-        print(f"{options.readme} differs from its results: python -m benchmarks.tables rewrites it")
-        return 1
-    write_atomically(options.readme, after.encode())
-    return 0
+    status = 0
+    for readme in options.readme:
+        before = readme.read_text("utf-8")
+        after = with_tables(before, options.results, "ko" if ".ko" in readme.suffixes else "en")
+        if before == after:
+            continue
+        if options.check:
+            print(f"{readme} differs from its results: python -m benchmarks.tables rewrites it")
+            status = 1
+        else:
+            write_atomically(readme, after.encode())
+    return status
 
 
 if __name__ == "__main__":

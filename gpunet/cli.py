@@ -11,6 +11,7 @@ import sys
 import click
 
 import gpunet as gn
+from gpunet.commands.bench import bench
 from gpunet.commands.compare import compare
 from gpunet.commands.info import info
 from gpunet.commands.landscape import landscape
@@ -46,5 +47,5 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, compare, landscape, study, info):
+for command in (train, compare, landscape, study, bench, info):
     cli.add_command(command)

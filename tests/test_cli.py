@@ -495,14 +495,14 @@ def test_ctrl_c_from_outside(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_the_first_epoch(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    update = gn.Trainer._update
+    gradients = gn.Step.gradients
 
-    def pressing(*arguments: Any) -> Any:
+    def pressing(*arguments: Any, **options: Any) -> Any:
         if arguments[0].optimizer.t == 3:
             signal.raise_signal(signal.SIGINT)
-        return update(*arguments)
+        return gradients(*arguments, **options)
 
-    monkeypatch.setattr(gn.Trainer, "_update", pressing)
+    monkeypatch.setattr(gn.Step, "gradients", pressing)
     assert gpunet("train", *SHORT).code == 130
     summary = summary_in(Path("gpunet-out"))
     assert (summary["epochs"], summary["steps"], summary["train_loss"]) == (0, 4, None)

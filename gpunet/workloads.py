@@ -1,0 +1,244 @@
+"""The workloads that gpunet's speed is told by: what each of them is, and its steps as one call.
+
+    W1   784-100-10, batch 100, SGD: the first network of the textbooks
+    W2   784-256-128-10 with BatchNorm and Dropout, batch 128, Adam
+    W3   1024-4096-4096-1000, batch 4096, Adam: a GPU's matrix products; W3c is a CPU's
+    W4   Adam's update alone, of one tensor (W4a) and of twenty (W4b)
+    W5   64-32-10, batch 32, Momentum: nothing but overhead
+    W6   an epoch of Fashion-MNIST with W2's network, rows gathered in a new order
+
+All are float32. `gpunet bench` runs them here, `benchmarks` beside other libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import gpunet as gn
+from gpunet.backend import Array, to_device
+from gpunet.data import load
+from gpunet.data.order import permutation
+
+Numbers = np.ndarray[Any, Any]
+Step = Callable[[Array, Array], Any]
+EPOCH = 60_000  # rows of Fashion-MNIST
+
+
+@dataclass(frozen=True)
+class Workload:
+    """sizes: of the layers, () for an update alone. tensors, parameters: of an update alone.
+    rows: of the data set where the workload is an epoch, else 0: one batch, again and again.
+    """
+
+    name: str
+    optimizer: str
+    sizes: tuple[int, ...] = ()
+    batch: int = 0
+    lr: float = 1e-3
+    batch_norm: bool = False
+    dropout: float = 0.0
+    tensors: int = 0
+    parameters: int = 0
+    rows: int = 0
+
+    @property
+    def text(self) -> str:
+        """What it is, in a few words."""
+        optimizer = gn.OPTIMIZERS[self.optimizer].__name__
+        if not self.sizes:
+            tensors = "1 tensor" if self.tensors == 1 else f"{self.tensors} tensors"
+            return f"{optimizer} alone, {_count(self.parameters)} parameters in {tensors}"
+        parts = ["BatchNorm"] * self.batch_norm + ["ReLU"]
+        parts += [f"Dropout {self.dropout:g}"] if self.dropout else []
+        layers = f"{'-'.join(map(str, self.sizes))} {' + '.join(parts)}"
+        whole = f", an epoch of {self.rows:,} rows" if self.rows else ""
+        return f"{layers}, batch {self.batch}, {optimizer}{whole}"
+
+    @property
+    def flops(self) -> int:
+        """Of the matrix products of a step: three a layer, but for the first's input gradient."""
+        products = [a * b for a, b in zip(self.sizes, self.sizes[1:], strict=False)]
+        return 2 * self.batch * (3 * sum(products) - products[0]) if products else 0
+
+    @property
+    def steps_a_round(self) -> int | None:
+        """An epoch's steps where it is one (a last part of a batch is left out), else None."""
+        return self.rows // self.batch if self.rows else None
+
+
+def _count(n: int) -> str:
+    for size, word in ((10**9, "billion"), (10**6, "million")):
+        if n >= size:
+            return f"{n / size:g} {word}"
+    return f"{n:,}"
+
+
+def workloads(place: str) -> dict[str, Workload]:
+    """Those that suit the place ("cpu", "sim" or "cuda"), by name."""
+    gpu = place == "cuda"
+    parameters = 10**8 if gpu else 2 * 10**6
+    w2 = Workload("W2", "adam", (784, 256, 128, 10), 128, batch_norm=True, dropout=0.5)
+    listed = [
+        Workload("W1", "sgd", (784, 100, 10), 100, lr=0.1),
+        w2,
+        *([Workload("W3", "adam", (1024, 4096, 4096, 1000), 4096)] if gpu else []),
+        Workload("W3c", "adam", (784, 1024, 1024, 10), 512),
+        Workload("W4a", "adam", tensors=1, parameters=parameters),
+        Workload("W4b", "adam", tensors=20, parameters=parameters),
+        Workload("W5", "momentum", (64, 32, 10), 32, lr=0.01),
+        replace(w2, name="W6", rows=EPOCH),
+    ]
+    return {w.name: w for w in listed}
+
+
+def chosen(words: tuple[str, ...], place: str) -> list[Workload]:
+    """The workloads named, in any case, "W4" being W4a and W4b; all for no name.
+
+    ValueError naming what there is for a name that is none.
+    """
+    known = workloads(place)
+    found: dict[str, Workload] = {}
+    for word in words or tuple(known):
+        exact = [w for w in known.values() if w.name.lower() == word.lower()]
+        named = exact or [w for w in known.values() if w.name[:-1].lower() == word.lower()]
+        if word.upper() == "W3" and not exact:
+            raise ValueError("W3 needs a GPU (--device cuda); W3c is its stand-in elsewhere")
+        if not named or not word[1:]:
+            raise ValueError(f"{word!r} is no workload; there are {', '.join(known)}")
+        found |= {w.name: w for w in named}
+    return list(found.values())
+
+
+# What a workload is made of
+
+
+def start(workload: Workload, seed: int = 0) -> list[Numbers]:
+    """The initial weights: W (in, out) of each layer, He's. Biases begin at 0, BatchNorm's gamma at
+    1. For an update alone its tensors, standard normal.
+    """
+    if not workload.sizes:
+        return _normal(workload, seed)
+    gn.seed(seed)
+    return [layer.W.data for layer in _mlp(workload, 0.0) if isinstance(layer, gn.Affine)]
+
+
+def gradients(workload: Workload, seed: int = 1) -> list[Numbers]:
+    """What an update alone is given: a gradient for each of its tensors."""
+    return _normal(workload, seed)
+
+
+def _normal(workload: Workload, seed: int) -> list[Numbers]:
+    share, rest = divmod(workload.parameters, workload.tensors)
+    sizes = [share + (k < rest) for k in range(workload.tensors)]
+    draw = np.random.default_rng(seed)
+    return [draw.standard_normal(n, np.float32) for n in sizes]
+
+
+def rows(workload: Workload, folder: str | None = None) -> tuple[Array, Array]:
+    """x (rows, features) in [0, 1) and labels t (rows,): one batch, or the data of the epoch.
+
+    folder: of the IDX files of Fashion-MNIST. Without it an epoch is of random rows, as many and
+    as wide, which cost the same time. ValueError if the folder's do not fit the network.
+    """
+    if workload.rows and folder is not None:
+        train = load(folder).train
+        if train.x.shape[1:] != workload.sizes[:1] or len(train) < workload.batch:
+            raise ValueError(f"{folder}: {workload.name} takes rows of {workload.sizes[0]} numbers")
+        return train.x.astype(np.float32, copy=False), train.t
+    draw, count = np.random.default_rng(0), workload.rows or workload.batch
+    x = draw.random((count, workload.sizes[0]), np.float32)
+    return x, draw.integers(0, workload.sizes[-1], count)
+
+
+def order(count: int, batch: int, epoch: int) -> np.ndarray[Any, Any]:
+    """Row numbers of an epoch's whole batches: int64, shape (steps, batch)."""
+    steps = count // batch
+    return permutation(count, seed=0, epoch=epoch)[: steps * batch].reshape(steps, batch)
+
+
+# gpunet's side
+
+
+def _mlp(workload: Workload, dropout: float) -> gn.MLP:
+    return gn.MLP(workload.sizes, batch_norm=workload.batch_norm, dropout=dropout)
+
+
+def _optimizer(workload: Workload, parameters: list[gn.Parameter]) -> gn.Optimizer:
+    kind: Callable[..., gn.Optimizer] = gn.OPTIMIZERS[workload.optimizer]
+    return kind(parameters, lr=workload.lr)
+
+
+def training_step(
+    workload: Workload,
+    device: str,
+    begin: Sequence[Numbers] | None = None,
+    dropout: float | None = None,
+    fuse: bool = True,
+) -> Step:
+    """`step(x, t)`: forward, loss, backward and update; returns the loss, an array of shape ().
+
+    begin: the weights to begin with, else `start(workload)`; dropout: another share than the
+    workload's; fuse=False: the plain tape.
+    """
+    gn.seed(0)
+    model = _mlp(workload, workload.dropout if dropout is None else dropout)
+    affine = (layer for layer in model if isinstance(layer, gn.Affine))
+    for layer, W in zip(affine, start(workload) if begin is None else begin, strict=True):
+        layer.W.data = W
+    model.to(device)
+    optimizer = _optimizer(workload, model.parameters())
+    return gn.Step(model, gn.SoftmaxWithLoss(), optimizer, fuse=fuse)
+
+
+def update_alone(workload: Workload, device: str) -> gn.Optimizer:
+    """The optimizer with `start(workload)` as parameters and `gradients(workload)` in them."""
+    made = [gn.Parameter(to_device(p, device)) for p in start(workload)]
+    optimizer = _optimizer(workload, made)
+    for p, g in zip(made, gradients(workload), strict=True):
+        p.grad = g
+    return optimizer
+
+
+def modes(workload: Workload, place: str) -> list[str]:
+    """ "eager", and for a whole step off the CPU "captured"."""
+    return ["eager", "captured"] if workload.sizes and place != "cpu" else ["eager"]
+
+
+def runner(
+    workload: Workload, device: str, mode: str = "eager", folder: str | None = None
+) -> Callable[[int], None]:
+    """`run(n)`: the next n steps of the workload, with everything on the device before."""
+    if not workload.sizes:
+        update = update_alone(workload, device).step
+        return lambda steps: _repeat(update, steps)
+    step = training_step(workload, device)
+    if mode == "captured":
+        step = gn.capture(step)
+    x, t = (to_device(a, device) for a in rows(workload, folder))
+    if not workload.rows:
+        return lambda steps: _repeat(lambda: step(x, t), steps)
+    batches = _batches(len(x), workload.batch, device)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            taken = next(batches)
+            step(x[taken], t[taken])
+
+    return run
+
+
+def _repeat(call: Callable[[], Any], times: int) -> None:
+    for _ in range(times):
+        call()
+
+
+def _batches(count: int, batch: int, device: str) -> Iterator[Array]:
+    """Row numbers on the device, epoch after epoch; one copy an epoch."""
+    epoch = 0
+    while True:
+        yield from to_device(order(count, batch, epoch), device)
+        epoch += 1
