@@ -29,10 +29,21 @@ def reference(
 ) -> None:
     if weight_decay:
         grad = grad + weight_decay * param
-    m += (1 - beta1) * (grad - m)
+    change = grad - m  # two temporaries in all: making one costs as much as what fills it
+    change *= 1 - beta1
+    m += change
+    np.multiply(grad, 1 - beta2, out=change)
+    change *= grad
     v *= beta2
-    v += (1 - beta2) * grad * grad
-    param -= lr * (m / correction1) / (np.sqrt(v / correction2 + eps_root) + eps)
+    v += change
+    root = v / correction2
+    if eps_root:
+        root += eps_root
+    np.sqrt(root, out=root)
+    root += eps
+    np.multiply(m, lr / correction1, out=change)
+    change /= root
+    param -= change
 
 
 class Adam(Optimizer):

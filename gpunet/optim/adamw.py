@@ -30,7 +30,7 @@ def reference(
     m += (1 - beta1) * (grad - m)
     v *= beta2
     v += (1 - beta2) * grad * grad
-    param -= lr * (m / correction1) / (np.sqrt(v / correction2) + eps)
+    param -= lr / correction1 * m / (np.sqrt(v / correction2) + eps)
 
 
 class AdamW(Optimizer):

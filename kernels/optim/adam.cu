@@ -5,4 +5,4 @@
 grad += weight_decay * param;
 m += (T(1) - beta1) * (grad - m);
 v = beta2 * v + (T(1) - beta2) * grad * grad;
-param -= lr * (m / correction1) / (sqrt(v / correction2 + eps_root) + eps);
+param -= lr / correction1 * m / (sqrt(v / correction2 + eps_root) + eps);
