@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from fastrlock.rlock import FastRLock
 
-from gpunet import clock
+from gpunet import clock, native
 from gpunet.backend import Array, common_module
 from gpunet.source import Parameter, Source, expand, read
 
@@ -98,7 +98,7 @@ class UpdateKernel(Kernel):
     prelude.cuh). Each state is read once into a local and written once.
 
     The reference takes the header's names, in order, and updates param and state in place; states
-    that an option leaves out are None.
+    that an option leaves out are None. It may be passed over for a third executor: gpunet.native.
     """
 
     always_included = ("optim/prelude.cuh",)
@@ -140,12 +140,29 @@ class UpdateKernel(Kernel):
         `state` as `blocks` cuts them, for NumPy, if the caller keeps that.
         """
         if xp is np:
-            with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as on a GPU
-                self._update_blocks(cut or blocks(grad, state), row, norm)
+            if not (native.wanted() and self._update_natively(grad, row, norm, state)):
+                with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as on a GPU
+                    self._update_blocks(cut or blocks(grad, state), row, norm)
             return
-        options = frozenset(p.option for p in self.slots if p.option and p.name in state)
-        ordered = [state[p.name] for p in self.source.outputs_with(options)]
+        options, ordered = self._present(state)
         self.built(xp, options)(grad, row, clock.array(xp), norm, *ordered)
+
+    def _present(self, state: dict[str, Array]) -> tuple[frozenset[str], list[Array]]:
+        """The options that the state arrays stand for, and the outputs in the header's order."""
+        options = frozenset(p.option for p in self.slots if p.option and p.name in state)
+        return options, [state[p.name] for p in self.source.outputs_with(options)]
+
+    def _update_natively(self, grad: Array, row: Any, norm: Array, state: dict[str, Array]) -> bool:
+        """Run the CUDA text compiled for the CPU; False for arrays that it does not take."""
+        options, ordered = self._present(state)
+        arrays = [grad, *ordered]
+        if not native.suits(arrays):
+            return False
+        key = (np, (grad.dtype, options))
+        if key not in self._built:
+            self._built[key] = native.Loop(self.text(options), grad.dtype, len(row))
+        self._built[key](row, norm, arrays)
+        return True
 
     def _update_blocks(self, parts: Sequence[Block], row: Sequence[Any], norm: Array) -> None:
         width = len(CLIP_SCALARS)
@@ -161,7 +178,9 @@ Block = tuple[Array, dict[str, Array]]
 
 def blocks(grad: Array, state: dict[str, Array]) -> list[Block]:
     """Gradient and state of an update cut to the size of a core's cache, as views."""
-    if grad.ndim != 1:
+    if grad.ndim == 0:  # a reference works in place, and a NumPy number has no place
+        return [(grad.reshape(1), {name: a.reshape(1) for name, a in state.items()})]
+    if grad.ndim > 1:
         return [(grad, state)]
     cuts = [slice(start, start + BLOCK) for start in range(0, len(grad), BLOCK)]
     return [(grad[cut], {name: a[cut] for name, a in state.items()}) for cut in cuts]

@@ -1,0 +1,148 @@
+"""The optimizers' CUDA text as a loop on the CPU: GPUNET_CPU_KERNELS=native, which needs g++.
+
+NumPy passes over memory once an operation, the loop once an update. NumPy stays the default, and
+the reference: every product, sum, quotient and root is rounded alike, so the results are its own.
+
+The compiler, its folder on disk and the device functions are the simulated GPU's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Sequence
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpunet.backend import Array
+
+if TYPE_CHECKING:
+    from gpunet.kernel import CudaText
+
+VARIABLE = "GPUNET_CPU_KERNELS"
+NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+# The last: partial redundancy elimination makes jumps of choices, which keep a loop from vectors.
+FLAGS = ("-O3", "-march=native", "-fno-tree-pre")
+PART = 1 << 17  # elements: a loop over fewer takes no longer than waking a thread
+Pointer = ctypes.c_char * 0  # made three times as fast as `array.ctypes.data`, and keeps the array
+
+
+@cache
+def wanted() -> bool:
+    """Whether GPUNET_CPU_KERNELS asks for it; looked up once. ValueError for an unknown choice."""
+    choice = os.environ.get(VARIABLE, "")
+    if choice not in ("", "numpy", "native"):
+        raise ValueError(f"{VARIABLE} is {choice!r}; leave it empty, or set `numpy` or `native`")
+    return choice == "native"
+
+
+def suits(arrays: Sequence[Array]) -> bool:
+    """Whether a loop can take them: float32 or float64, of one dtype and shape, C-contiguous and
+    writeable.
+    """
+    dtype, shape = arrays[0].dtype, arrays[0].shape
+    return dtype in NUMBERS and all(
+        a.flags.carray and a.dtype == dtype and a.shape == shape for a in arrays
+    )
+
+
+class Loop:
+    """An update's CUDA text, compiled for arrays of `dtype` and `width` scalars.
+
+    RuntimeError where there is no g++; where it refuses the text, its messages, with the lines of
+    the .cu file.
+    """
+
+    def __init__(self, text: CudaText, dtype: Any, width: int) -> None:
+        from gpunet.testing.simgpu.compiler import CXX, available, compile_shared
+
+        if not available()[0]:
+            raise RuntimeError(
+                f"{VARIABLE}=native needs the compiler {CXX}, which is not on PATH: install it "
+                f"(apt install {CXX}, dnf install gcc-c++), or leave {VARIABLE} empty"
+            )
+        self.dtype = np.dtype(dtype)
+        source = program(text, NUMBERS[self.dtype], width)
+        self._run = compile_shared(source, name=text.name, flags=FLAGS).gpunet_update
+        self._run.restype = None
+
+    def __call__(self, row: Sequence[Any], norm: Array, arrays: Sequence[Array]) -> None:
+        """One update, in place. arrays: gradient, parameter and states, as `suits` wants them.
+        row: the scalars. norm: (1,).
+        """
+        size = arrays[0].size
+        arrays = [np.array((*row, norm[0]), self.dtype), *arrays]
+        count = min(_cores(), size // PART)
+        if count < 2:
+            self._part(0, size, arrays)
+            return
+        cuts = [size * k // count for k in range(count + 1)]
+        first, *others = pairwise(cuts)
+        # Python's threads sleep between updates; OpenMP's would spin, in the way of BLAS.
+        running = [_threads(os.getpid()).submit(self._part, *cut, arrays) for cut in others]
+        self._part(*first, arrays)
+        for part in running:
+            part.result()
+
+    def _part(self, start: int, stop: int, arrays: Sequence[Array]) -> None:
+        """Elements start to stop, while other threads may run."""
+        pointers = [Pointer.from_buffer(a) for a in arrays]
+        self._run(ctypes.c_ssize_t(start), ctypes.c_ssize_t(stop), *pointers)
+
+
+def program(text: CudaText, number: str, width: int) -> str:
+    """A C++ function gpunet_update(start, stop, scalars and norm, grad, param, states...) around
+    the CUDA text, for T = `number`.
+    """
+    _, outs, body = text.arguments
+    names = ["grad_", *(item.split()[1] for item in outs.split(","))]
+    pointers = ", ".join(f"T *{n}all" for n in names)
+    elements = " ".join(f"T &{n} = {n}all[i];" for n in names)
+    return f"""// for {_processor()}
+#define SIMGPU_CUPY_HEADERS
+#include "device.h"
+typedef {number} T;
+{text.preamble}
+#line 1 "{text.name}: loop"
+extern "C" void gpunet_update(ptrdiff_t start, ptrdiff_t stop, const T *numbers, {pointers}) {{
+    T rows[{width + 1}];  // a copy, which no store can change
+    for (int k = 0; k <= {width}; ++k) rows[k] = numbers[k];
+    const T *norm_ = rows + {width};
+    const long long clock[] = {{0}};
+#pragma GCC ivdep
+    for (ptrdiff_t i = start; i < stop; ++i) {{
+        {elements}
+        {body}
+    }}
+}}
+"""
+
+
+@cache
+def _processor() -> str:
+    """What -march=native means here: machines of several kinds may share the folder on disk."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    of_interest = ("model name", "flags", "Features")
+    return "; ".join(sorted({line for line in lines if line.startswith(of_interest)}))
+
+
+@cache
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@cache
+def _threads(process: int) -> Any:
+    """A pool for each process: threads do not survive a fork."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(_cores() - 1, "gpunet-native")

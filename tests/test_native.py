@@ -1,0 +1,276 @@
+"""gpunet.native: the CUDA text as a loop on the CPU against the NumPy reference, in parts, in
+threads; and what it leaves to NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet import native
+from gpunet.kernel import UpdateKernel
+from gpunet.testing import simgpu
+from gpunet.testing.simgpu.compiler import CompileException
+
+STEPS, SIZE = 20, 203
+PART = 50  # SIZE is cut into as many parts as there are cores, below
+CORES = 3
+SETTINGS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in gn.OPTIMIZERS),
+    *((name, {"weight_decay": 0.1}) for name in gn.OPTIMIZERS),
+    ("adagrad", {"eps_inside": True, "initial_accumulator": 0.1}),
+    ("rmsprop", {"centered": True}),
+    ("rmsprop", {"momentum": 0.9}),
+    ("rmsprop", {"momentum": 0.9, "centered": True, "eps_inside": True}),
+    ("adam", {"eps_hat": True, "eps_root": 1e-12}),
+    ("cocob", {"eps_denominator": 1e-6}),
+    ("radam", {"betas": (0.9, 0.6)}),
+]
+LIMITS = [{}, {"clip_norm": 3.0}, {"clip_value": 0.5}, {"clip_norm": 3.0, "clip_value": 0.5}]
+Switch = Callable[[bool], None]
+
+
+def name_of(case: Any) -> str:
+    if isinstance(case, dict):
+        return "-".join(case) or "no"
+    return "-".join([case[0], *case[1]]) if isinstance(case, tuple) else case.__name__
+
+
+@pytest.fixture
+def switch(monkeypatch: pytest.MonkeyPatch) -> Switch:
+    """switch(True): loops from here on; switch(False): NumPy."""
+    usable, reason = simgpu.available()
+    if not usable:
+        pytest.skip(f"no native kernels: {reason}")
+    monkeypatch.setattr(native, "_cores", lambda: CORES)
+    monkeypatch.setattr(native, "PART", PART)
+    return lambda on: monkeypatch.setattr(native, "wanted", lambda: on)
+
+
+@pytest.fixture
+def loops(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Grows by one for each update that a loop made."""
+    found: list[Any] = []
+    call = native.Loop.__call__
+
+    def counted(self: Any, *arguments: Any) -> None:
+        found.append(self)
+        call(self, *arguments)
+
+    monkeypatch.setattr(native.Loop, "__call__", counted)
+    return found
+
+
+def updated(optimizer: Any, dtype: Any, extreme: bool = False) -> dict[str, Any]:
+    """Parameter and state after STEPS updates from gradients with zeros, and with sizes that
+    overflow or vanish when squared if `extreme`.
+    """
+    draw = np.random.default_rng(5)
+    params = {"w": draw.standard_normal((7, SIZE // 7)).astype(dtype)}
+    for _ in range(STEPS):
+        grad = draw.standard_normal(params["w"].shape) * (draw.random(params["w"].shape) > 0.2)
+        if extreme:
+            grad *= 10.0 ** draw.choice([-25, 0, 25], grad.shape)
+        optimizer.update(params, {"w": grad.astype(dtype)})
+    return optimizer.loose["w"] | params
+
+
+def both(switch: Switch, make: Callable[[], Any], *more: Any) -> list[dict[str, Any]]:
+    found = []
+    for on in (False, True):
+        switch(on)
+        found.append(updated(make(), *more))
+    return found
+
+
+def compare(numpys: dict[str, Any], loops: dict[str, Any]) -> None:
+    """Equal to one unit in the last place; nan equals nan."""
+    assert numpys.keys() == loops.keys()
+    for slot in numpys:
+        np.testing.assert_array_max_ulp(numpys[slot], loops[slot], maxulp=1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=name_of)
+@pytest.mark.parametrize("limits", LIMITS, ids=name_of)
+@pytest.mark.parametrize("case", SETTINGS, ids=name_of)
+def test_every_update(case: Any, limits: Any, dtype: Any, switch: Switch, loops: Any) -> None:
+    compare(*both(switch, lambda: gn.OPTIMIZERS[case[0]](**case[1], **limits), dtype))
+    assert len(loops) == STEPS
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=name_of)
+@pytest.mark.parametrize("name", gn.OPTIMIZERS)
+def test_every_update_at_extreme_gradients(name: str, dtype: Any, switch: Switch) -> None:
+    compare(*both(switch, gn.OPTIMIZERS[name], dtype, True))
+
+
+@pytest.mark.parametrize("name", gn.OPTIMIZERS)
+def test_a_nan_stays_where_it_is(name: str, switch: Switch) -> None:
+    switch(True)
+    params = {"w": np.ones(SIZE, np.float32)}
+    grad = np.ones(SIZE, np.float32)
+    grad[[0, 77, SIZE - 1]] = np.nan
+    gn.OPTIMIZERS[name]().update(params, {"w": grad})
+    assert np.flatnonzero(np.isnan(params["w"])).tolist() == [0, 77, SIZE - 1]
+
+
+def test_the_comparison_sees_a_wrong_reference(switch: Switch) -> None:
+    def reference(grad: Any, lr: Any, weight_decay: Any, param: Any) -> None:
+        param -= lr * grad * (1 + 3 * np.finfo(grad.dtype).eps)
+
+    class Wrong(gn.SGD):
+        kernel = UpdateKernel("optim/sgd", reference)
+
+    with pytest.raises(AssertionError, match="ULP"):
+        compare(*both(switch, lambda: Wrong(lr=0.1), np.float32))
+
+
+def trained() -> bytes:
+    """The weights of a small network after some steps with groups, clipping and a schedule."""
+    draw = np.random.default_rng(3)
+    gn.seed(3)
+    model = gn.MLP([8, 16, 3])
+    loss_fn = gn.SoftmaxWithLoss()
+    lr = gn.schedules.cosine(1e-2, 30)
+    optimizer = gn.Adam(model.parameters(), lr, weight_decay=0.01, clip_norm=1.0)
+    for _ in range(30):
+        x, t = draw.standard_normal((10, 8)).astype(np.float32), draw.integers(0, 3, 10)
+        optimizer.zero_grad()
+        loss_fn(model(x), t).backward()
+        optimizer.step()
+    return b"".join(p.data.tobytes() for p in model.parameters())
+
+
+def test_a_training(switch: Switch, loops: list[Any]) -> None:
+    switch(False)
+    expected = np.frombuffer(trained(), np.float32)
+    assert loops == []
+    switch(True)
+    np.testing.assert_allclose(np.frombuffer(trained(), np.float32), expected, 1e-5, 1e-6)
+    assert len(loops) == 60  # two parts: decayed and not
+
+
+def plain(a: Any) -> Any:
+    return a
+
+
+def strided(a: Any) -> Any:
+    return np.repeat(a, 2)[::2]
+
+
+def read_only(a: Any) -> Any:
+    a.flags.writeable = False
+    return a
+
+
+@pytest.mark.parametrize(
+    ("param", "grad"),
+    [(strided, plain), (plain, strided), (plain, read_only)],
+    ids=lambda f: f.__name__,
+)
+def test_other_arrays_are_left_to_numpy(
+    param: Any, grad: Any, switch: Switch, loops: list[Any]
+) -> None:
+    draw = np.random.default_rng(1)
+    start, slope = (draw.standard_normal(SIZE).astype(np.float32) for _ in range(2))
+    for on in (False, True):
+        switch(on)
+        params = {"w": param(start.copy())}
+        gn.SGD(lr=0.5).update(params, {"w": grad(slope.copy())})
+        assert np.array_equal(params["w"], start - np.float32(0.5) * slope)
+    assert loops == []
+
+
+def test_an_empty_array_and_one_number(switch: Switch, loops: list[Any]) -> None:
+    switch(True)
+    params = {"none": np.zeros((0, 3), np.float32), "one": np.array(1.0, np.float32)}
+    gn.SGD(lr=0.5).update(params, {k: np.ones_like(p) for k, p in params.items()})
+    assert params["one"] == 0.5
+    assert len(loops) == 2
+
+
+@pytest.mark.parametrize(("choice", "found"), [("", False), ("numpy", False), ("native", True)])
+def test_the_choice(choice: str, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.VARIABLE, choice)
+    assert native.wanted.__wrapped__() is found
+
+
+def test_numpy_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(native.VARIABLE, raising=False)
+    assert native.wanted.__wrapped__() is False
+
+
+def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(native.VARIABLE, "fast")
+    with pytest.raises(ValueError, match=r"GPUNET_CPU_KERNELS is 'fast'.*`numpy` or `native`"):
+        native.wanted.__wrapped__()
+
+
+def test_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "wanted", lambda: True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(gn.SGD, "kernel", UpdateKernel("optim/sgd", gn.SGD.kernel.reference))
+    params = {"w": np.ones(3, np.float32)}
+    with pytest.raises(RuntimeError, match=r"GPUNET_CPU_KERNELS=native needs .* g\+\+.*install"):
+        gn.SGD(lr=0.5).update(params, {"w": np.ones(3, np.float32)})
+    assert params["w"].tolist() == [1, 1, 1]
+
+
+def test_a_text_that_does_not_compile(tmp_path: Path, switch: Switch) -> None:
+    switch(True)
+    file = tmp_path / "mine.cu"
+    file.write_text("// in: T grad\n// scalars: lr\n// out: T param\nparam -= lr * gradd;\n")
+
+    kernel = UpdateKernel(file, lambda grad, lr, param: None)
+    one = np.ones(1)
+    with pytest.raises(CompileException, match=r"mine\.cu:4.*'gradd'"):
+        kernel.update(np, one, (np.inf, np.inf, 0.1), one, {"param": one.copy()})
+
+
+def test_a_library_is_for_one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = gn.SGD.kernel.text()
+    here = native.program(text, "float", 4)
+    monkeypatch.setattr(native, "_processor", lambda: "flags: none")
+    assert native.program(text, "float", 4) != here
+
+
+FORK = """
+import os, signal, sys, time
+import numpy as np
+import gpunet as gn
+from gpunet import native
+
+native.PART, native._cores = 50, lambda: 2
+
+def update():
+    params = {"w": np.ones(200, np.float32)}
+    gn.SGD(lr=0.5).update(params, {"w": np.ones(200, np.float32)})
+    return bool((params["w"] == 0.5).all())
+
+assert update() and native._threads.cache_info().currsize == 1, "no thread was used"
+time.sleep(0.2)  # until the thread waits for more
+child = os.fork()
+if child == 0:
+    signal.alarm(60)  # seconds, and it is killed
+    os._exit(0 if update() else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_the_variable_and_a_fork_in_a_process_of_its_own(switch: Switch) -> None:
+    """Threads that were used before a fork are not there after it."""
+    environment = {
+        **os.environ,
+        native.VARIABLE: "native",
+        "PYTHONPATH": str(Path(gn.__file__).parents[1]),
+    }
+    subprocess.run([sys.executable, "-c", FORK], check=True, env=environment, timeout=120)
