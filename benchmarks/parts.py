@@ -1,6 +1,7 @@
 """What verify_gpu measures, each in a process of its own: python -m benchmarks.parts NAME PLACE
 
-PLACE is cuda, or sim for the simulated GPU. Prints one line of JSON.
+PLACE is cuda, or sim for the simulated GPU. Prints one line of JSON. What concerns the fused and
+the captured step is in step_checks.py and step_timings.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 import gpunet as gn
+from benchmarks import step_checks, step_timings
 from gpunet import functional, gemm, probe
 from gpunet.backend import to_device, to_host
 from gpunet.data import load
@@ -270,7 +272,11 @@ def training_step(place: str) -> dict[str, Any]:
 
 
 PARTS: dict[str, Callable[[str], dict[str, Any]]] = {
-    f.__name__: f for f in (device, training, products, optimizer, training_step)
+    part.__name__: part
+    for part in (
+        *(device, training, products, step_checks.step, step_timings.streaming),
+        *(optimizer, training_step, step_timings.step_timings),
+    )
 }
 
 

@@ -3,9 +3,10 @@
     python -m benchmarks.verify_gpu --out benchmarks/results/
 
 in a checkout whose Python has CuPy, pytest and gpunet's core dependencies: no installation, no
-network, no g++. Runs the tests on cuda, every kernel against its reference, the digits on both
-devices from one seed, matrix products, compute-sanitizer over the kernels where it is installed,
-and the timings: each in processes of its own with a time limit, less than eight minutes together.
+network, no g++. Runs the digits on both devices from one seed, matrix products, the fused and the
+captured step against the plain one, streaming, the tests on cuda, every kernel against its
+reference, compute-sanitizer over the kernels where it is installed, and the timings: each in
+processes of its own with a time limit, less than eight minutes together.
 
 Writes one JSON, named by date, device and commit. Exit status: 0 if everything was run and passed,
 1 if anything failed, was skipped or was left out, 2 if there is no usable GPU (nothing is written).
@@ -29,7 +30,7 @@ import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ PARITY = Path("tests", "gpu")
 COMPILING = "each kernel once, in a new process"
 NO_DEVICE = 2  # exit status
 DEVICE_LIMIT = 40  # seconds to find out what the device is
+TOTAL = 470  # seconds for all parts together: the last ones get what is left, and no more
+SLOWER = 10  # how many times the limits where the GPU is simulated: no machine waits
 TAIL = 2000  # characters of a failed command's output that are kept
 
 
@@ -77,6 +80,17 @@ class Run:
     limit: float
 
 
+class Countdown:
+    """Counts down from `seconds`, from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+
+    def left(self, wanted: float) -> float:
+        """`wanted` seconds, or as many as there are."""
+        return max(0.0, min(wanted, self.end - time.monotonic()))
+
+
 class Failed(Exception):
     """A part that gave no result; the message is what is known."""
 
@@ -100,10 +114,19 @@ def products(run: Run) -> Result:
     return checked(run, "products")
 
 
+def step(run: Run) -> Result:
+    return checked(run, "step")
+
+
+def streaming(run: Run) -> Result:
+    return checked(run, "streaming")
+
+
 def checked(run: Run, name: str) -> Result:
-    """The checks that a part of benchmarks.parts made."""
-    result = Result()
-    for what, problem in child(run, name)["checks"].items():
+    """The checks that a part of benchmarks.parts made, and its timings if it has some."""
+    found = child(run, name)
+    result = Result(timings=found.get("timings", {}))
+    for what, problem in found["checks"].items():
         result.check(what, problem)
     return result
 
@@ -116,13 +139,18 @@ def training_step(run: Run) -> Result:
     return Result(passed=1, timings=child(run, "training_step")["timings"])
 
 
+def step_timings(run: Run) -> Result:
+    return Result(passed=1, timings=child(run, "step_timings")["timings"])
+
+
 def compiling(run: Run) -> Result:
     """Every kernel once with an empty cache and once with a full one: what compiling costs."""
-    seconds = []
+    seconds, countdown = [], Countdown(run.limit)
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(2):
             start = time.perf_counter()
-            each_kernel(run, [], {"CUPY_CACHE_DIR": folder})
+            limited = replace(run, limit=countdown.left(run.limit))
+            each_kernel(limited, [], {"CUPY_CACHE_DIR": folder})
             seconds.append(time.perf_counter() - start)
     timing = {"cold_s": seconds[0], "warm_s": seconds[1]}
     return Result(passed=1, timings={COMPILING: timing})
@@ -136,16 +164,21 @@ def racecheck(run: Run) -> Result:
     return sanitized(run, "racecheck")
 
 
+# In the order in which they run: first what is short, so that a long one cannot take its time. The
+# limits are together more than TOTAL: whatever comes first on a machine compiles kernels, too.
 LIMITS: dict[Callable[[Run], Result], float] = {
-    suite: 160,
+    training: 45,
+    products: 30,
+    step: 90,
+    streaming: 45,
+    optimizer: 20,
+    training_step: 20,
+    step_timings: 60,
     parity: 80,
-    training: 20,
-    products: 12,
+    suite: 170,
+    compiling: 50,
     memcheck: 45,
     racecheck: 45,
-    compiling: 40,
-    optimizer: 20,
-    training_step: 15,
 }
 NAMES = [part.__name__ for part in LIMITS]
 
@@ -155,6 +188,8 @@ NAMES = [part.__name__ for part in LIMITS]
 
 def command(arguments: Sequence[str], limit: float, extra: dict[str, str] | None = None) -> Any:
     """Run a command in the checkout: (exit status, output). At the limit all its processes end."""
+    if limit <= 0:
+        raise Failed("not run: no time was left")
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = os.environ | {"PYTHONPATH": path} | (extra or {})
     with subprocess.Popen(
@@ -313,7 +348,9 @@ def file_name(about: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    run = Run(options.device, options.tests, options.parity, DEVICE_LIMIT)
+    slower = SLOWER if options.device == "sim" else 1
+    countdown = Countdown(TOTAL * slower)
+    run = Run(options.device, options.tests, options.parity, countdown.left(DEVICE_LIMIT * slower))
     try:
         about = child(run, "device")
     except Failed as error:
@@ -327,6 +364,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = {}
     for part, limit in LIMITS.items():
         if part.__name__ in options.only:
+            limit = countdown.left(limit * slower)
             result = outcome(part, Run(options.device, options.tests, options.parity, limit))
             results[part.__name__] = result
             print(_line(part.__name__, result), flush=True)

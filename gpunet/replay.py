@@ -6,12 +6,14 @@
 
 The first call of each shape runs as it is: kernels are compiled, buffers made. The second is
 recorded, and from then on a call is one launch. What changes from step to step (scalars, dropout's
-counter, the place in an epoch) is read from the device; see `gpunet.clock`. Memory comes from a
-pool of the recording's own, for what was free while recording is not free in a replay.
+counter, the place in an epoch) is read from the device; see `gpunet.clock`. What a recorded step
+uses in passing comes from a pool of the recordings' own, for what was free while recording is not
+free in a replay; what is kept from step to step is made in the first call, and not there.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,7 +31,8 @@ class Recording:
 
     def __init__(self, graph: Any, result: Any, state: Any, owner: Replay) -> None:
         self.graph, self.result = graph, result
-        self._state, self._owner = state, owner
+        # Weak: in a cycle, stream and memory would stay until the garbage collector comes.
+        self._state, self._owner = state, weakref.ref(owner)
 
     def launch(self) -> None:
         """Enqueue it on the current stream. RuntimeError if it is stale: a mode, a setting or an
@@ -44,7 +47,8 @@ class Recording:
 
     @property
     def stale(self) -> bool:
-        return bool(self._state != self._owner.state())
+        owner = self._owner()
+        return owner is None or bool(self._state != owner.state())
 
 
 class Replay:
@@ -81,7 +85,6 @@ class Replay:
             steps: more than one only where `is_warm(key)`.
         """
         if not self.is_warm(key) or not self._prepare(steps):
-            self.recordings = {k: r for k, r in self.recordings.items() if k[0] != key}
             return self._first(key, step, rows, batches)
         recording = self.recordings.get((key, steps))
         if recording is None:
@@ -109,12 +112,15 @@ class Replay:
         return gemm.precision(), self.clock.structure()
 
     def _first(self, key: Hashable, step: Callable[[], Any], rows: int, batches: int) -> Any:
-        """As it is, on the stream and from the memory that the recording will use."""
+        """As it is, on the stream that the recording will use."""
         self._prepare(1)
         self.cupy.cuda.get_current_stream().synchronize()
-        with self._recording():
-            result = step()
-        self._stream.synchronize()
+        self.recordings = {k: r for k, r in self.recordings.items() if k[0] != key}
+        try:
+            with self._stream, clock.recording(self.clock):
+                result = step()
+        finally:  # whatever the step came to: others will use what it has written
+            self._stream.synchronize()
         self.clock.advance(1, batches, rows)
         self._warm[key] = self.state()
         return result
@@ -133,7 +139,8 @@ class Replay:
 
     def _record(self, step: Callable[[], Any], steps: int) -> Recording:
         state = self.state()
-        with self._recording(), self._captured() as graphs:
+        pool = self.cupy.cuda.using_allocator(self._pool.malloc)
+        with self._stream, pool, clock.recording(self.clock), self._captured() as graphs:
             for _ in range(steps):
                 result = step()
         return Recording(graphs[0], result, state, self)
@@ -146,20 +153,15 @@ class Replay:
         self._stream.begin_capture()
         try:
             yield graphs
-        except Exception as error:
+            graphs.append(self._stream.end_capture())
+        except BaseException as error:  # Ctrl-C, too, must not leave the stream capturing
             with suppress(Exception):  # the capture is broken, and so is its end
                 self._stream.end_capture()
+            if not isinstance(error, Exception):
+                raise
             raise RuntimeError(f"the step cannot be captured: {error}") from error
-        else:
-            graphs.append(self._stream.end_capture())
         finally:
             self.clock.capturing = False
-
-    @contextmanager
-    def _recording(self) -> Iterator[None]:
-        cuda = self.cupy.cuda
-        with self._stream, cuda.using_allocator(self._pool.malloc), clock.recording(self.clock):
-            yield
 
 
 class Captured:

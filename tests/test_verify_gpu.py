@@ -14,14 +14,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import parts, verify_gpu
+import gpunet as gn
+from benchmarks import parts, step_checks, step_timings, verify_gpu
 from benchmarks.verify_gpu import LIMITS, NAMES, Failed, Result, Run
+from gpunet.fused import kernels
 from gpunet.gemm import gemm
 from gpunet.testing import simgpu
+from gpunet.train.stream import HostRows
 
 GOOD = "def test_on_a_device(xp):\n    assert xp.ones(3).sum() == 3\n"
 PLAIN = "def test_without_one():\n    assert False, 'not run: it takes no device'\n"
 EMPTY = Run("sim", Path("tests"), Path("tests"), 30)
+MODES = ("tape", "fused", "captured")
+STEPS = {
+    *(f"{w} step, {mode}" for w in ("W1", "W2") for mode in (*MODES, "captured, 50 a launch")),
+    *(f"W3 step, {mode}, {p}" for mode in MODES for p in ("float32", "tf32", "bfloat16")),
+    *(f"product, {p}" for p in ("float32", "tf32", "bfloat16")),
+    *(f"W3 step, {what}" for what in ("copies alone", "resident", "streamed")),
+}
 
 
 @pytest.fixture
@@ -61,16 +71,21 @@ def test_the_whole_command_on_the_simulated_gpu(
     assert found["parts"]["suite"]["passed"] == found["parts"]["parity"]["passed"] == 1
     assert found["parts"]["training"]["passed"] == 4
     assert found["parts"]["products"]["passed"] == 43
+    assert found["parts"]["step"]["passed"] == 34
+    assert found["parts"]["streaming"]["passed"] == 2
     assert found["parts"]["memcheck"]["note"] == "not installed"
     assert found["passed"] == sum(p["passed"] for p in found["parts"].values())
     for key in ("driver", "cuda_runtime", "cupy", "python", "numpy", "commit", "dirty", "date"):
         assert key in found
-    for what in (parts.COPY, parts.ADAM, parts.EAGER):
-        timing = found["timings"][what]
+    assert found["timings"].pop(verify_gpu.COMPILING)["cold_s"] > 0
+    assert found["timings"].keys() >= {parts.COPY, parts.ADAM, parts.EAGER, *STEPS}
+    for timing in found["timings"].values():
         low, high = timing["quartiles_s"]
         assert 0 < low <= timing["median_s"] <= high
         assert timing["rounds"] == parts.ROUNDS["sim"]
-    assert found["timings"][verify_gpu.COMPILING]["cold_s"] > 0
+    # The launches that docs/step.md counts, without the gather of the rows.
+    assert found["timings"]["W1 step, captured"]["nodes"] == 10
+    assert found["timings"]["W2 step, captured"]["nodes"] == 15
 
 
 def test_a_failure_and_a_skip_are_counted_and_named(small: Path) -> None:
@@ -145,8 +160,29 @@ def test_a_simulated_run_is_not_written_among_the_results() -> None:
     assert verify_gpu._options([]).out == verify_gpu.RESULTS
 
 
-def test_the_limits_keep_it_under_eight_minutes() -> None:
-    assert sum(LIMITS.values()) + verify_gpu.DEVICE_LIMIT < 8 * 60
+def test_all_parts_together_stay_under_eight_minutes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On a GPU no part gets more time than is left; on the simulated one nothing is short."""
+    given = []
+
+    def part(run: Run) -> Result:
+        given.append(run.limit)
+        verify_gpu.command([sys.executable, "-c", ""], run.limit)
+        return Result(passed=1)
+
+    part.__name__ = "suite"
+    about = {"device": "a GPU"}
+    monkeypatch.setattr(verify_gpu, "child", lambda *_: about)
+    monkeypatch.setattr(verify_gpu, "LIMITS", {part: 10**6})
+    arguments = ["--commit", "abc", "--out", str(tmp_path), "--only", "suite"]
+    verify_gpu.main(arguments)
+    assert 0 < given[0] <= verify_gpu.TOTAL < 8 * 60
+    assert max(LIMITS.values()) < verify_gpu.TOTAL
+    monkeypatch.setattr(verify_gpu, "TOTAL", 0)
+    verify_gpu.main(arguments)
+    (file,) = tmp_path.glob("*")
+    assert json.loads(file.read_text())["failures"] == ["suite: suite: not run: no time was left"]
 
 
 # How a part can end
@@ -286,3 +322,118 @@ def test_a_precision_without_effect_or_past_its_bound_is_named(
     assert "promised 1e-09" in parts.compare_precision("tf32", 1e-9)
     monkeypatch.setattr(parts.gn, "matmul_precision", nullcontext)
     assert parts.compare_precision("tf32", 1e-3) == "no effect"
+
+
+# The step: each check finds what it is there for
+
+
+@pytest.fixture
+def rich(sim: None) -> Any:
+    """A small net with BatchNorm and Dropout."""
+    return step_checks.nets("sim")["W2"]
+
+
+def test_a_fused_step_that_differs_is_named(rich: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = kernels.softmax_loss
+
+    def with_share(factor: float) -> None:
+        def wrong(*arrays: Any, share: float = 1.0, **settings: Any) -> None:
+            right(*arrays, share=factor * share, **settings)
+
+        monkeypatch.setattr(kernels, "softmax_loss", wrong)
+
+    assert step_checks.compare_fused(rich, "float64") == ""
+    with_share(1 + 1e-9)
+    assert step_checks.compare_fused(rich, "float64").startswith("gradients: error ")
+    monkeypatch.setattr(step_checks, "gradient_error", lambda *_: 0)
+    with_share(1.1)
+    assert step_checks.compare_fused(rich, "float64").startswith("losses: error ")
+    monkeypatch.setattr("gpunet.fused.plan.read", lambda *_: "a reason")
+    assert step_checks.compare_fused(rich, "float64") == "not fused: a reason"
+
+
+@pytest.fixture
+def other_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded Dropout draws what is another step's."""
+    right = gn.Dropout.follow
+    monkeypatch.setattr(gn.Dropout, "follow", lambda self, c: right(self, c) + c.capturing)
+
+
+def test_a_captured_step_that_differs_is_named(rich: Any, other_masks: None) -> None:
+    make = step_checks.maker(rich, "float32")
+    assert step_checks.compare_captured(make, rich).startswith("step 2: loss ")
+    assert step_checks.compare_own(rich) == "step 2: another loss"
+    assert step_checks.compare_training(rich, "float32").startswith("losses: ")
+    found = step_checks.in_a_thread(lambda: step_checks.compare_captured(make, rich))
+    assert found.startswith("step 2: loss ")
+
+
+def test_a_step_that_no_graph_was_made_of_is_named(
+    rich: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_checks.gn, "capture", Uncaptured)
+    make = step_checks.maker(rich, "float32")
+    assert step_checks.compare_captured(make, rich) == "not one graph"
+
+
+class Uncaptured:
+    """A step that is called as it is."""
+
+    replay = None
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+
+    def __call__(self, *arrays: Any) -> Any:
+        return self.step(*arrays)
+
+
+def test_memory_that_a_graph_shares_with_others_is_named(
+    rich: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = step_checks.maker(rich, "float32", fuse=False)
+    around = step_checks.other_memory()
+    assert step_checks.compare_captured(make, rich, around=around) == ""
+    cupy = gn.backend.cupy()
+    monkeypatch.setattr(cupy.cuda, "using_allocator", nullcontext)
+    spoilt = step_checks.outcome(lambda: step_checks.compare_captured(make, rich, around=around))
+    assert "loss" in spoilt or "illegal memory access" in spoilt
+
+
+def test_a_recording_that_is_used_although_it_is_stale_is_named(
+    rich: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = step_checks.CHANGES["eps"]
+    assert step_checks.compare_stale(rich, change) == ""
+    monkeypatch.setattr(gn.clock.Clock, "structure", lambda self: [])
+    assert step_checks.compare_stale(rich, change) == "the recording is not stale"
+    monkeypatch.setattr(gn.replay.Recording, "stale", True)
+    assert step_checks.compare_stale(rich, change) == "step 5: another loss"
+
+
+def test_rows_that_are_streamed_wrongly_are_named(
+    rich: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = HostRows.read_into
+    monkeypatch.setattr(HostRows, "read_into", lambda self, rows, out: right(self, rows[::-1], out))
+    assert step_checks.compare_streaming(rich, "float64").startswith("losses: ")
+
+
+def test_nodes_of_a_graph_as_cuda_draws_it() -> None:
+    class Drawn:
+        def debug_dot_str(self) -> str:
+            return """digraph dot {
+subgraph cluster_1 {
+label="graph_1" graph[style="dashed"];
+"graph_1_node_0"[style="solid" shape="rectangle" label="0
+MEMSET"];
+"graph_1_node_1"[style="bold" shape="octagon" label="1
+gpunet_nn_gather"];
+
+"graph_1_node_0" -> "graph_1_node_1";
+}
+}
+"""
+
+    assert step_timings.nodes(Drawn()) == 2
+    assert step_timings.nodes(object()) is None

@@ -96,10 +96,11 @@ def _drop(layer: Dropout | None) -> Drop:
 
 
 class DeviceBatch:
-    """A plan for batches of `rows` rows."""
+    """A plan for batches of `rows` rows. recorded: a graph may write to the buffers."""
 
     def __init__(self, plan: Plan, rows: int, xp: Any) -> None:
         self.loss = plan.loss
+        self.recorded = False
         columns = [b.affine.out_features for b in plan.blocks]
         sizes = [kernels.scratch_size(rows, n) for n in columns]
         size = max(*sizes, kernels.loss_scratch_size(rows, columns[-1]), 1)
@@ -131,7 +132,7 @@ class DeviceBatch:
 class DeviceStep:
     """Forward, loss and backward of a plan on CuPy arrays.
 
-    Buffers are kept for the batch sizes used last, `KEPT` at most.
+    Buffers are kept for the batch sizes used last, `KEPT` at most, and those of recorded steps.
     """
 
     KEPT = 4
@@ -176,7 +177,9 @@ class DeviceStep:
                 recorded.saw(layer)
         batch = self._batches.get(rows)
         if batch is None:
-            if len(self._batches) == self.KEPT:
-                del self._batches[next(iter(self._batches))]
+            loose = [n for n, b in self._batches.items() if not b.recorded]
+            if len(loose) >= self.KEPT:
+                del self._batches[loose[0]]
             batch = self._batches[rows] = DeviceBatch(self.plan, rows, xp)
+        batch.recorded |= recorded is not None
         return batch
