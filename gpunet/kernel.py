@@ -241,21 +241,30 @@ class BlockKernel(Kernel):
                 self.reference(*arguments)
             return
         function, kinds = self._built.get((xp, dtype)) or self._build(xp, np.dtype(dtype))
-        values = [a if kind is None else kind(a) for kind, a in zip(kinds, arguments, strict=True)]
+        values = [kind(a) for kind, a in zip(kinds, arguments, strict=True)]
         function(grid, self.source.threads, tuple(values))
 
     def _build(self, cupy: ModuleType, dtype: np.dtype[Any]) -> tuple[Any, tuple[Any, ...]]:
-        """The kernel, and what each argument is converted to: None for arrays."""
+        """The kernel, and what converts each argument."""
         with self._lock:
             if (cupy, dtype) not in self._built:
                 kinds = tuple(
-                    None if p.pointer else dtype.type if p.type == "T" else np.dtype(p.type).type
+                    _or_null if p.pointer else dtype.type if p.type == "T" else _type(p.type)
                     for p in (*self.source.inputs, *self.source.outputs)
                 )
                 function = self.text(dtype=dtype.name).build(cupy)
                 self._built[cupy, dtype] = function, kinds
             found: tuple[Any, tuple[Any, ...]] = self._built[cupy, dtype]
             return found
+
+
+def _or_null(a: Array | None) -> Any:
+    """An array, or the null pointer as a number: not every CuPy takes None for one."""
+    return np.intp(0) if a is None else a
+
+
+def _type(name: str) -> Any:
+    return np.dtype(name).type
 
 
 def _declare_c(p: Parameter, const: str = "") -> str:
