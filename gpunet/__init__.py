@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from gpunet import functional, losses, schedules
 from gpunet.backend import DeviceError, has_gpu, to_device
-from gpunet.fused.step import Step
 from gpunet.gemm import matmul_precision
 from gpunet.initializers import Glorot, He, LeCun, Normal, Xavier
 from gpunet.layers import (
@@ -60,31 +59,41 @@ from gpunet.optim import (
     RProp,
 )
 from gpunet.parameter import Parameter
-from gpunet.replay import capture
 from gpunet.rng import seed
 from gpunet.saving import ModelFileError, load, save
 from gpunet.tape import no_grad
 from gpunet.tensor import Op, Tensor, op
-from gpunet.train import Callback, EarlyStopping, History, NonFiniteError, StopAtLoss, Trainer
 
 if TYPE_CHECKING:
+    from gpunet.fused.step import Step
+    from gpunet.replay import capture
     from gpunet.study.draw import draw
     from gpunet.study.gradcheck import GradcheckError, gradcheck
     from gpunet.study.summary import summary
+    from gpunet.train import Callback, EarlyStopping, History, NonFiniteError, StopAtLoss, Trainer
 
 __version__ = "0.1.0"
 
 _LOADED_WHEN_ASKED_FOR = {
+    "Callback": "gpunet.train",
+    "EarlyStopping": "gpunet.train",
     "GradcheckError": "gpunet.study.gradcheck",
+    "History": "gpunet.train",
+    "NonFiniteError": "gpunet.train",
+    "Step": "gpunet.fused.step",
+    "StopAtLoss": "gpunet.train",
+    "Trainer": "gpunet.train",
+    "capture": "gpunet.replay",
     "draw": "gpunet.study.draw",
     "gradcheck": "gpunet.study.gradcheck",
     "summary": "gpunet.study.summary",
 }
+_PACKAGES = ("data", "fused", "study", "train")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "study":
-        return import_module("gpunet.study")
+    if name in _PACKAGES:
+        return import_module(f"gpunet.{name}")
     if name not in _LOADED_WHEN_ASKED_FOR:
         raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
     return getattr(import_module(_LOADED_WHEN_ASKED_FOR[name]), name)

@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,10 +55,21 @@ class Kernel:
     always_included: tuple[str, ...] = ()
 
     def __init__(self, name: str | Path, reference: Reference) -> None:
-        self.source: Source = read(name)
+        self._name = name
         self.reference = reference
         self._built: dict[tuple[ModuleType, Any], Any] = {}
         self._lock = FastRLock()
+        if isinstance(name, Path):  # a mistake in a file of one's own is told at once
+            self._check()
+
+    @cached_property
+    def source(self) -> Source:
+        """The file, read when it is first asked for: an import should not open forty."""
+        return read(self._name)
+
+    def _check(self) -> None:
+        """ValueError or OSError for a file that is no such kernel."""
+        self.source  # noqa: B018 - reads it
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.source.label}>"
@@ -204,8 +216,7 @@ class BlockKernel(Kernel):
     ValueError for a file without the line `// threads`.
     """
 
-    def __init__(self, name: str | Path, reference: Reference) -> None:
-        super().__init__(name, reference)
+    def _check(self) -> None:
         if not self.source.threads:
             file = self.source.label
             raise ValueError(f"{file}: a block kernel needs a header line like `// threads: 32, 8`")
@@ -246,6 +257,7 @@ class BlockKernel(Kernel):
 
     def _build(self, cupy: ModuleType, dtype: np.dtype[Any]) -> tuple[Any, tuple[Any, ...]]:
         """The kernel, and what converts each argument."""
+        self._check()
         with self._lock:
             if (cupy, dtype) not in self._built:
                 kinds = tuple(

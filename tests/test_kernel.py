@@ -16,6 +16,7 @@ from gpunet import functional
 from gpunet.fused import kernels as fused
 from gpunet.kernel import BlockKernel, Kernel, clipped, reference_names
 from gpunet.optim import base
+from gpunet.source import kernel_dir
 
 OPTIMIZERS = list(gn.OPTIMIZERS.values())
 OTHERS = [v for m in (functional, base) for v in vars(m).values() if isinstance(v, Kernel)]
@@ -142,8 +143,10 @@ def test_a_block_kernel_is_launched_with_what_its_header_says(
 
 
 def test_a_block_kernel_needs_the_size_of_its_blocks() -> None:
+    with pytest.raises(ValueError, match=r"relu\.cu: .* `// threads: 32, 8`"):
+        BlockKernel(kernel_dir() / "nn/relu.cu", lambda x: x)
     with pytest.raises(ValueError, match=r"kernels/nn/relu\.cu: .* `// threads: 32, 8`"):
-        BlockKernel("nn/relu", lambda x: x)
+        BlockKernel("nn/relu", lambda x: x).launch(CountingCupy(), np.float32, (1,))
 
 
 def test_eight_threads_build_a_block_kernel_once_for_each_dtype(tmp_path: Any) -> None:
