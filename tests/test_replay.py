@@ -10,6 +10,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_device, to_host
+from gpunet.layers import observe
 from gpunet.testing import simgpu
 
 ROWS, FEATURES, CLASSES = 12, 6, 4
@@ -296,6 +297,22 @@ def test_the_precision_of_products(gpu: Any) -> None:
         gn.matmul_precision("float32")
 
 
+def test_who_watches_sees_every_step(gpu: Any) -> None:
+    eager, recorded = step_of(fuse=False), step_of(fuse=False)
+    captured = gn.capture(recorded)
+    seen: list[str] = []
+    for k in range(6):
+        batch = on_gpu(*data(k))
+        eager(*batch)
+        if k in (3, 4):
+            with observe(lambda layer, y: seen.append(type(layer).__name__)):
+                captured(*batch)
+        else:
+            captured(*batch)
+    assert seen.count("MLP") == 2
+    assert_same(eager, recorded)
+
+
 def test_a_stale_recording_refuses(gpu: Any) -> None:
     step = step_of()
     captured = gn.capture(step)
@@ -432,6 +449,19 @@ def test_auto_captures_what_is_fused_and_lies_on_the_gpu(gpu: Any) -> None:
     weighted = gn.Step(step.model, gn.SoftmaxWithLoss(class_weights=[1, 2, 3, 4]), step.optimizer)
     with pytest.raises(ValueError, match="capture=True: the loss has class weights"):
         updating(weighted, resident, True)
+
+
+@pytest.mark.parametrize("capture", [False, "auto", True])
+def test_targets_that_the_fused_loss_does_not_take(capture: Any, gpu: Any) -> None:
+    x, labels = data(rows=40)
+    soft = np.eye(CLASSES, dtype=np.float32)[labels] * 0.9 + 0.025
+    fitted = []
+    for fuse in (True, False):
+        model = net("plain").to("cuda")
+        optimizer = gn.Momentum(model.parameters(), lr=0.1)
+        trainer = gn.Trainer(model, gn.SoftmaxWithLoss(), optimizer, fuse=fuse, capture=capture)
+        fitted.append(trainer.fit((x, soft), epochs=3, batch_size=8)["train_loss"])
+    assert fitted[0] == fitted[1]
 
 
 def test_capture_takes_three_words() -> None:

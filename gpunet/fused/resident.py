@@ -12,6 +12,11 @@ from gpunet.fused import kernels
 from gpunet.fused.step import Step
 
 
+def fuses(step: Step, x: Array, t: Array) -> bool:
+    """Whether batches of this data run fused: the model does, and t are labels."""
+    return step.device is not None and step.device.accepts(x, t)
+
+
 class Resident:
     """Runs batches of a `Step` from the rows that the device's clock points at.
 
@@ -28,6 +33,7 @@ class Resident:
         self.step, self.x, self.t = step, x, t
         self.order, self.losses, self.clock = order, losses, counter
         self.xp = array_module(x)
+        self.device = step.device if fuses(step, x, t) else None
         self.labels = t.astype(np.int64, copy=False) if t.dtype.kind in "iu" else t
         self.hits = self.xp.zeros(len(losses), np.int64)
         dtypes = {p.dtype for p in step.model.parameters()}
@@ -42,7 +48,7 @@ class Resident:
         share, add: as for `Step.gradients`. ends: an update follows.
         """
         self.clock.begin()
-        device = self.step.device
+        device = self.device if self.step.holds() else None
         dtype, scale = (self.dtype, device.plan.scale()) if device else (self.x.dtype, 1.0)
         x = self._gathered(self._x, self.x, rows, dtype, scale)
         if device is None:

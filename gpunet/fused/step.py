@@ -72,11 +72,11 @@ class Step:
             add: add to the gradients that are there instead of overwriting them.
         """
         fused = self.host if type(x) is np.ndarray else self.device
-        if fused is not None and self._holds() and fused.accepts(x, t):
+        if fused is not None and self.holds() and fused.accepts(x, t):
             return fused.gradients(x, t, 1.0 if share is None else share, add)
         return self.tape(x, t, share, add)
 
-    def _holds(self) -> bool:
+    def holds(self) -> bool:
         """The plan still says what the layers do, and the gradients have their places."""
         return self._plan is not None and self._plan.holds() and not self.optimizer.lost()
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet import gemm
 from gpunet.backend import Array, array_module
-from gpunet.fused.resident import Resident
+from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import Step
 from gpunet.layers import is_frozen, is_observed
 from gpunet.replay import Replay
@@ -145,7 +145,7 @@ def weigh(loss: Any, feed: Feed, rows: Any, count: int) -> Any:
 def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:
     """The way to run updates on this feed. ValueError if capture=True cannot be had."""
     why_not = refusal(step, feed)
-    if why_not is None and (capture is True or step.reason is None):
+    if why_not is None and (capture is True or fuses(step, feed.x, feed.t)):
         return ResidentUpdates(step, feed, capture=capture is not False)
     if capture is True and feed.xp is not np:
         raise ValueError(f"capture=True: {why_not}")

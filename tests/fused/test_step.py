@@ -191,6 +191,29 @@ def test_batch_norm_that_does_not_track(device: str) -> None:
 # When the layers run one by one
 
 
+class Freeze(gn.Callback):
+    """After the first epoch the first layer is trained no more."""
+
+    def on_epoch(self, trainer: Any, row: Any) -> None:
+        for p in trainer.model[0].parameters():
+            p.requires_grad = False
+
+
+@pytest.mark.parametrize("capture", [False, "auto"])
+def test_layers_frozen_in_the_middle_of_a_training(capture: Any, device: str) -> None:
+    x, t = batch(40, 6, 4)
+    fitted = []
+    for fuse in (True, False):
+        model = net(*MODELS["relu"]).to(device)
+        optimizer = gn.optim.SGD(model.parameters(), lr=0.1)
+        trainer = gn.Trainer(
+            model, gn.SoftmaxWithLoss(), optimizer, [Freeze()], fuse=fuse, capture=capture
+        )
+        trainer.fit((x, t), epochs=3, batch_size=8)
+        fitted.append(gn.Step(model, trainer.loss, optimizer))
+    assert_alike(*fitted, 1e-12)
+
+
 def was_fused(step: gn.Step, x: Any, t: Any) -> bool:
     """No layer was called."""
     calls = []
