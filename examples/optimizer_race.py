@@ -58,7 +58,7 @@ def main():
     best = {}
     for name, kind in gn.OPTIMIZERS.items():
         default = best[name] = Result(kind, data)
-        if kind is gn.COCOB:
+        if not kind.has_lr:
             print(f"{name:10} {default.accuracy:.3f} (no rate){default.loss:29.3f}")
             continue
         tried = {rate: Result(kind, data, rate) for rate in RATES}

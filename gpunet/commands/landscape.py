@@ -61,8 +61,11 @@ def _rates(context: click.Context, option: click.Parameter, value: str | None) -
         rates[key] = _number(number, "learning rate")
         if rates[key] < 0:
             raise click.BadParameter(f"a learning rate is at least 0, got {number.strip()}")
-    if "cocob" in rates:
-        raise click.BadParameter("COCOB has no learning rate; leave it out")
+    for key in rates:
+        if key and not OPTIMIZERS[key].has_lr:
+            raise click.BadParameter(
+                f"{OPTIMIZERS[key].__name__} has no learning rate; leave it out"
+            )
     return rates
 
 
@@ -158,12 +161,13 @@ def _check(rates: Rates, optimizers: list[str]) -> None:
     for key in rates:
         if key and key not in optimizers:
             raise click.ClickException(f"--lr: {key} is not among the --optimizers")
-    if rates and optimizers == ["cocob"]:
-        raise click.ClickException("--lr: COCOB has no learning rate; leave it out")
+    if rates and not any(OPTIMIZERS[name].has_lr for name in optimizers):
+        names = " and ".join(OPTIMIZERS[name].__name__ for name in optimizers)
+        raise click.ClickException(f"--lr: {names} has no learning rate; leave it out")
 
 
 def _rate(optimizer: str, rates: Rates) -> float | None:
-    if optimizer == "cocob":
+    if not OPTIMIZERS[optimizer].has_lr:
         return None
     return rates.get(optimizer, rates.get(""))
 

@@ -164,8 +164,8 @@ def _optimizer(name: str, model: gn.Layer, lr: float | None) -> gn.Optimizer:
     kind = gn.OPTIMIZERS[name]
     if lr is None:
         return kind(model.parameters())
-    if kind is gn.COCOB:
-        raise ValueError("--lr: COCOB has no learning rate; leave it out")
+    if not kind.has_lr:
+        raise ValueError(f"--lr: {kind.__name__} has no learning rate; leave it out")
     return kind(model.parameters(), lr=lr)
 
 

@@ -54,6 +54,8 @@ class Optimizer:
     """A pure function (t, **settings): the kernel's scalars at update t = 1, 2, ... in float64."""
     steady: ClassVar[bool] = False
     """True if t is not used: then one row of scalars serves until a setting changes."""
+    has_lr: ClassVar[bool] = True
+    """False for an optimizer without a learning rate (COCOB)."""
 
     def __init__(
         self,
@@ -108,12 +110,12 @@ class Optimizer:
             group["lr"] = value
 
     def _need_lr(self) -> None:
-        if "lr" not in self.defaults:
+        if not self.has_lr:
             raise AttributeError(f"{type(self).__name__} has no learning rate")
 
     def current_lr(self) -> float:
         """The number that the next update uses, in the first group; nan without a learning rate."""
-        if "lr" not in self.defaults:
+        if not self.has_lr:
             return math.nan
         return resolve(self.lr, self.t)
 

@@ -59,6 +59,7 @@ class COCOB(Optimizer):
 
     kernel = UpdateKernel("optim/cocob", reference)
     steady = True
+    has_lr = False
 
     def __init__(
         self,

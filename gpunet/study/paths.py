@@ -82,13 +82,13 @@ def descend(
 
     Raises:
         ValueError: an unknown optimizer, a start of another dimension or without a finite value, a
-            setting out of range, an lr for COCOB.
+            setting out of range, an lr for an optimizer without one.
         TypeError: a setting that the optimizer does not have.
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"unknown optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
-    if optimizer == "cocob" and lr is not None:
-        raise ValueError("cocob has no learning rate; leave it out")
+    if lr is not None and not OPTIMIZERS[optimizer].has_lr:
+        raise ValueError(f"{optimizer} has no learning rate; leave it out")
     point = Parameter(_start(landscape, start), decay=False)
     lr = default_lr(landscape, optimizer) if lr is None else lr
     if lr is not None:

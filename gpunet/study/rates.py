@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpunet.optim import OPTIMIZERS
 from gpunet.study.landscapes import Landscape
 
 
@@ -46,13 +47,14 @@ PACES: dict[str, float] = {
 
 
 def default_lr(landscape: Landscape, optimizer: str) -> float | None:
-    """The learning rate for a picture of `optimizer` (its name) on `landscape`; None for COCOB.
+    """The learning rate for a picture of `optimizer` (its name) on `landscape`; None if it has no
+    learning rate.
 
     A landscape of your own gets a 40th of its window's width for a pace, and a plain rate that
     makes SGD's first step as long.
     """
     rates = RATES.get(landscape.name) or _guess(landscape)
-    if optimizer == "cocob":
+    if not OPTIMIZERS[optimizer].has_lr:
         return None
     if optimizer == "sgd":
         return rates.plain

@@ -56,11 +56,6 @@ class Run:
         return f"{self.optimizer}{lr}-seed{self.seed}"
 
 
-def has_lr(optimizer: str) -> bool:
-    """False for COCOB."""
-    return "lr" in OPTIMIZERS[optimizer](None).defaults
-
-
 def half_decades(low: float, high: float) -> list[float]:
     """1, 3, 10, 30, ... from `low` to `high`, both included if they are of that form."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
@@ -93,7 +88,7 @@ def read_grid(text: str) -> tuple[str | None, list[float]]:
     """
     name, given, rates = text.rpartition("=")
     optimizer = read_optimizers(name)[0] if given else None
-    if optimizer and not has_lr(optimizer):
+    if optimizer and not OPTIMIZERS[optimizer].has_lr:
         raise ValueError(f"{OPTIMIZERS[optimizer].__name__} has no learning rate; leave it out")
     if ":" in rates:
         low, high = (_rate(part) for part in rates.split(":", 1))
@@ -130,7 +125,9 @@ def grids(
         raise ValueError(f"a grid for {unused[0]}, which is not among {', '.join(names)}")
     common = chosen.get(None)
     return {
-        name: list(chosen.get(name) or common or default_grid(name)) if has_lr(name) else [None]
+        name: list(chosen.get(name) or common or default_grid(name))
+        if OPTIMIZERS[name].has_lr
+        else [None]
         for name in names
     }
 

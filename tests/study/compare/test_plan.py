@@ -17,7 +17,7 @@ def test_half_decades() -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_default_grid_holds_the_default_rate_well_inside(name: str) -> None:
-    if not plan.has_lr(name):
+    if not OPTIMIZERS[name].has_lr:
         assert plan.grids([name]) == {name: [None]}
         return
     grid = plan.default_grid(name)
@@ -27,7 +27,7 @@ def test_default_grid_holds_the_default_rate_well_inside(name: str) -> None:
 
 
 def test_only_cocob_has_no_rate() -> None:
-    assert [name for name in OPTIMIZERS if not plan.has_lr(name)] == ["cocob"]
+    assert [name for name, kind in OPTIMIZERS.items() if not kind.has_lr] == ["cocob"]
 
 
 def test_signs_want_smaller_rates_and_adadelta_about_one() -> None:
