@@ -16,10 +16,10 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from fastrlock.rlock import FastRLock
 
 from gpunet import clock, native
 from gpunet.backend import Array, common_module
+from gpunet.lock import RLock
 from gpunet.source import Parameter, Source, expand, read
 
 Reference = Callable[..., Any]
@@ -58,7 +58,7 @@ class Kernel:
         self._name = name
         self.reference = reference
         self._built: dict[tuple[ModuleType, Any], Any] = {}
-        self._lock = FastRLock()
+        self._lock = RLock()
         if isinstance(name, Path):  # a mistake in a file of one's own is told at once
             self._check()
 

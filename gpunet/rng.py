@@ -10,9 +10,10 @@ import math
 from typing import Any
 
 import numpy as np
-from fastrlock.rlock import FastRLock
 
-_lock = FastRLock()
+from gpunet.lock import RLock
+
+_lock = RLock()
 _generator: np.random.Generator | None = None  # made on first use: numpy.random loads slowly
 
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from fastrlock.rlock import FastRLock
 
 from gpunet.backend import Array
 from gpunet.kernel import UpdateKernel
+from gpunet.lock import RLock
 from gpunet.optim.base import Optimizer
 
 
@@ -103,7 +103,7 @@ def _products(beta1: float, momentum_decay: float) -> list[float]:
     return [1.0]
 
 
-_lock = FastRLock()
+_lock = RLock()
 
 
 def _mu_product(t: int, beta1: float, momentum_decay: float) -> float:
