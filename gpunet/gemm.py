@@ -276,6 +276,8 @@ class _Operand(NamedTuple):
 def _operand(shape: Shape, strides: Shape, itemsize: int) -> _Operand | None:
     """None where neither rows nor columns lie close, or matrices run backwards."""
     rows, columns = shape[-2:]
+    if 0 in shape:  # CuPy's strides of an array without elements are 0
+        return _Operand(PLAIN, max(columns, 1), 0)
     if any(stride % itemsize for stride in strides):
         return None
     # The stride of an axis of length 1 is never taken, and may be any number.

@@ -3,7 +3,7 @@
 NumPy passes over memory once an operation, the loop once an update. NumPy stays the default, and
 the reference: every product, sum, quotient and root is rounded alike, so the results are its own.
 
-The compiler, its folder on disk and the device functions are the simulated GPU's.
+`gpunet.cxx` compiles it; device.h has CUDA's functions in C++.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet import cxx
 from gpunet.backend import Array
 
 if TYPE_CHECKING:
@@ -59,16 +60,14 @@ class Loop:
     """
 
     def __init__(self, text: CudaText, dtype: Any, width: int) -> None:
-        from gpunet.testing.simgpu.compiler import CXX, available, compile_shared
-
-        if not available()[0]:
+        usable, reason = cxx.available()
+        if not usable:
             raise RuntimeError(
-                f"{VARIABLE}=native needs the compiler {CXX}, which is not on PATH: install it "
-                f"(apt install {CXX}, dnf install gcc-c++), or leave {VARIABLE} empty"
+                f"{VARIABLE}=native needs a compiler: {reason}, or leave {VARIABLE} empty"
             )
         self.dtype = np.dtype(dtype)
         source = program(text, NUMBERS[self.dtype], width)
-        self._run = compile_shared(source, name=text.name, flags=FLAGS).gpunet_update
+        self._run = cxx.compile_shared(source, name=text.name, flags=FLAGS).gpunet_update
         self._run.restype = None
 
     def __call__(self, row: Sequence[Any], norm: Array, arrays: Sequence[Array]) -> None:

@@ -15,10 +15,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import native
+from gpunet import cxx, native
 from gpunet.kernel import UpdateKernel
-from gpunet.testing import simgpu
-from gpunet.testing.simgpu.compiler import CompileException
 
 STEPS, SIZE = 20, 203
 PART = 50  # SIZE is cut into as many parts as there are cores, below
@@ -47,7 +45,7 @@ def name_of(case: Any) -> str:
 @pytest.fixture
 def switch(monkeypatch: pytest.MonkeyPatch) -> Switch:
     """switch(True): loops from here on; switch(False): NumPy."""
-    usable, reason = simgpu.available()
+    usable, reason = cxx.available()
     if not usable:
         pytest.skip(f"no native kernels: {reason}")
     monkeypatch.setattr(native, "_cores", lambda: CORES)
@@ -231,7 +229,7 @@ def test_a_text_that_does_not_compile(tmp_path: Path, switch: Switch) -> None:
 
     kernel = UpdateKernel(file, lambda grad, lr, param: None)
     one = np.ones(1)
-    with pytest.raises(CompileException, match=r"mine\.cu:4.*'gradd'"):
+    with pytest.raises(cxx.CompileError, match=r"mine\.cu:4.*'gradd'"):
         kernel.update(np, one, (np.inf, np.inf, 0.1), one, {"param": one.copy()})
 
 
@@ -246,7 +244,7 @@ FORK = """
 import os, signal, sys, time
 import numpy as np
 import gpunet as gn
-from gpunet import native
+from gpunet import cxx, native
 
 native.PART, native._cores = 50, lambda: 2
 

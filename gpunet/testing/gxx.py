@@ -11,6 +11,7 @@ import subprocess
 
 import numpy as np
 
+from gpunet.cxx import HEADERS
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.source import HEADER, Source
 from gpunet.testing.simgpu.compiler import CXX, HEADER_FOLDER
@@ -18,7 +19,8 @@ from gpunet.testing.simgpu.parameters import Parameter, c_type, parse
 
 WARNINGS = ("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror")
 PRAGMAS = "-Wno-unknown-pragmas"  # `#pragma unroll` is CUDA's
-FLAGS = ("-std=c++17", "-O1", *WARNINGS, PRAGMAS, "-isystem", str(HEADER_FOLDER), "-x", "c++")
+INCLUDES = ("-isystem", str(HEADERS), "-isystem", str(HEADER_FOLDER))
+FLAGS = ("-std=c++17", "-O1", *WARNINGS, PRAGMAS, *INCLUDES, "-x", "c++")
 TIMEOUT = 120.0  # seconds
 OURS = '# 1 "generated" 3\n'  # 3 is the mark of a system header
 PLACE = re.compile(r'^#line (\d+) ("[^"]*")$', re.MULTILINE)

@@ -54,17 +54,17 @@ def test_one_text_is_compiled_once(folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_headers_are_part_of_the_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compile_shared(answer(1), name="k")
-    monkeypatch.setattr(compiler, "_headers_hash", lambda: "another device.h")
+    monkeypatch.setattr(compiler, "_headers_hash", lambda: "another elementwise.h")
     compile_shared(answer(1), name="k")
     assert len(libraries(folder)) == 2
 
 
 def test_the_header_is_precompiled_for_each_set_of_flags(folder: Path) -> None:
-    text = '#include "device.h"\n' + answer(7)
+    text = '#include "elementwise.h"\n' + answer(7)
     assert compile_shared(text, name="k").answer() == 7
-    assert len(list(folder.glob("headers-*/device.h.gch"))) == 1
+    assert len(list(folder.glob("headers-*/elementwise.h.gch"))) == 1
     assert compile_shared(text, name="k", flags=["-DX=1"]).answer() == 7
-    assert len(list(folder.glob("headers-*/device.h.gch"))) == 2
+    assert len(list(folder.glob("headers-*/elementwise.h.gch"))) == 2
 
 
 def test_nothing_is_left_behind(folder: Path) -> None:

@@ -21,6 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
+from gpunet import cxx
+
 from . import sanitizer
 
 CXX = "g++"
@@ -33,6 +35,7 @@ BASE_FLAGS = (
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-gnu-unique",  # else the loader merges the statics of two kernels' templates
+    f"-I{cxx.HEADERS}",
     "-U_FORTIFY_SOURCE",  # fibers jump between stacks, which fortified longjmp refuses
 )
 HEADER_FOLDER = Path(__file__).resolve().parent
@@ -228,6 +231,6 @@ def _compiler_version() -> str:
 @functools.cache
 def _headers_hash() -> str:
     digest = hashlib.sha256()
-    for path in sorted(HEADER_FOLDER.glob("*.h")):
+    for path in (cxx.HEADERS / "device.h", *sorted(HEADER_FOLDER.glob("*.h"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

@@ -27,6 +27,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from gpunet import cxx
+
 from . import compiler
 from .compiler import CompileException, compile_shared, host_options
 
@@ -230,7 +232,8 @@ def _preprocess(code: str, flags: Sequence[str], file: str) -> str:
     if not found:
         raise RuntimeError(reason)
     command = [shutil.which(compiler.CXX) or compiler.CXX, "-E", "-x", "c++", "-std=c++17"]
-    command += [*flags, f"-I{compiler.HEADER_FOLDER}", "-imacros", "emulator.h", "-"]
+    command += [*flags, f"-I{cxx.HEADERS}", f"-I{compiler.HEADER_FOLDER}"]
+    command += ["-imacros", "emulator.h", "-"]
     done = subprocess.run(
         command,
         input=f'#line 1 "{file}"\n{code}\n',
