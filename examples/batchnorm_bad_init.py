@@ -115,7 +115,7 @@ def statistics(data):
         right = (model(x).data.argmax(axis=-1) == t).mean()
     print("a trained network: the largest logit of test row 0")
     print(f"  by running statistics: alone {alone:.4f}, among 100 rows {among:.4f}")
-    with gn.no_grad(), gn.layers.frozen():
+    with gn.no_grad(), gn.context.frozen():
         others = [model(x[[0, *range(k, k + 7)]]).data[0].max() for k in (10, 20, 30)]
         print("  by its batch's own, three times with 7 other rows:", *(f"{v:.4f}" for v in others))
         print(f"test accuracy by running statistics {right:.3f}", end="")

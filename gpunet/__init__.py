@@ -14,25 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from gpunet import functional, losses, schedules
 from gpunet.backend import DeviceError, has_gpu, to_device
+from gpunet.containers import MLP, Sequential
 from gpunet.gemm import matmul_precision
 from gpunet.initializers import Glorot, He, LeCun, Normal, Xavier
-from gpunet.layers import (
-    MLP,
-    Affine,
-    BatchNorm,
-    Dropout,
+from gpunet.layer import Layer
+from gpunet.layers import Affine, BatchNorm, Dropout, ReLU, Rescale, Sigmoid, Tanh
+from gpunet.losses import (
     KLDivergence,
-    Layer,
     MeanSquaredError,
-    ReLU,
-    Rescale,
-    Sequential,
-    Sigmoid,
     SigmoidWithLoss,
     SoftmaxWithLoss,
-    Tanh,
-)
-from gpunet.losses import (
     kl_divergence,
     mean_squared_error,
     sigmoid_cross_entropy,

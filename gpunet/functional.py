@@ -38,7 +38,7 @@ def _sum_rows(g: Array, like: Array) -> Array:
     return unbroadcast(g.sum(axis=-2), like)
 
 
-def _need_batch(x: Array, name: str) -> None:
+def need_batch(x: Array, name: str) -> None:
     if x.ndim < 2:
         raise ValueError(
             f"{name} needs an array (..., batch, features), got shape {tuple(x.shape)}; "
@@ -58,7 +58,7 @@ def affine(x: Array, W: Array, b: Array | None = None) -> Pair:
     Raises:
         ValueError: shapes that do not fit (the message holds both).
     """
-    _need_batch(x, "affine")
+    need_batch(x, "affine")
     if W.ndim < 2 or x.shape[-1] != W.shape[-2]:
         expected = f": {x.shape[-1]} features given, {W.shape[-2]} expected" if W.ndim > 1 else ""
         raise _misfit("affine: input", x, "W", W, expected)
@@ -171,7 +171,7 @@ def batch_norm(
         ValueError: training on fewer than two rows (the variance of one is 0); shapes that do not
             fit; no running statistics in evaluation. Nothing is updated then.
     """
-    _need_batch(x, "batch_norm")
+    need_batch(x, "batch_norm")
     for name, vector in (("gamma", gamma), ("beta", beta)):
         if vector.shape[-1:] != x.shape[-1:]:
             count = vector.shape[-1] if vector.ndim else "no"

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array, array_module
-from gpunet.functional import Pair, _log_softmax, _need_batch, floating
-from gpunet.tensor import op
+from gpunet.backend import Array, array_module, device_of, to_device, to_host
+from gpunet.functional import Pair, floating, log_softmax, need_batch
+from gpunet.layer import Layer
+from gpunet.tensor import Tensor, as_array, op
 
 
 def _need_rows(x: Array, name: str) -> None:
@@ -52,7 +53,7 @@ def softmax_cross_entropy(
             cannot raise without waiting, the loss is nan instead).
         TypeError: labels that are not integers.
     """
-    _need_batch(z, "softmax_cross_entropy")
+    need_batch(z, "softmax_cross_entropy")
     _need_rows(z, "softmax_cross_entropy")
     check_smoothing(label_smoothing)
     z = floating(z)
@@ -68,7 +69,7 @@ def softmax_cross_entropy(
     if label_smoothing:
         q = (1 - label_smoothing) * q + label_smoothing / z.shape[-1]
     share = (q if weight is None else q * weight) / total
-    logp = _log_softmax(z)
+    logp, _ = log_softmax.pair(z)
 
     def backward(g: Array) -> Array:
         softmax = array_module(z).exp(logp)
@@ -162,7 +163,7 @@ def kl_divergence(z: Array, q: Array) -> Pair:
         ValueError: shapes that do not fit, an empty batch, a negative probability (on a GPU the
             loss is nan instead).
     """
-    _need_batch(z, "kl_divergence")
+    need_batch(z, "kl_divergence")
     _same_shape(z, q, "kl_divergence")
     _need_rows(z, "kl_divergence")
     z = floating(z)
@@ -170,7 +171,7 @@ def kl_divergence(z: Array, q: Array) -> Pair:
     if xp is np and q.min() < 0:
         raise ValueError(f"kl_divergence: probabilities must be at least 0, got {q.min()}")
     q = q.astype(z.dtype, copy=False)
-    logp = _log_softmax(z)
+    logp, _ = log_softmax.pair(z)
     log_q = xp.log(xp.where(q == 0, xp.ones((), z.dtype), q))
 
     def backward(g: Array) -> Array:
@@ -212,3 +213,69 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
         return (probability - t) * (g.reshape(g.shape + (1,) * len(axes)) / count)
 
     return loss.mean(axis=axes), backward
+
+
+# The same as layers: called with (prediction, target), with their settings
+
+
+class SoftmaxWithLoss(Layer):
+    """Softmax and cross-entropy in one; see `softmax_cross_entropy`.
+
+    class_weights may lie anywhere: they are brought to the logits' device and dtype once.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
+        check_smoothing(label_smoothing)
+        self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else _weights(class_weights)
+        self._placed: tuple[Any, Array] = (None, np.zeros(0))
+
+    def call(self, z: Tensor, t: Tensor) -> Tensor:
+        return softmax_cross_entropy(
+            z, t, label_smoothing=self.label_smoothing, class_weights=self._beside(z)
+        )
+
+    def _beside(self, z: Tensor) -> Array | None:
+        weights = self.class_weights
+        if weights is None:
+            return None
+        dtype = z.dtype if z.dtype.kind == "f" else np.float32
+        source, placed = self._placed
+        if source is not weights or placed.dtype != dtype or device_of(placed) != z.device:
+            placed = to_device(weights.astype(dtype), z.device)
+            self._placed = weights, placed
+        return placed
+
+
+def _weights(class_weights: Any) -> np.ndarray[Any, Any]:
+    found: np.ndarray[Any, Any] = to_host(as_array(class_weights)).astype(np.float64)
+    if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found >= 0)).all():
+        raise ValueError(
+            f"class_weights must be a row of finite numbers from 0, got {class_weights!r}"
+        )
+    return found
+
+
+class MeanSquaredError(Layer):
+    """Squared error; see `mean_squared_error`."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        check_reduction(reduction)
+        self.reduction = reduction
+
+    def call(self, y: Tensor, t: Tensor) -> Tensor:
+        return mean_squared_error(y, t, reduction=self.reduction)
+
+
+class KLDivergence(Layer):
+    """KL(t || softmax(z)); see `kl_divergence`."""
+
+    def call(self, z: Tensor, t: Tensor) -> Tensor:
+        return kl_divergence(z, t)
+
+
+class SigmoidWithLoss(Layer):
+    """Sigmoid and binary cross-entropy in one; see `sigmoid_cross_entropy`."""
+
+    def call(self, z: Tensor, t: Tensor) -> Tensor:
+        return sigmoid_cross_entropy(z, t)

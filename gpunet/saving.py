@@ -12,8 +12,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from gpunet.backend import Array, to_host
+from gpunet.containers import KINDS, build, describe
 from gpunet.files import write_atomically
-from gpunet.layers import KINDS, Layer, build, describe
+from gpunet.layer import Layer
 
 FORMAT = "gpunet 1"
 

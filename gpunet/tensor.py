@@ -109,7 +109,7 @@ class Tensor:
     __array_ufunc__ = None
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
-        self._data: Array = _as_array(array)
+        self._data: Array = as_array(array)
         if self._data.dtype.kind not in "fiub":
             raise TypeError(f"a Tensor holds numbers, got dtype {self._data.dtype}")
         if requires_grad and self._data.dtype.kind != "f":
@@ -147,7 +147,7 @@ class Tensor:
             self._node.grad = value
 
     def _of_my_shape(self, array: Any, what: str) -> Array:
-        array = _as_array(array)
+        array = as_array(array)
         if array.shape != self._data.shape:
             raise ValueError(f"{what} must have shape {self.shape}, got {array.shape}")
         return array
@@ -273,7 +273,7 @@ class Tensor:
     def accumulate(self, gradient: Array) -> None:
         """Add to this leaf's own gradient, which shares memory with no other array."""
         if self._grad is None:
-            self._grad = _as_array(gradient.astype(self.dtype))
+            self._grad = as_array(gradient.astype(self.dtype))
         else:
             self._grad += gradient
 
@@ -363,7 +363,7 @@ class Tensor:
         return absolute(self)
 
 
-def _as_array(array: Any) -> Array:
+def as_array(array: Any) -> Array:
     array = array.data if isinstance(array, Tensor) else array
     if array_module(array) is None or isinstance(array, np.generic):
         return np.asarray(array)

@@ -13,7 +13,8 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import device_of, to_device, to_host
-from gpunet.layers import build, describe, frozen, observe
+from gpunet.containers import build, describe
+from gpunet.context import frozen, observe
 from gpunet.study.gradcheck import gradcheck
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "layers.npz")
@@ -906,7 +907,7 @@ def test_rescale(device: str) -> None:
     inner = gn.Tensor(to_device(np.ones((2, 2)), device), requires_grad=True)
     layer(inner).sum().backward()
     assert inner.grad.tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert gn.layers.build(gn.layers.describe(layer)).config() == layer.config()
+    assert build(describe(layer)).config() == layer.config()
 
 
 @pytest.mark.parametrize("scale", [np.nan, np.inf, "1", None, [1.0]])

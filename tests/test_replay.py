@@ -10,7 +10,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_device, to_host
-from gpunet.layers import observe
+from gpunet.context import observe
 from gpunet.testing import simgpu
 
 ROWS, FEATURES, CLASSES = 12, 6, 4

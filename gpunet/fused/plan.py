@@ -11,19 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpunet.layers import (
-    ACTIVATIONS,
-    MLP,
-    Affine,
-    BatchNorm,
-    Dropout,
-    Layer,
-    Rescale,
-    Sequential,
-    SoftmaxWithLoss,
-    is_frozen,
-    is_observed,
-)
+from gpunet import context
+from gpunet.containers import MLP, Sequential
+from gpunet.layer import Layer
+from gpunet.layers import ACTIVATIONS, Affine, BatchNorm, Dropout, Rescale
+from gpunet.losses import SoftmaxWithLoss
 from gpunet.parameter import Parameter
 from gpunet.tape import is_recording, watcher
 
@@ -61,7 +53,7 @@ class Plan:
         """False while the layers must run one by one: somebody watches them, a part is in
         evaluation mode or frozen, or the layers are no longer those that were read.
         """
-        if is_observed() or is_frozen() or not is_recording() or watcher.get() is not None:
+        if context.observer() or watcher.get() or context.is_frozen() or not is_recording():
             return False
         for layer in self.moody:
             if not layer.training:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, to_host
+from gpunet.context import frozen
 from gpunet.gemm import precision
-from gpunet.layers import Layer, frozen
+from gpunet.layer import Layer
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
@@ -40,7 +41,7 @@ def gradcheck(
 
     The output is weighted with a random upstream gradient: with ones, sum(BatchNorm(x)) is a
     constant, and a backward that returns zeros would pass. Meanwhile no running statistic and no
-    dropout mask moves (`layers.frozen`); values and gradients are as before when it returns, also
+    dropout mask moves (`context.frozen`); values and gradients are as before when it returns, also
     those of parameters that `fn` holds.
 
     Args:

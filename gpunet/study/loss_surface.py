@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, module_for, to_device, to_host
-from gpunet.layers import Layer
+from gpunet.layer import Layer
 from gpunet.study import pictures
 from gpunet.study.contours import levels
 from gpunet.study.trajectory import Trajectory, flat_parameters

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, to_host
-from gpunet.layers import Layer, Sigmoid, Tanh, observe
+from gpunet.context import observe
+from gpunet.layer import Layer
+from gpunet.layers import Sigmoid, Tanh
 from gpunet.study.look import Host, Look
 from gpunet.study.probe_picture import save_picture
 from gpunet.study.symptoms import symptoms

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import module_for
-from gpunet.layers import Layer, frozen, observe
+from gpunet.context import frozen, observe
+from gpunet.layer import Layer
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 

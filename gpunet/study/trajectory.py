@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import to_host
-from gpunet.layers import Layer
+from gpunet.layer import Layer
 from gpunet.train.callbacks import Callback
 from gpunet.train.history import Row
 from gpunet.train.trainer import Trainer

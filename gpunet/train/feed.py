@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, device_of, module_for, to_device, to_host
-from gpunet.layers import Layer, SigmoidWithLoss, SoftmaxWithLoss
-from gpunet.losses import sigmoid_cross_entropy, softmax_cross_entropy
+from gpunet.layer import Layer
+from gpunet.losses import (
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 from gpunet.train import stream as streaming

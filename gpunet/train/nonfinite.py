@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpunet.backend import Array, array_module
-from gpunet.layers import Layer, observe
+from gpunet.context import observe
+from gpunet.layer import Layer
 from gpunet.tensor import Tensor
 
 ADVICE = (

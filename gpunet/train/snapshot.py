@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gpunet.backend import Array
-from gpunet.layers import Dropout, Layer
+from gpunet.layer import Layer
+from gpunet.layers import Dropout
 from gpunet.optim import Optimizer
 
 

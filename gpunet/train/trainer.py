@@ -13,8 +13,16 @@ import numpy as np
 from gpunet.backend import Array
 from gpunet.data import batches
 from gpunet.fused.step import Step
-from gpunet.layers import BatchNorm, KLDivergence, Layer, SigmoidWithLoss, SoftmaxWithLoss
-from gpunet.losses import kl_divergence, sigmoid_cross_entropy, softmax_cross_entropy
+from gpunet.layer import Layer
+from gpunet.layers import BatchNorm
+from gpunet.losses import (
+    KLDivergence,
+    SigmoidWithLoss,
+    SoftmaxWithLoss,
+    kl_divergence,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
 from gpunet.optim import Optimizer
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor

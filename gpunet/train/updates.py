@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import gemm
+from gpunet import context, gemm
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import Step
-from gpunet.layers import is_frozen, is_observed
 from gpunet.replay import Replay
 from gpunet.tape import watcher
 from gpunet.train.feed import Feed, Group
@@ -160,7 +159,7 @@ def refusal(step: Step, feed: Feed) -> str | None:
         return "the data streams from the host"
     if getattr(step.loss, "class_weights", None) is not None:
         return "the loss has class weights"
-    if is_observed() or is_frozen() or watcher.get() is not None:
+    if context.observer() or context.is_frozen() or watcher.get() is not None:
         return "the layers are watched, or frozen"
     if gemm.library() is None:
         return "no cuBLAS library was found, and CuPy's own calls of it cannot be captured"

@@ -10,7 +10,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_device, to_host
-from gpunet.layers import frozen, observe
+from gpunet.context import frozen, observe
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 

@@ -1,0 +1,151 @@
+"""Layers made of layers: Sequential and MLP, and how a model is described and built anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from gpunet import checked
+from gpunet.layer import Layer
+from gpunet.layers import ACTIVATIONS, Affine, BatchNorm, Dropout, ReLU, Rescale, Sigmoid, Tanh
+from gpunet.tensor import Tensor
+
+
+class Sequential(Layer):
+    """Layers one after another, named "0", "1", ...; `model[i]`, `len(model)` and iteration work.
+
+    A slice is a Sequential of the same layers. An Affine without an initializer of its own is drawn
+    for the activation that follows it.
+    """
+
+    def __init__(self, *layers: Layer) -> None:
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(
+                    f"layer {position} of Sequential is a {type(layer).__name__}, expected a Layer"
+                )
+        self.layers = layers
+        for position, layer in enumerate(layers):
+            if isinstance(layer, Affine):
+                layer.follow(_activation_after(layers[position + 1 :]))
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return ((str(k), layer) for k, layer in enumerate(self.layers))
+
+    def call(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+
+    def __getitem__(self, index: int | slice) -> Layer:
+        if not isinstance(index, slice):
+            return self.layers[index]
+        part = Sequential()  # the layers put in afterwards: nothing is drawn anew
+        part.layers = self.layers[index]
+        part.training = self.training
+        return part
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def __repr__(self) -> str:
+        lines = "".join(f"\n  {k}: {layer!r}" for k, layer in enumerate(self.layers))
+        return f"{type(self).__name__}({lines}\n)" if lines else f"{type(self).__name__}()"
+
+    def config(self) -> dict[str, Any]:
+        return {"layers": [describe(layer) for layer in self.layers]}
+
+
+def _activation_after(layers: Sequence[Layer]) -> str | None:
+    """The activation before the next Affine, or None."""
+    for layer in layers:
+        if isinstance(layer, (Affine, Sequential)):
+            return None
+        for name, kind in ACTIVATIONS.items():
+            if isinstance(layer, kind):
+                return name
+    return None
+
+
+class MLP(Sequential):
+    """Affine, BatchNorm (if asked), activation and Dropout (if asked) for each hidden layer, and
+    an Affine at the end.
+
+    Args:
+        sizes: layer sizes from input to output, two at least.
+        activation: "relu", "sigmoid" or "tanh".
+        batch_norm: BatchNorm between the weighted sum and the activation.
+        dropout: Dropout(p) after the activation; 0 leaves it out.
+        dtype: float32 or float64.
+
+    ValueError for a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activation: str = "relu",
+        batch_norm: bool = False,
+        dropout: float = 0.0,
+        dtype: Any = np.float32,
+    ) -> None:
+        if not np.iterable(sizes) or len(sizes) < 2:
+            raise ValueError(f"sizes needs an input and an output size, got {sizes!r}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}: {activation!r}")
+        self.sizes = [checked.size(n, "each of sizes") for n in sizes]
+        self.activation, self.batch_norm = activation, bool(batch_norm)
+        self.dropout = checked.share(dropout, "dropout")
+        self.dtype = checked.floating_dtype(dtype)
+        layers: list[Layer] = []
+        for before, after in zip(self.sizes[:-2], self.sizes[1:-1], strict=True):
+            layers.append(Affine(before, after, dtype=dtype))
+            layers += [BatchNorm(after, dtype=dtype)] if batch_norm else []
+            layers.append(ACTIVATIONS[activation]())
+            layers += [Dropout(dropout)] if dropout else []
+        super().__init__(*layers, Affine(self.sizes[-2], self.sizes[-1], dtype=dtype))
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "sizes": self.sizes,
+            "activation": self.activation,
+            "batch_norm": self.batch_norm,
+            "dropout": self.dropout,
+            "dtype": self.dtype.name,
+        }
+
+
+KINDS: dict[str, type[Layer]] = {
+    kind.__name__: kind
+    for kind in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Rescale, Sequential, MLP)
+}
+
+
+def describe(layer: Layer) -> dict[str, Any]:
+    """{"kind": class name, **constructor arguments}, in JSON values."""
+    return {"kind": type(layer).__name__, **layer.config()}
+
+
+def build(description: Mapping[str, Any], kinds: Mapping[str, type[Layer]] = KINDS) -> Layer:
+    """The layer that `describe` described. ValueError for a kind that is not in `kinds`."""
+    arguments = dict(description)
+    kind = arguments.pop("kind", None)
+    if kind not in kinds:
+        raise ValueError(
+            f"unknown layer kind {kind!r}; known: {', '.join(sorted(kinds))}; "
+            "give layers of your own as load(path, layers=[...])"
+        )
+    if kind == "Sequential":
+        return Sequential(*(build(inner, kinds) for inner in arguments["layers"]))
+    return kinds[kind](**arguments)

@@ -1,0 +1,232 @@
+"""Layer: parameters, state and mode around a function of Tensors.
+
+A layer of your own is a class with Parameters as attributes and `call(self, x)`:
+
+    class Scale(gn.Layer):
+        def __init__(self, features):
+            self.gain = gn.Parameter(np.ones(features, np.float32))
+
+        def call(self, x):
+            return x * self.gain
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+from gpunet import clock, context
+from gpunet.backend import Array, device_of, module_for, to_device
+from gpunet.parameter import Parameter
+from gpunet.tape import numbers
+from gpunet.tensor import Tensor, as_array
+
+
+class Layer:
+    """A function with parameters. Subclasses write `call`; users call the layer.
+
+    Attributes found by name, in the order they were set: Parameters, other Layers (also in lists
+    and tuples), and the arrays named in `buffers` (state that is saved but not trained).
+    """
+
+    training: bool = True
+    buffers: tuple[str, ...] = ()
+    _by_hand: tuple[list[Tensor], Tensor] | None = None
+
+    def call(self, *inputs: Any) -> Tensor:
+        """The layer's function on Tensors."""
+        raise NotImplementedError(f"{type(self).__name__} has no call(self, x)")
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Apply to Tensors or arrays; recorded on the tape."""
+        recorded = clock.recorded()
+        if recorded is not None:
+            recorded.saw(self)
+        first = next(numbers)
+        y = self.call(*(x if isinstance(x, Tensor) else Tensor(x) for x in inputs))
+        node = getattr(y, "_node", None)
+        if node is not None and node.number > first:  # not an input handed on
+            node.calls = (type(self), first, node.calls)
+        observe = context.observer()
+        if observe is not None:
+            observe(self, y)
+        return y
+
+    # The layer by hand: forward, then backward, on plain arrays
+
+    def forward(self, *inputs: Array) -> Array:
+        """By hand: the output as a plain array; `backward` then takes its gradient."""
+        tensors = [Tensor(x) for x in inputs]
+        if tensors[0].dtype.kind == "f":
+            tensors[0].requires_grad = True
+        y = self(*tensors)
+        self._by_hand = (tensors, y)
+        return y.data
+
+    def backward(self, gy: Any = None) -> Any:
+        """By hand: the gradient of the last `forward`'s input (of the first, if there are more;
+        None for integers).
+
+        The parameters' gradients are added to their `.grad`. `gy` has the output's shape; for a
+        loss it may be left out. RuntimeError without a `forward` before it, outside `no_grad`.
+        """
+        if self._by_hand is None:
+            raise RuntimeError(f"{type(self).__name__}.backward needs a forward(x) before it")
+        tensors, y = self._by_hand
+        self._by_hand = None
+        y.backward(gy)
+        return tensors[0].grad
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but the graph of a `forward` by hand."""
+        return {name: value for name, value in vars(self).items() if name != "_by_hand"}
+
+    # What is inside
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Layer):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                inside = ((f"{name}.{k}", layer) for k, layer in enumerate(value))
+                yield from (pair for pair in inside if isinstance(pair[1], Layer))
+
+    def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        """Every layer below this one, with its dotted name, outside in."""
+        for name, child in self.children():
+            yield prefix + name, child
+            yield from child.named_layers(f"{prefix}{name}.")
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield prefix + name, value
+        for name, child in self.children():
+            yield from child.named_parameters(f"{prefix}{name}.")
+
+    def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        for name in self.buffers:
+            yield prefix + name, getattr(self, name)
+        for name, child in self.children():
+            yield from child.named_buffers(f"{prefix}{name}.")
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter once, in the order the layers were written down."""
+        return list({id(p): p for _, p in self.named_parameters()}.values())
+
+    def zero_grad(self) -> None:
+        for p in self.parameters():
+            p.grad = None
+
+    def structure(self) -> Callable[[], Any]:
+        """A function that tells what a recorded step depends on: mode, plain settings, and where
+        the arrays lie. It runs before every launch.
+        """
+        names = ["training"]
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                names += [f"{name}.requires_grad", f"{name}.data.data.ptr"]
+            elif name in self.buffers:
+                names.append(f"{name}.data.ptr")
+            elif value is None or isinstance(value, (Layer, tuple, bool, int, float, str)):
+                names += [] if name in ("calls", "_base") else [name]
+        return partial(attrgetter(*names), self)
+
+    # Mode and place
+
+    def train(self, mode: bool = True) -> Layer:
+        """Batch statistics and dropout on; returns the layer."""
+        self.training = mode
+        for _, child in self.children():
+            child.train(mode)
+        return self
+
+    def eval(self) -> Layer:
+        """Running statistics, no dropout; returns the layer."""
+        return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode inside; every layer's own mode comes back after it."""
+        layers = [self, *(child for _, child in self.named_layers())]
+        modes = [layer.training for layer in layers]
+        self.eval()
+        try:
+            yield
+        finally:
+            for layer, mode in zip(layers, modes, strict=True):
+                layer.training = mode
+
+    def to(self, device: str) -> Layer:
+        """Move parameters and buffers to "cpu" or "cuda"; returns the layer.
+
+        Make the optimizer after it: one made before refuses its next step. ValueError for another
+        word, DeviceError without a usable GPU; nothing has moved then.
+        """
+        module_for(device)
+        for p in self.parameters():
+            p.move(device)
+        self._move_buffers(device)
+        return self
+
+    def _move_buffers(self, device: str) -> None:
+        for name in self.buffers:
+            setattr(self, name, to_device(getattr(self, name), device))
+        for _, child in self.children():
+            child._move_buffers(device)
+
+    @property
+    def device(self) -> str:
+        """Where the parameters (or else the buffers) live; "cpu" for a layer without any."""
+        arrays = [p.data for p in self.parameters()] + [b for _, b in self.named_buffers()]
+        return device_of(arrays[0]) if arrays else "cpu"
+
+    # Saving
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of parameters and buffers by dotted name, on their device."""
+        named = [(n, p.data) for n, p in self.named_parameters()] + list(self.named_buffers())
+        return {name: array.copy() for name, array in named}
+
+    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> None:
+        """Copy `state` into parameters and buffers. Nothing is changed if anything is wrong.
+
+        Raises:
+            ValueError: names missing or unexpected (unless strict=False), another shape, or no
+                numbers.
+        """
+        own = {n: p.data for n, p in self.named_parameters()} | dict(self.named_buffers())
+        state = {name: as_array(array) for name, array in state.items()}
+        problems = []
+        if strict:
+            problems += [f"missing: {name}" for name in own if name not in state]
+            problems += [f"unexpected: {name}" for name in state if name not in own]
+        for name in own.keys() & state.keys():
+            given, wanted = tuple(state[name].shape), tuple(own[name].shape)
+            if given != wanted:
+                problems.append(f"{name} has shape {wanted}, state has {given}")
+            if state[name].dtype.kind not in "fiub":
+                problems.append(f"{name} holds {state[name].dtype}, not numbers")
+        if problems:
+            raise ValueError("state does not fit the model: " + "; ".join(sorted(problems)))
+        for name in own.keys() & state.keys():
+            own[name][...] = to_device(state[name], device_of(own[name]))
+
+    # What it says of itself
+
+    def config(self) -> dict[str, Any]:
+        """The constructor's arguments as JSON values, so that `load` can rebuild the layer."""
+        raise NotImplementedError(
+            f"{type(self).__name__} cannot be described: write config(self) returning the "
+            "constructor's arguments, or save model.state_dict() yourself"
+        )
+
+    def __repr__(self) -> str:
+        try:
+            inside = ", ".join(f"{k}={v!r}" for k, v in self.config().items())
+        except NotImplementedError:
+            inside = ", ".join(f"{n}: {tuple(p.shape)}" for n, p in self.named_parameters())
+        return f"{type(self).__name__}({inside})"
