@@ -22,9 +22,10 @@ from benchmarks import threads
 from benchmarks.machine import device_name, watched
 from benchmarks.verify_gpu import commit, file_name
 from benchmarks.workloads import Workload, runner
-from gpunet import probe, timing
+from gpunet import machine
+from gpunet.bench import timing
+from gpunet.bench.workloads import modes
 from gpunet.files import write_atomically
-from gpunet.workloads import modes
 
 RESULTS = Path(__file__).resolve().parent / "results" / "growth"
 ROUNDS = 15
@@ -85,7 +86,7 @@ def point(workload: Workload, place: str, mode: str, rounds: int) -> dict[str, A
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    if options.device == "cuda" and (trouble := probe.problems()):
+    if options.device == "cuda" and (trouble := machine.problems()):
         print(f"benchmarks.growth: no usable GPU: {trouble[0].reason}")
         return 2
     found = []

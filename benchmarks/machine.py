@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpunet import probe
+from gpunet import machine
 
 CPUS = Path("/proc/cpuinfo")
 TICKS = Path("/proc/stat")
@@ -20,7 +20,7 @@ TICKS = Path("/proc/stat")
 def device_name(place: str) -> str:
     """The GPU's name, or the processor's."""
     if place == "cuda":
-        return probe.gpu_names()[0].split(",")[0]
+        return machine.gpu_names()[0].split(",")[0]
     return processor()
 
 

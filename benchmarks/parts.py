@@ -22,7 +22,7 @@ import numpy as np
 
 import gpunet as gn
 from benchmarks import step_checks, step_timings
-from gpunet import functional, gemm, probe
+from gpunet import functional, gemm, machine
 from gpunet.backend import to_device, to_host
 from gpunet.data import load
 from gpunet.testing import simgpu
@@ -42,12 +42,12 @@ def device(place: str) -> dict[str, Any]:
         usable, reason = simgpu.available()
         if not usable:
             return {"problem": f"no simulated GPU: {reason}"}
-    elif problems := probe.problems():
+    elif problems := machine.problems():
         return {"problem": "; ".join(p.reason for p in problems)}
     cupy = gn.backend.cupy()
     runtime = cupy.cuda.runtime
     return {
-        "device": "simulated" if place == "sim" else probe.gpu_names()[0],
+        "device": "simulated" if place == "sim" else machine.gpu_names()[0],
         "driver": _driver(),
         "cuda_driver": runtime.driverGetVersion(),
         "cuda_runtime": runtime.runtimeGetVersion(),

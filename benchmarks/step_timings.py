@@ -19,7 +19,7 @@ from benchmarks.step_checks import compare_streaming
 from benchmarks.workloads import Workload, order, rows, tiny, training_step, workloads
 from gpunet import gemm
 from gpunet.backend import to_device
-from gpunet.timing import Run, quartiles, round_s, waiter
+from gpunet.bench.timing import Run, quartiles, round_s, waiter
 from gpunet.train import stream as streams
 from gpunet.train.feed import Feed
 from gpunet.train.updates import AT_ONCE, updating

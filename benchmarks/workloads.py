@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from gpunet.workloads import (
+from gpunet.bench.workloads import (
     Numbers,
     Workload,
     chosen,

@@ -22,7 +22,7 @@ from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import LANDSCAPES, Landscape
 from gpunet.study.paths import Path as Walk
 from gpunet.study.paths import descend
-from gpunet.study.pictures import bare, draw_bands, new_figure
+from gpunet.study.pictures import bare, draw_bands, encode_figure, new_figure
 from gpunet.study.styles import style
 
 FOLDER = Path(__file__).resolve().parent / "images"
@@ -139,11 +139,8 @@ def save(figure: Any, path: Path) -> None:
     """A PNG in 128 colours: a third of the size."""
     from PIL import Image
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    Image.open(buffer).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
-        path, optimize=True
-    )
+    drawn = Image.open(io.BytesIO(encode_figure(figure, "png", dpi=110)))
+    drawn.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main(folder: Path) -> None:

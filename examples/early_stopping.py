@@ -56,6 +56,6 @@ def main():
 if __name__ == "__main__":
     found = main()
     if "--plot" in sys.argv:
-        from gpunet.plot import save_curves
+        from gpunet.study.history_picture import save_curves
 
         save_curves(found, "early_stopping.png", "300 digits, a fifth of the labels random")

@@ -70,7 +70,7 @@ def cupy() -> ModuleType:
 
 
 def has_gpu() -> bool:
-    """True if CuPy imports and sees a device. `gpunet info` (gpunet.probe) says why not."""
+    """True if CuPy imports and sees a device. `gpunet info` (gpunet.machine) says why not."""
     try:
         cupy()
     except DeviceError:

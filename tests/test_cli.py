@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 import gpunet as gn
-from gpunet import cli, probe
+from gpunet import cli, machine
 from gpunet.data import digits, load
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -401,7 +401,7 @@ def test_a_fault_of_gpunets_own_is_not_hidden(gpunet: Run, monkeypatch: pytest.M
     def fail() -> str:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(probe, "report", fail)
+    monkeypatch.setattr(machine, "report", fail)
     with pytest.raises(KeyError):
         gpunet("info")
 
@@ -409,12 +409,12 @@ def test_a_fault_of_gpunets_own_is_not_hidden(gpunet: Run, monkeypatch: pytest.M
 # Devices
 
 
-NO_GPU = probe.Problem("no NVIDIA driver", "install one")
+NO_GPU = machine.Problem("no NVIDIA driver", "install one")
 
 
 def test_cuda_without_a_gpu(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "driver", lambda: NO_GPU)
-    monkeypatch.setattr(probe, "cupy_problem", lambda wheels, extra: None)
+    monkeypatch.setattr(machine, "driver", lambda: NO_GPU)
+    monkeypatch.setattr(machine, "cupy_problem", lambda wheels, extra: None)
     result = gpunet("train", "--device", "cuda")
     assert (result.code, result.out) == (2, "")
     assert result.err == "gpunet: --device cuda: no NVIDIA driver; install one\n"
@@ -423,9 +423,9 @@ def test_cuda_without_a_gpu(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_auto_says_why_a_gpu_is_left_alone(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "driver", lambda: probe.Driver(1, 13000))
-    trouble = probe.Problem("CuPy is not installed", "pip install it")
-    monkeypatch.setattr(probe, "problems", lambda: [trouble])
+    monkeypatch.setattr(machine, "driver", lambda: machine.Driver(1, 13000))
+    trouble = machine.Problem("CuPy is not installed", "pip install it")
+    monkeypatch.setattr(machine, "problems", lambda: [trouble])
     result = gpunet("train", "--hidden", "4", "--epochs", "1", "--device", "auto")
     assert result.code == 0
     assert result.err == (
@@ -547,7 +547,7 @@ def test_version(gpunet: Run) -> None:
 
 
 def test_info(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "report", lambda: "what there is")
+    monkeypatch.setattr(machine, "report", lambda: "what there is")
     result = gpunet("info")
     assert (result.code, result.out, result.err) == (0, "what there is\n", "")
 

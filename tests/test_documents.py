@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.plot import can_plot
+from gpunet.study.pictures import can_plot
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))

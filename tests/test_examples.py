@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gpunet.plot import can_plot
+from gpunet.study.pictures import can_plot
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "examples"

@@ -77,8 +77,8 @@ def test_a_mistake_is_one_line_and_status_2() -> None:
 def test_without_a_gpu_it_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trouble = command.probe.Problem("no driver", "get one")
-    monkeypatch.setattr(command.probe, "problems", lambda: [trouble])
+    trouble = command.machine.Problem("no driver", "get one")
+    monkeypatch.setattr(command.machine, "problems", lambda: [trouble])
     assert command.run(options.read(["--device", "cuda"])) == 2
     assert capsys.readouterr().out == "benchmarks.peers: no usable GPU: no driver\n"
 

@@ -20,7 +20,7 @@ from benchmarks.peers.rounds import PAUSE_S, Seconds, interleaved, summary
 from benchmarks.records import QUIET
 from benchmarks.verify_gpu import commit, file_name
 from benchmarks.workloads import Task, Workload, chosen, task, tiny
-from gpunet import probe
+from gpunet import machine
 from gpunet.files import write_atomically
 
 MISTAKE = 2  # exit status
@@ -36,7 +36,7 @@ ATTEMPTS = 3  # to find the machine quiet
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.device == "cuda" and (trouble := probe.problems()):
+    if options.device == "cuda" and (trouble := machine.problems()):
         return _mistake(f"no usable GPU: {trouble[0].reason}")
     try:
         listed = chosen(tuple(options.workloads), options.device)

@@ -11,7 +11,7 @@ import gpunet as gn
 from benchmarks.peers.base import Make, Training, Update
 from benchmarks.workloads import Task, Workload, training_step, update_alone
 from gpunet.backend import to_device, to_host
-from gpunet.timing import waiter
+from gpunet.bench.timing import waiter
 
 VERSIONS = {"gpunet": gn.__version__, "numpy": np.__version__}
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.peers.base import Peer
-from gpunet.timing import quartiles, round_s, steps_in
+from gpunet.bench.timing import quartiles, round_s, steps_in
 
 Seconds = dict[str, list[float]]
 # Until the last peer's threads sleep: OpenBLAS's look for work for 2^26 ticks of the processor's

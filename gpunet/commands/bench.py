@@ -11,13 +11,13 @@ from typing import Any
 import click
 import numpy as np
 
-from gpunet import timing
 from gpunet.backend import cupy
+from gpunet.bench import timing
+from gpunet.bench.counting import counts
+from gpunet.bench.workloads import Workload, chosen, modes, runner
 from gpunet.commands import common
-from gpunet.counting import counts
 from gpunet.data import DataError
 from gpunet.files import write_atomically
-from gpunet.workloads import Workload, chosen, modes, runner
 
 ROUNDS, FEW = 30, 5  # FEW: rounds of a whole epoch, or on the simulated GPU
 ADAM_BYTES = 28  # a parameter: reads gradient, parameter, m and v, writes the last three

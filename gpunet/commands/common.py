@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 import gpunet as gn
-from gpunet import probe
+from gpunet import machine
 
 
 def sizes(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
@@ -58,10 +58,10 @@ def device(wanted: str) -> str:
     """ "cpu" or "cuda" for --device: auto takes a GPU that works and says why one is left alone."""
     if wanted == "cpu":
         return "cpu"
-    driver = probe.driver()
-    if wanted == "auto" and isinstance(driver, probe.Problem) and not probe.simulated():
+    driver = machine.driver()
+    if wanted == "auto" and isinstance(driver, machine.Problem) and not machine.simulated():
         return "cpu"
-    trouble = probe.problems()
+    trouble = machine.problems()
     if not trouble:
         return "cuda"
     said = f"{trouble[0].reason}; {trouble[0].remedy}"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from gpunet import plot
 from gpunet.commands import common
 from gpunet.data import Dataset, load
+from gpunet.study import pictures
 from gpunet.study.compare import plan, pool, table
 from gpunet.study.compare.cache import Cache
 from gpunet.study.compare.plan import Run, Setup
@@ -184,5 +184,5 @@ def _report(
         click.echo(f"\nPartial: {comparison.done} of {planned} runs are done.")
     files = write(comparison, verdict, about, out)
     click.echo(f"\nwritten: {', '.join(str(path) for path in files)}")
-    if not plot.can_plot():
+    if not pictures.can_plot():
         click.echo("no compare.png and compare.svg: pip install 'gpunet[plot]' for matplotlib")

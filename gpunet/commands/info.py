@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gpunet import probe
+from gpunet import machine
 
 
 @click.command()
 def info() -> None:
     """Show versions and the GPU, or why none is usable and what mends it."""
-    click.echo(probe.report())
+    click.echo(machine.report())

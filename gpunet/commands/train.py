@@ -12,10 +12,11 @@ from typing import Any
 import click
 
 import gpunet as gn
-from gpunet import plot
 from gpunet.commands import common
 from gpunet.data import Dataset, load
 from gpunet.files import write_atomically
+from gpunet.study import pictures
+from gpunet.study.history_picture import save_curves
 
 
 def _lr(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
@@ -216,8 +217,8 @@ def _write(out: Path, trainer: gn.Trainer, summary: dict[str, Any], title: str) 
     trainer.history.save_csv(out / "history.csv")
     write_atomically(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     picture = out / "curves.png"
-    if plot.can_plot() and trainer.history.rows:
-        plot.save_curves(trainer.history, picture, title)
+    if pictures.can_plot() and trainer.history.rows:
+        save_curves(trainer.history, picture, title)
     else:  # an earlier run's would lie beside this one's numbers
         picture.unlink(missing_ok=True)
 

@@ -1,16 +1,26 @@
-"""Figures by matplotlib (the `plot` extra), which loads when one is drawn."""
+"""What every picture by matplotlib (the `plot` extra) shares; it loads when one is drawn."""
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 from pathlib import Path
 from typing import Any
 
 from gpunet.files import write_atomically
-from gpunet.plot import can_plot
 
 FORMATS = ("png", "svg", "pdf")
+DPI = 150
+
+
+def can_plot() -> bool:
+    """True if matplotlib is there and works: one built for another NumPy may not import."""
+    try:
+        importlib.import_module("matplotlib.figure")
+    except Exception:
+        return False
+    return True
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -23,22 +33,25 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Write it atomically, the same bytes each time; the name's ending says in which format.
+    """Write it atomically; the name's ending says in which format.
 
     ValueError for an ending other than .png, .svg or .pdf.
     """
-    import matplotlib
-
     ending = Path(path).suffix.lower().lstrip(".")
     if ending not in FORMATS:
         raise ValueError(f"{path}: the name must end in .{', .'.join(FORMATS)}")
+    write_atomically(path, encode_figure(figure, ending))
+
+
+def encode_figure(figure: Any, ending: str, dpi: int = DPI) -> bytes:
+    """The content of a file of this format, the same bytes each time."""
+    import matplotlib
+
     date = {"png": None, "svg": "Date", "pdf": "CreationDate"}[ending]
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "gpunet"}):
-        figure.savefig(
-            buffer, format=ending, dpi=150, metadata={date: None} if date is not None else None
-        )
-    write_atomically(path, buffer.getvalue())
+        figure.savefig(buffer, format=ending, dpi=dpi, metadata={date: None} if date else None)
+    return buffer.getvalue()
 
 
 def bare(axes: Any) -> None:

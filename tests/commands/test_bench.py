@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet import counting, timing, workloads
+from gpunet.bench import counting, timing, workloads
+from gpunet.bench.workloads import Workload, chosen
 from gpunet.cli import main
 from gpunet.commands import bench
 from gpunet.testing import simgpu
-from gpunet.workloads import Workload, chosen
 
 KEYS = {
     *("workload", "device", "mode", "us_per_step", "launches", "d2h_copies", "h2d_copies"),
@@ -149,9 +149,9 @@ def test_data_that_does_not_fit_is_a_mistake(gpunet, tmp_path: Path) -> None:
 
 
 def test_without_a_gpu_cuda_says_why(gpunet, monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = bench.common.probe.Problem("no driver", "get one")
-    monkeypatch.setattr(bench.common.probe, "driver", lambda: reason)
-    monkeypatch.setattr(bench.common.probe, "problems", lambda: [reason])
+    reason = bench.common.machine.Problem("no driver", "get one")
+    monkeypatch.setattr(bench.common.machine, "driver", lambda: reason)
+    monkeypatch.setattr(bench.common.machine, "problems", lambda: [reason])
     assert gpunet("W5", "--device", "cuda") == (
         2,
         "",

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from gpunet import plot
 from gpunet.commands import compare as module
 from gpunet.commands.compare import compare
+from gpunet.study import pictures
 from gpunet.study.compare import pool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw nothing: a picture takes a second."""
-    monkeypatch.setattr(plot, "can_plot", lambda: False)
+    monkeypatch.setattr(pictures, "can_plot", lambda: False)
 
 
 def call(*arguments: str) -> Result:
@@ -77,7 +77,7 @@ def test_everything_is_written_and_a_second_call_trains_nothing(
     html = (out / "report.html").read_text("utf-8")
     assert "Which optimizer for two &lt;b&gt;classes.npz?" in html
     assert "Partial" not in html + first.output
-    assert (out / "compare.png").exists() is plot.can_plot()
+    assert (out / "compare.png").exists() is pictures.can_plot()
 
     monkeypatch.setattr(pool, "train_all", lambda *given: pytest.fail("trained again"))
     (out / "report.html").unlink()

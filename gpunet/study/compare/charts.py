@@ -1,12 +1,11 @@
-"""The two charts as one picture, with matplotlib (the `plot` extra), which loads when it draws."""
+"""The two charts as one picture, with matplotlib."""
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-from gpunet.files import write_atomically
+from gpunet.study import pictures
 from gpunet.study.compare.curves import ceiling, curve, rate_span, sensitivity
 from gpunet.study.compare.style import style
 from gpunet.study.compare.summary import Comparison, Summary
@@ -18,24 +17,16 @@ def save_pictures(comparison: Comparison, title: str, folder: Path) -> list[Path
 
     ImportError without matplotlib.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    paths = []
-    with matplotlib.rc_context({"svg.hashsalt": "gpunet", "svg.fonttype": "path"}):
-        figure = Figure(figsize=(11, 5.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        _draw(figure, comparison, title)
-        for kind, unstamped in (("png", {"Software": None}), ("svg", {"Date": None})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, dpi=110, metadata=unstamped)
-            paths.append(folder / f"compare.{kind}")
-            write_atomically(paths[-1], buffer.getvalue())
+    figure = draw_comparison(comparison, title)
+    paths = [folder / f"compare.{ending}" for ending in ("png", "svg")]
+    for path in paths:
+        pictures.save_figure(figure, path)
     return paths
 
 
-def _draw(figure: Any, comparison: Comparison, title: str) -> None:
+def draw_comparison(comparison: Comparison, title: str) -> Any:
+    """The matplotlib figure: left the curves, right the loss over the learning rate."""
+    figure = pictures.new_figure(11, 5.6)
     left, right = figure.subplots(1, 2)
     for summary in comparison.summaries:
         _draw_curve(left, summary)
@@ -44,7 +35,7 @@ def _draw(figure: Any, comparison: Comparison, title: str) -> None:
         axes.set_yscale("log")
         axes.set_ylim(top=ceiling(comparison))
         axes.grid(which="major", alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        pictures.bare(axes)
     left.set(xlabel="epoch", ylabel="validation loss", title="At each one's best learning rate")
     left.xaxis.get_major_locator().set_params(integer=True)
     right.set(
@@ -58,6 +49,7 @@ def _draw(figure: Any, comparison: Comparison, title: str) -> None:
     figure.legend(
         handles, labels, loc="outside lower center", ncols=4, frameon=False, handlelength=3.2
     )
+    return figure
 
 
 def _draw_curve(axes: Any, summary: Summary) -> None:

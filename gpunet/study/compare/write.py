@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gpunet import plot
 from gpunet.files import write_atomically
+from gpunet.study import pictures
 from gpunet.study.compare import table
 from gpunet.study.compare.charts import save_pictures
 from gpunet.study.compare.report import About, render
@@ -22,5 +22,5 @@ def write(comparison: Comparison, verdict: Verdict, about: About, folder: Path) 
     }
     for name, content in files.items():
         write_atomically(folder / name, content)
-    pictures = save_pictures(comparison, about.title, folder) if plot.can_plot() else []
-    return [*(folder / name for name in files), *pictures]
+    drawn = save_pictures(comparison, about.title, folder) if pictures.can_plot() else []
+    return [*(folder / name for name in files), *drawn]

@@ -99,11 +99,7 @@ def test_pictures(comparison: Comparison, tmp_path: Path) -> None:
 
 def test_both_charts_hold_every_optimizer(comparison: Comparison) -> None:
     pytest.importorskip("matplotlib", reason="needs the plot extra")
-    from matplotlib.figure import Figure
-
-    figure = Figure()
-    charts._draw(figure, comparison, "title")
-    curves, rates = figure.axes
+    curves, rates = charts.draw_comparison(comparison, "title").axes
     names = {line.get_label().split(" (")[0] for line in curves.lines}
     assert names == {kind.__name__ for kind in OPTIMIZERS.values()}
     looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in curves.lines}

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.backend import cupy
-from gpunet.timing import Run
+from gpunet.bench.timing import Run
 
 COUNTS = ("launches", "d2h_copies", "h2d_copies", "synchronisations", "bytes_allocated")
 WARM, STEPS = 3, 10

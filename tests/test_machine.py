@@ -1,4 +1,4 @@
-"""gpunet.probe: each reason why no GPU is usable, with fakes, and the command that mends it."""
+"""gpunet.machine: each reason why no GPU is usable, with fakes, and the command that mends it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gpunet import probe
-from gpunet.probe import Driver, Problem
+from gpunet import machine
+from gpunet.machine import Driver, Problem
 
 
 class FakeCuda:
@@ -48,7 +48,7 @@ class Machine:
         self.driver(FakeCuda())
         self.wheels("cupy-cuda13x")
         self.cupy(working())
-        patch.setattr(probe, "installed", self.installed)
+        patch.setattr(machine, "installed", self.installed)
 
     def installed(self, names: tuple[str, ...] = ()) -> dict[str, str]:
         return {"python": "3.99", "gpunet": "9.9", **dict.fromkeys(names, "1.0")}
@@ -63,7 +63,7 @@ class Machine:
 
     def wheels(self, *names: str | None) -> None:
         found = [distribution(name) for name in ("NumPy", None, *names)]
-        self.patch.setattr(probe.metadata, "distributions", lambda: found)
+        self.patch.setattr(machine.metadata, "distributions", lambda: found)
 
     def cupy(self, module: Any) -> None:
         real = importlib.import_module
@@ -75,12 +75,12 @@ class Machine:
                 raise module
             return module
 
-        self.patch.setattr(probe.importlib, "import_module", load)
+        self.patch.setattr(machine.importlib, "import_module", load)
 
     def trouble(self) -> Problem:
         """The only problem there is; the report tells it."""
-        (found,) = probe.problems()
-        report = probe.report()
+        (found,) = machine.problems()
+        report = machine.report()
         assert report.endswith(f"  why: {found.reason}\n  fix: {found.remedy}")
         assert "none usable" in report
         assert "\n" not in found.reason + found.remedy
@@ -88,7 +88,7 @@ class Machine:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+def fake(monkeypatch: pytest.MonkeyPatch) -> Machine:
     return Machine(monkeypatch)
 
 
@@ -121,9 +121,9 @@ def working(error: Exception | None = None, product: Exception | None = None) ->
     )
 
 
-def test_all_is_well(machine: Machine) -> None:
-    assert probe.problems() == []
-    lines = probe.report().splitlines()
+def test_all_is_well(fake: Machine) -> None:
+    assert machine.problems() == []
+    lines = machine.report().splitlines()
     assert lines[0] == "python         3.99"
     assert "cupy-cuda13x   1.0" in lines
     assert lines[-3:] == [
@@ -137,11 +137,11 @@ def test_all_is_well(machine: Machine) -> None:
     ("system", "library"), [("Linux", "libcuda.so.1"), ("Windows", "nvcuda.dll")]
 )
 def test_no_driver(
-    system: str, library: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    system: str, library: str, fake: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe.platform, "system", lambda: system)
-    machine.driver(None)
-    found = machine.trouble()
+    monkeypatch.setattr(machine.platform, "system", lambda: system)
+    fake.driver(None)
+    found = fake.trouble()
     assert found.reason == f"no NVIDIA driver: {library} is not on this machine"
     assert found.remedy.startswith("install the driver")
 
@@ -154,31 +154,31 @@ def test_no_driver(
         (FakeCuda(devices=0), "finds no GPU: CUDA error 0"),
     ],
 )
-def test_no_gpu(cuda: FakeCuda, words: str, machine: Machine) -> None:
-    machine.driver(cuda)
-    found = machine.trouble()
+def test_no_gpu(cuda: FakeCuda, words: str, fake: Machine) -> None:
+    fake.driver(cuda)
+    found = fake.trouble()
     assert found.reason == f"the NVIDIA driver {words}"
     assert "--gpus all" in found.remedy
 
 
 @pytest.mark.parametrize("cuda", [13000, 13020, 12040])
-def test_no_cupy(cuda: int, machine: Machine) -> None:
-    machine.driver(FakeCuda(cuda=cuda))
-    machine.wheels()
-    machine.cupy(ModuleNotFoundError("No module named 'cupy'", name="cupy"))
+def test_no_cupy(cuda: int, fake: Machine) -> None:
+    fake.driver(FakeCuda(cuda=cuda))
+    fake.wheels()
+    fake.cupy(ModuleNotFoundError("No module named 'cupy'", name="cupy"))
     extra = f"cuda{cuda // 1000}"
-    assert machine.trouble() == Problem("CuPy is not installed", f"pip install 'gpunet[{extra}]'")
+    assert fake.trouble() == Problem("CuPy is not installed", f"pip install 'gpunet[{extra}]'")
 
 
-def test_neither_driver_nor_cupy(machine: Machine) -> None:
-    machine.driver(None)
-    machine.wheels()
-    machine.cupy(ModuleNotFoundError("No module named 'cupy'", name="cupy"))
-    assert [p.reason.split(":")[0] for p in probe.problems()] == [
+def test_neither_driver_nor_cupy(fake: Machine) -> None:
+    fake.driver(None)
+    fake.wheels()
+    fake.cupy(ModuleNotFoundError("No module named 'cupy'", name="cupy"))
+    assert [p.reason.split(":")[0] for p in machine.problems()] == [
         "no NVIDIA driver",
         "CuPy is not installed",
     ]
-    assert probe.report().count("  why: ") == probe.report().count("  fix: ") == 2
+    assert machine.report().count("  why: ") == machine.report().count("  fix: ") == 2
 
 
 @pytest.mark.parametrize(
@@ -189,43 +189,43 @@ def test_neither_driver_nor_cupy(machine: Machine) -> None:
         RuntimeError("module compiled against ABI version 0x1000009"),
     ],
 )
-def test_a_broken_cupy(error: Exception, machine: Machine) -> None:
-    machine.cupy(error)
-    found = machine.trouble()
+def test_a_broken_cupy(error: Exception, fake: Machine) -> None:
+    fake.cupy(error)
+    found = fake.trouble()
     words = " ".join(str(error).split())
     assert found.reason == f"CuPy does not import: {type(error).__name__}: {words}"
     assert found.remedy == "pip uninstall -y cupy-cuda13x && pip install 'gpunet[cuda13]'"
 
 
-def test_a_leftover_folder(machine: Machine) -> None:
+def test_a_leftover_folder(fake: Machine) -> None:
     """Without its files a folder `cupy` imports as an empty namespace."""
-    machine.cupy(ModuleType("cupy"))
-    assert machine.trouble().reason.startswith("CuPy does not import: AttributeError")
+    fake.cupy(ModuleType("cupy"))
+    assert fake.trouble().reason.startswith("CuPy does not import: AttributeError")
 
 
-def test_two_wheels(machine: Machine) -> None:
-    machine.wheels("cupy-cuda12x", "CuPy-CUDA13x", "cupy-cuda12x")
-    found = machine.trouble()
+def test_two_wheels(fake: Machine) -> None:
+    fake.wheels("cupy-cuda12x", "CuPy-CUDA13x", "cupy-cuda12x")
+    found = fake.trouble()
     assert found.reason.startswith("two CuPy wheels share one folder: cupy-cuda12x, cupy-cuda13x;")
     assert found.remedy == (
         "pip uninstall -y cupy-cuda12x cupy-cuda13x && pip install 'gpunet[cuda13]'"
     )
 
 
-def test_a_driver_too_old_for_this_cupy(machine: Machine) -> None:
-    machine.driver(FakeCuda(cuda=12040))
-    found = machine.trouble()
+def test_a_driver_too_old_for_this_cupy(fake: Machine) -> None:
+    fake.driver(FakeCuda(cuda=12040))
+    found = fake.trouble()
     assert found.reason == "the NVIDIA driver is too old for cupy-cuda13x: it runs CUDA 12.4"
     assert found.remedy.startswith(
         "pip uninstall -y cupy-cuda13x && pip install 'gpunet[cuda12]', or install a newer driver"
     )
-    machine.wheels("cupy-cuda12x")
-    assert probe.problems() == []
+    fake.wheels("cupy-cuda12x")
+    assert machine.problems() == []
 
 
-def test_a_driver_too_old_for_any_cupy(machine: Machine) -> None:
-    machine.driver(FakeCuda(cuda=11080))
-    found = machine.trouble()
+def test_a_driver_too_old_for_any_cupy(fake: Machine) -> None:
+    fake.driver(FakeCuda(cuda=11080))
+    found = fake.trouble()
     assert found.reason == "the NVIDIA driver is too old: it runs CUDA 11.8, and CuPy needs 12.0"
     assert found.remedy.startswith("install a newer driver")
 
@@ -271,33 +271,31 @@ INSTALL = "pip install 'gpunet[cuda13]'"
     ],
 )
 def test_a_first_kernel_that_fails(
-    error: Exception, reason: str, remedy: str, machine: Machine
+    error: Exception, reason: str, remedy: str, fake: Machine
 ) -> None:
-    machine.cupy(working(error))
-    found = machine.trouble()
+    fake.cupy(working(error))
+    found = fake.trouble()
     assert found.reason.startswith(reason)
     assert found.remedy.startswith(remedy)
 
 
-def test_a_product_that_fails(machine: Machine) -> None:
-    machine.cupy(working(product=ImportError("libcublas.so.13: cannot open shared object file")))
-    found = machine.trouble()
+def test_a_product_that_fails(fake: Machine) -> None:
+    fake.cupy(working(product=ImportError("libcublas.so.13: cannot open shared object file")))
+    found = fake.trouble()
     assert found.reason.startswith("cuBLAS is missing or broken (ImportError: libcublas.so.13")
     assert found.remedy == INSTALL
 
 
-def test_a_long_error_is_cut(machine: Machine) -> None:
-    machine.cupy(working(RuntimeError("x " * 5000)))
-    assert len(machine.trouble().reason) < 300
+def test_a_long_error_is_cut(fake: Machine) -> None:
+    fake.cupy(working(RuntimeError("x " * 5000)))
+    assert len(fake.trouble().reason) < 300
 
 
-def test_a_checkout_that_is_not_installed(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(probe, "installed", lambda names=(): {"python": "3.99"})
-    machine.wheels()
-    machine.cupy(ModuleNotFoundError("No module named 'cupy'", name="cupy"))
-    assert machine.trouble().remedy == "pip install '.[cuda13]'"
+def test_a_checkout_that_is_not_installed(fake: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "installed", lambda names=(): {"python": "3.99"})
+    fake.wheels()
+    fake.cupy(ModuleNotFoundError("No module named 'cupy'", name="cupy"))
+    assert fake.trouble().remedy == "pip install '.[cuda13]'"
 
 
 def test_the_simulated_gpu_needs_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,27 +303,27 @@ def test_the_simulated_gpu_needs_no_driver(monkeypatch: pytest.MonkeyPatch) -> N
     usable, reason = simgpu.available()
     if not usable:
         pytest.skip(f"no simulated GPU: {reason}")
-    assert not probe.simulated()
+    assert not machine.simulated()
     with simgpu.activate():
         import cupy  # noqa: F401
 
-        assert probe.simulated()
-        assert probe.problems() == []
-        assert "none usable" not in probe.report()
-    assert not probe.simulated()
+        assert machine.simulated()
+        assert machine.problems() == []
+        assert "none usable" not in machine.report()
+    assert not machine.simulated()
 
 
 def test_this_machine() -> None:
     """One real look; it must not fail, whatever is here."""
-    found = probe.driver()
+    found = machine.driver()
     assert isinstance(found, (Driver, Problem))
-    assert all(isinstance(p, Problem) for p in probe.problems())
-    lines = probe.report().splitlines()
+    assert all(isinstance(p, Problem) for p in machine.problems())
+    lines = machine.report().splitlines()
     assert lines[0] == f"python         {'.'.join(map(str, sys.version_info[:3]))}"
     assert any(line.startswith("numpy ") for line in lines)
     assert any(line.startswith("GPU ") for line in lines)
 
 
 def test_versions_of_what_is_there() -> None:
-    found = probe.installed(("numpy", "a-package-that-nobody-wrote"))
+    found = machine.installed(("numpy", "a-package-that-nobody-wrote"))
     assert list(found) == ["python", "numpy"]

@@ -1,4 +1,4 @@
-"""gpunet.plot: the picture of a training."""
+"""gpunet.study.history_picture: the picture of a training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import gpunet as gn
-from gpunet import plot
+from gpunet.study import pictures
+from gpunet.study.history_picture import save_curves
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(Figure, "savefig", savefig)
 
     def draw(found: gn.History, title: str = "") -> Any:
-        plot.save_curves(found, tmp_path / "curves.png", title)
+        save_curves(found, tmp_path / "curves.png", title)
         data = (tmp_path / "curves.png").read_bytes()
         assert data.startswith(b"\x89PNG")
         assert data.endswith(b"IEND\xaeB`\x82")
@@ -111,7 +112,7 @@ def test_no_window_is_opened(drawn: Any) -> None:
 def test_without_matplotlib(
     fake: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert plot.can_plot()
+    assert pictures.can_plot()
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     if fake is None:
@@ -120,7 +121,7 @@ def test_without_matplotlib(
         (tmp_path / "matplotlib").mkdir()
         (tmp_path / "matplotlib" / "__init__.py").write_text("raise AttributeError('_ARRAY_API')")
         monkeypatch.syspath_prepend(tmp_path)
-    assert not plot.can_plot()
+    assert not pictures.can_plot()
     with pytest.raises(ImportError, match=r"pip install 'gpunet\[plot\]'"):
-        plot.save_curves(history(), tmp_path / "curves.png")
+        save_curves(history(), tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()
