@@ -249,8 +249,18 @@ def pytest_result(run: Run, tests: Path, *options: str) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         arguments = [sys.executable, "-m", "pytest", "-p", "benchmarks.on_device"]
-        arguments += ["-p", "no:cacheprovider", "--device", run.place, f"--junitxml={report}"]
-        arguments += [*(["--require-gpu"] if run.place == "cuda" else []), str(tests), *options]
+        arguments += [
+            "-p",
+            "no:cacheprovider",
+            "--gpunet-device",
+            run.place,
+            f"--junitxml={report}",
+        ]
+        arguments += [
+            *(["--gpunet-require-gpu"] if run.place == "cuda" else []),
+            str(tests),
+            *options,
+        ]
         status, output = command(arguments, run.limit)
         if status not in (0, 1) or not report.is_file():
             raise Failed(f"pytest ended with {status}\n{output[-TAIL:]}")

@@ -51,7 +51,7 @@ def cupy(xp: Any) -> Any:
 
 @pytest.fixture
 def sim() -> Iterator[Any]:
-    """The simulated GPU, whatever --device says: for what is counted there."""
+    """The simulated GPU, whatever --gpunet-device says: for what is counted there."""
     usable, reason = simgpu.available()
     if not usable:
         pytest.skip(reason)

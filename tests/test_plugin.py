@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ class Run:
         return str(found[-1])
 
     @property
+    def lines(self) -> list[str]:
+        """What was printed, without the time and the names of installed plugins."""
+        return [
+            re.sub(r" in [\d.]+s", "", line)
+            for line in self.text.splitlines()
+            if not line.startswith("plugins: ")
+        ]
+
+    @property
     def tests(self) -> list[str]:
         return re.findall(r"::(\S+) [A-Z]+ ", self.text)
 
@@ -120,7 +130,7 @@ def test_the_default_is_cpu_and_sim(folder: Path) -> None:
     assert found.outcome("test_on_a_gpu") == "SKIPPED"
     assert found.outcome("test_known_to_fail") == "SKIPPED"
     ids = sorted(test for test in found.tests if test.startswith("test_several"))
-    assert ids == [f"test_several[{d}-{n}]" for d in ("cpu", "sim") for n in (1, 2)]
+    assert ids == [f"test_several[{n}-{d}]" for n in (1, 2) for d in ("cpu", "sim")]
     assert re.search(r"^devices: cpu, sim$", found.text, re.M)
     reasons = re.findall(r"^skipped (\d+): (.*)$", found.text, re.M)
     assert ("2", "not two") in reasons
@@ -133,17 +143,17 @@ def test_the_default_is_cpu_and_sim(folder: Path) -> None:
 
 
 def test_one_device_is_chosen(folder: Path) -> None:
-    found = run(folder, "--device", "cpu", "-k", "xp_alone or several")
-    assert {re.sub(r".*\[|-.*|\]", "", test) for test in found.tests} == {"cpu"}
+    found = run(folder, "--gpunet-device", "cpu", "-k", "xp_alone or several")
+    assert {re.sub(r".*\[|.*-|\]", "", test) for test in found.tests} == {"cpu"}
     assert found.status == 0
     assert "devices: cpu\n" in found.text
-    unknown = run(folder, "--device", "tpu")
+    unknown = run(folder, "--gpunet-device", "tpu")
     assert unknown.status == 4
     assert "invalid choice: 'tpu'" in unknown.text
 
 
 def test_without_a_gpu_tests_on_cuda_are_skipped(folder: Path) -> None:
-    found = run(folder, "--device", "cuda", "-k", "xp_alone or on_a_gpu")
+    found = run(folder, "--gpunet-device", "cuda", "-k", "xp_alone or on_a_gpu")
     assert found.status == 0
     assert found.outcome("test_xp_alone[cuda]") == "SKIPPED"
     assert re.search(r"^skipped 2: needs a GPU: no usable GPU: ImportError", found.text, re.M)
@@ -151,9 +161,9 @@ def test_without_a_gpu_tests_on_cuda_are_skipped(folder: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["option", "1", "0"])
 def test_a_required_gpu_makes_skips_fail(folder: Path, asked: str) -> None:
-    arguments = ["--device", "cuda", "-k", "not known"]
+    arguments = ["--gpunet-device", "cuda", "-k", "not known"]
     if asked == "option":
-        found = run(folder, *arguments, "--require-gpu")
+        found = run(folder, *arguments, "--gpunet-require-gpu")
     else:
         found = run(folder, *arguments, GPUNET_REQUIRE_GPU=asked)
     wanted = "SKIPPED" if asked == "0" else "ERROR"
@@ -180,7 +190,7 @@ def test_a_required_gpu_leaves_other_tests_alone(folder: Path) -> None:
         "@pytest.mark.gpu\ndef test_skips(): pytest.skip('too small')\n"
         "def test_other(): pytest.skip('no gpu test')\n"
     )
-    found = run(folder, "--require-gpu", "test_more.py")
+    found = run(folder, "--gpunet-require-gpu", "test_more.py")
     names = ("test_known", "test_runs", "test_skips", "test_other")
     outcomes = [found.outcome(name) for name in names]
     assert outcomes == ["XFAIL", "PASSED", "FAILED", "SKIPPED"]
@@ -217,24 +227,182 @@ def test_it_may_be_loaded_in_several_ways_at_once(folder: Path, ways: str) -> No
     if ways != "entry point":
         (folder / "conftest.py").write_text('pytest_plugins = ["gpunet.testing.plugin"]\n')
     path = () if ways == "conftest" else (installed(folder),)
-    arguments = ("--device", "cpu", "-k", "xp_alone or plain")
+    arguments = ("--gpunet-device", "cpu", "-k", "xp_alone or plain")
     found = run(folder, *arguments, plugin=ways == "all three", path=path)
     assert found.status == 0, found.text
     assert found.tests == ["test_xp_alone[cpu]", "test_plain"]
     assert found.text.count("devices: cpu") == 1
 
 
-def test_a_project_that_does_not_use_it_is_left_alone(folder: Path) -> None:
-    """An installed plugin is part of every run: fixtures and parameters of these names are free."""
+# Projects that have nothing to do with it: an installed plugin is part of every run
+
+
+PROJECTS = {
+    "options": {
+        "conftest.py": """
+            def pytest_addoption(parser):
+                parser.addoption("--device", default="cpu")
+                parser.addoption("--require-gpu", action="store_true")
+        """,
+        "test_a.py": """
+            def test_a(request):
+                assert request.config.getoption("--device") == "cpu"
+                assert request.config.getoption("--require-gpu") is False
+        """,
+    },
+    "another plugin's options": {
+        "playwright.py": """
+            def pytest_addoption(parser):
+                parser.getgroup("playwright").addoption("--device", default=None)
+        """,
+        "conftest.py": "pytest_plugins = ['playwright']",
+        "test_a.py": "def test_a(pytestconfig): assert pytestconfig.option.device is None",
+    },
+    "fixtures": {
+        "conftest.py": """
+            import pytest
+
+            @pytest.fixture
+            def device(): return "mine"
+
+            @pytest.fixture(params=[1, 2])
+            def xp(request): return request.param
+
+            @pytest.fixture(scope="session")
+            def cp(): return []
+        """,
+        "test_a.py": """
+            def test_a(device, xp, cp): assert (device, cp) == ("mine", []) and xp in (1, 2)
+        """,
+    },
+    "fixtures of the module": {
+        "test_a.py": """
+            import pytest
+            xp = pytest.fixture(lambda: 1, name="xp")
+
+            @pytest.fixture
+            def device(): return "mine"
+
+            def test_a(device, xp): assert (device, xp) == ("mine", 1)
+        """
+    },
+    "parameters": {
+        "test_a.py": """
+            import pytest
+
+            @pytest.mark.parametrize("device", ["a", "b"])
+            def test_a(device): assert device in ("a", "b")
+        """
+    },
+    "parameters made by a hook": {
+        "conftest.py": """
+            def pytest_generate_tests(metafunc):
+                for name in ("device", "xp", "cp"):
+                    if name in metafunc.fixturenames:
+                        metafunc.parametrize(name, ["mine", "other"])
+        """,
+        "test_a.py": "def test_a(device): assert device in ('mine', 'other')",
+        "test_b.py": """
+            def pytest_generate_tests(metafunc): metafunc.parametrize("own", [3])
+            def test_b(xp, own): assert xp in ("mine", "other") and own == 3
+        """,
+    },
+    "a marker": {
+        "pytest.ini": "[pytest]\nmarkers =\n    gpu(n): how many are wanted",
+        "conftest.py": """
+            import pytest
+
+            def pytest_runtest_setup(item):
+                if item.get_closest_marker("gpu") and not item.get_closest_marker("gpu").args:
+                    pytest.skip("mine")
+        """,
+        "test_a.py": """
+            import pytest
+
+            @pytest.mark.gpu(2)
+            def test_a(): pass
+
+            @pytest.mark.gpu
+            def test_skipped(): assert False
+        """,
+    },
+    "a marker that conftest registers": {
+        "conftest.py": """
+            def pytest_configure(config): config.addinivalue_line("markers", "gpu: wants torch")
+        """,
+        "test_a.py": "import pytest\n@pytest.mark.gpu\ndef test_a(): pass",
+    },
+    "a marker that nobody registers": {
+        "test_a.py": "import pytest\n@pytest.mark.gpu\ndef test_a(): pass",
+    },
+    "an ini file and a test's own skips": {
+        "pytest.ini": "[pytest]\naddopts = -q --strict-markers --strict-config",
+        "test_a.py": "import pytest\ndef test_skipped(): pytest.skip('later')\ndef test_a(): pass",
+    },
+}
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+def test_a_project_that_does_not_use_it_is_left_alone(project: str, tmp_path: Path) -> None:
+    """Its tests are collected, end and say the same as without the plugin, but for pytest's warning
+    of a marker that nobody registers.
+    """
+    for name, text in PROJECTS[project].items():
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    path = (tmp_path, installed(tmp_path))
+    options = ("-W", "ignore::pytest.PytestUnknownMarkWarning", "--ignore", str(path[1]))
+    without = run(tmp_path, "-p", "no:gpunet.testing.plugin", *options, plugin=False, path=path)
+    beside = run(tmp_path, *options, plugin=False, path=path)
+    assert without.status == beside.status == 0, without.text + beside.text
+    assert beside.lines == without.lines
+    assert "test_a" in beside.text
+
+
+@needs_sim
+def test_own_and_its_fixtures_may_be_mixed(folder: Path) -> None:
+    """A project with a `device` of its own takes `xp` from here, and a marker `gpu` of its own."""
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = gpu: mine")
     (folder / "test_suite.py").write_text(
         "import pytest\n"
         "@pytest.fixture\ndef device(): return 'mine'\n"
-        "def test_fixture(device): assert device == 'mine'\n"
-        "@pytest.mark.parametrize('xp', [1, 2])\ndef test_parameter(xp): assert xp in (1, 2)\n"
-        "def test_skip(): pytest.skip('later')\n"
+        "def test_both(device, xp): assert device == 'mine' and xp.ones(2).sum() == 2\n"
+        "@pytest.mark.gpu\ndef test_marked(): pass\n"
     )
     found = run(folder)
+    assert found.tests == ["test_both[cpu]", "test_both[sim]", "test_marked"]
+    assert found.status == 0
+    assert "devices: cpu, sim" in found.text
+
+
+@needs_sim
+def test_cp_is_for_gpus_alone(folder: Path) -> None:
+    (folder / "test_suite.py").write_text(
+        "def test_cp(cp): assert cp.__name__ == 'cupy' and cp.ones(2).get().sum() == 2\n"
+        "def test_both(cp, xp, device): assert cp is xp and device == 'cuda'\n"
+    )
+    found = run(folder)
+    assert found.tests == ["test_cp[sim]", "test_both[sim]"]
+    assert found.status == 0
+    nothing = run(folder, "--gpunet-device", "cpu")
+    assert [nothing.outcome(test) for test in nothing.tests] == ["SKIPPED"] * 2
+
+
+def test_where_its_name_is_given_the_marker_counts_without_a_fixture(folder: Path) -> None:
+    text = "import pytest\n@pytest.mark.gpu\ndef test_marked(): assert False\n"
+    (folder / "test_suite.py").write_text(text)
+    by_option = run(folder)  # -p gpunet.testing.plugin
+    (folder / "conftest.py").write_text("pytest_plugins = 'gpunet.testing.plugin'\n")
+    by_conftest = run(folder, plugin=False)
+    for found in (by_option, by_conftest):
+        assert found.outcome("test_marked") == "SKIPPED"
+        assert found.text.count("devices:") == 1
+
+
+def test_workers_of_xdist_tell_what_they_used(folder: Path) -> None:
+    pytest.importorskip("xdist")
+    found = run(folder, "-p", "xdist", "-n", "2", "-k", "xp_alone or on_a_gpu")
     assert found.status == 0, found.text
-    assert found.tests == ["test_fixture", "test_parameter[1]", "test_parameter[2]", "test_skip"]
-    assert "devices:" not in found.text
-    assert "skipped 1:" not in found.text
+    assert "devices: cpu, sim\n" in found.text
+    assert re.search(r"^skipped 1: needs a GPU", found.text, re.M)
+    unused = run(folder, "-p", "xdist", "-n", "2", "-k", "plain")
+    assert (unused.status, "devices:" in unused.text) == (0, False)

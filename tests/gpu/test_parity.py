@@ -46,7 +46,7 @@ OPTIMIZERS = list(gn.OPTIMIZERS)
 
 @pytest.fixture
 def large(request: pytest.FixtureRequest) -> tuple[int]:
-    return (LARGE[request.getfixturevalue("_place")],)
+    return (LARGE[request.getfixturevalue("_gpunet_device")],)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

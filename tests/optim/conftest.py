@@ -13,7 +13,7 @@ from gpunet.backend import to_host
 
 @pytest.fixture
 def cupy() -> Iterator[Any]:
-    """The simulated GPU's CuPy, whatever --device says: it runs the CUDA text on the CPU."""
+    """The simulated GPU's CuPy, whatever --gpunet-device says: it runs the CUDA text on the CPU."""
     from gpunet.testing import simgpu
 
     usable, reason = simgpu.available()

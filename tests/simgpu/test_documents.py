@@ -67,7 +67,7 @@ def test_the_readmes_kernel_test_passes_and_can_fail(tmp_path: Path) -> None:
     assert wrong != block
     (tmp_path / "test_wrong.py").write_text(wrong)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-    plugin = ["-p", "no:cacheprovider", "-p", "gpunet.testing.plugin", "--device", "sim"]
+    plugin = ["-p", "no:cacheprovider", "-p", "gpunet.testing.plugin"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-v", *plugin],
         cwd=tmp_path,
