@@ -24,7 +24,7 @@ from benchmarks.verify_gpu import commit, file_name
 from benchmarks.workloads import Workload, runner
 from gpunet import machine
 from gpunet.bench import timing
-from gpunet.bench.workloads import modes
+from gpunet.bench.steps import modes
 from gpunet.files import write_atomically
 
 RESULTS = Path(__file__).resolve().parent / "results" / "growth"

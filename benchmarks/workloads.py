@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from gpunet.bench.steps import runner, training_step, update_alone
 from gpunet.bench.workloads import (
     Numbers,
     Workload,
@@ -11,10 +12,7 @@ from gpunet.bench.workloads import (
     gradients,
     order,
     rows,
-    runner,
     start,
-    training_step,
-    update_alone,
     workloads,
 )
 

@@ -23,10 +23,6 @@ CIRCLES: set[str] = {
     "gpunet.study.probe gpunet.study.probe_picture",
     "gpunet.train.callbacks gpunet.train.guard gpunet.train.trainer",
 }
-IMPORTS_OF_TESTING = {
-    ("gpunet.bench.counting", "gpunet.testing.simgpu"),
-    ("gpunet.commands.bench", "gpunet.testing.simgpu"),
-}
 LONG_FILES: set[str] = {
     "benchmarks/verify_gpu.py",
     "gpunet/fused/kernels.py",
@@ -57,7 +53,7 @@ def test_production_imports_nothing_from_the_test_room() -> None:
         for module, target, _ in TREE.imports()
         if target.startswith("gpunet.testing") and not module.startswith("gpunet.testing")
     }
-    assert found - IMPORTS_OF_TESTING == set()
+    assert found == set()
 
 
 def test_the_core_imports_nothing_of_what_looks_at_it() -> None:
@@ -73,7 +69,7 @@ def test_the_core_imports_nothing_of_what_looks_at_it() -> None:
 def test_no_module_of_the_core_goes_through_the_front_door() -> None:
     """`import gpunet` is for users; inside, a module names the one that it needs."""
     found = {module for module, target, _ in TREE.imports() if target == "gpunet"}
-    assert {m for m in found if not m.startswith((*FRONT, "gpunet.bench"))} == set()
+    assert {m for m in found if not m.startswith(FRONT)} == set()
 
 
 @pytest.mark.parametrize("folder", ["gpunet", "benchmarks", "examples", "docs"])

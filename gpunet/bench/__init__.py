@@ -1,1 +1,5 @@
-"""What a step costs: `workloads` (what is measured), `timing`, `counting`; for `gpunet bench`."""
+"""What a training step costs, for `gpunet bench` and for the benchmarks beside other libraries.
+
+In reading order: `workloads` (what is measured), `steps` (as calls), `timing`, `counting`,
+`places` (where), `measure` (all of it, as a record).
+"""

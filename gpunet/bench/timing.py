@@ -15,6 +15,16 @@ Run = Callable[[int], object]  # run(n) does n steps
 ROUND_S = 0.03
 
 
+def repeated(call: Callable[[], object]) -> Run:
+    """`run(n)`, calling it n times."""
+
+    def run(times: int) -> None:
+        for _ in range(times):
+            call()
+
+    return run
+
+
 def waiter(device: str) -> Callable[[], None]:
     """What ends a round: on "cuda" a wait for all that was launched, elsewhere nothing."""
     if device == "cuda":

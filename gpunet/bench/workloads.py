@@ -1,4 +1,4 @@
-"""The workloads that gpunet's speed is told by: what each of them is, and its steps as one call.
+"""The workloads that gpunet's speed is told by: what each is, and its arrays.
 
     W1   784-100-10, batch 100, SGD: the first network of the textbooks
     W2   784-256-128-10 with BatchNorm and Dropout, batch 128, Adam
@@ -12,19 +12,20 @@ All are float32. `gpunet bench` runs them here, `benchmarks` beside other librar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-import gpunet as gn
-from gpunet.backend import Array, to_device
+from gpunet.backend import Array
+from gpunet.containers import MLP
 from gpunet.data import load
 from gpunet.data.order import permutation
+from gpunet.layers import Affine
+from gpunet.optim import OPTIMIZERS
+from gpunet.rng import seed as restart
 
 Numbers = np.ndarray[Any, Any]
-Step = Callable[[Array, Array], Any]
 EPOCH = 60_000  # rows of Fashion-MNIST
 
 
@@ -48,7 +49,7 @@ class Workload:
     @property
     def text(self) -> str:
         """What it is, in a few words."""
-        optimizer = gn.OPTIMIZERS[self.optimizer].__name__
+        optimizer = OPTIMIZERS[self.optimizer].__name__
         if not self.sizes:
             tensors = "1 tensor" if self.tensors == 1 else f"{self.tensors} tensors"
             return f"{optimizer} alone, {_count(self.parameters)} parameters in {tensors}"
@@ -122,8 +123,8 @@ def start(workload: Workload, seed: int = 0) -> list[Numbers]:
     """
     if not workload.sizes:
         return _normal(workload, seed)
-    gn.seed(seed)
-    return [layer.W.data for layer in _mlp(workload, 0.0) if isinstance(layer, gn.Affine)]
+    restart(seed)
+    return [layer.W.data for layer in MLP(workload.sizes) if isinstance(layer, Affine)]
 
 
 def gradients(workload: Workload, seed: int = 1) -> list[Numbers]:
@@ -158,87 +159,3 @@ def order(count: int, batch: int, epoch: int) -> np.ndarray[Any, Any]:
     """Row numbers of an epoch's whole batches: int64, shape (steps, batch)."""
     steps = count // batch
     return permutation(count, seed=0, epoch=epoch)[: steps * batch].reshape(steps, batch)
-
-
-# gpunet's side
-
-
-def _mlp(workload: Workload, dropout: float) -> gn.MLP:
-    return gn.MLP(workload.sizes, batch_norm=workload.batch_norm, dropout=dropout)
-
-
-def _optimizer(workload: Workload, parameters: list[gn.Parameter]) -> gn.Optimizer:
-    kind: Callable[..., gn.Optimizer] = gn.OPTIMIZERS[workload.optimizer]
-    return kind(parameters, lr=workload.lr)
-
-
-def training_step(
-    workload: Workload,
-    device: str,
-    begin: Sequence[Numbers] | None = None,
-    dropout: float | None = None,
-    fuse: bool = True,
-) -> Step:
-    """`step(x, t)`: forward, loss, backward and update; returns the loss, an array of shape ().
-
-    begin: the weights to begin with, else `start(workload)`; dropout: another share than the
-    workload's; fuse=False: the plain tape.
-    """
-    gn.seed(0)
-    model = _mlp(workload, workload.dropout if dropout is None else dropout)
-    affine = (layer for layer in model if isinstance(layer, gn.Affine))
-    for layer, W in zip(affine, start(workload) if begin is None else begin, strict=True):
-        layer.W.data = W
-    model.to(device)
-    optimizer = _optimizer(workload, model.parameters())
-    return gn.Step(model, gn.SoftmaxWithLoss(), optimizer, fuse=fuse)
-
-
-def update_alone(workload: Workload, device: str) -> gn.Optimizer:
-    """The optimizer with `start(workload)` as parameters and `gradients(workload)` in them."""
-    made = [gn.Parameter(to_device(p, device)) for p in start(workload)]
-    optimizer = _optimizer(workload, made)
-    for p, g in zip(made, gradients(workload), strict=True):
-        p.grad = g
-    return optimizer
-
-
-def modes(workload: Workload, place: str) -> list[str]:
-    """ "eager", and for a whole step off the CPU "captured"."""
-    return ["eager", "captured"] if workload.sizes and place != "cpu" else ["eager"]
-
-
-def runner(
-    workload: Workload, device: str, mode: str = "eager", folder: str | None = None
-) -> Callable[[int], None]:
-    """`run(n)`: the next n steps of the workload, with everything on the device before."""
-    if not workload.sizes:
-        update = update_alone(workload, device).step
-        return lambda steps: _repeat(update, steps)
-    step = training_step(workload, device)
-    if mode == "captured":
-        step = gn.capture(step)
-    x, t = (to_device(a, device) for a in rows(workload, folder))
-    if not workload.rows:
-        return lambda steps: _repeat(lambda: step(x, t), steps)
-    batches = _batches(len(x), workload.batch, device)
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            taken = next(batches)
-            step(x[taken], t[taken])
-
-    return run
-
-
-def _repeat(call: Callable[[], Any], times: int) -> None:
-    for _ in range(times):
-        call()
-
-
-def _batches(count: int, batch: int, device: str) -> Iterator[Array]:
-    """Row numbers on the device, epoch after epoch; one copy an epoch."""
-    epoch = 0
-    while True:
-        yield from to_device(order(count, batch, epoch), device)
-        epoch += 1

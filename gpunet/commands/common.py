@@ -1,4 +1,4 @@
-"""What the commands share: reading options, choosing the device, telling mistakes in one line."""
+"""What the commands share: mistakes in one line, the device, the folder that is written to."""
 
 from __future__ import annotations
 
@@ -14,20 +14,9 @@ import gpunet as gn
 from gpunet import machine
 
 
-def sizes(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
-    """ "100,50" as (100, 50); an empty text is no hidden layer."""
-    try:
-        sizes = tuple(int(part) for part in value.split(",")) if value.strip() else ()
-    except ValueError:
-        sizes = (0,)
-    if any(size < 1 for size in sizes):
-        raise click.BadParameter(f"{value!r} is not a list of layer sizes, such as 100,50")
-    return sizes
-
-
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """What a user may have got wrong becomes one line."""
+def mistakes() -> Iterator[None]:
+    """Inside it, what a user may have got wrong ends the command in one line."""
     try:
         yield
     except BrokenPipeError:
@@ -54,20 +43,20 @@ def fail(message: str) -> NoReturn:
     raise click.ClickException(message)
 
 
-def device(wanted: str) -> str:
+def device(asked: str) -> str:
     """ "cpu" or "cuda" for --device: auto takes a GPU that works and says why one is left alone."""
-    if wanted == "cpu":
+    if asked == "cpu":
         return "cpu"
     driver = machine.driver()
-    if wanted == "auto" and isinstance(driver, machine.Problem) and not machine.simulated():
+    if asked == "auto" and isinstance(driver, machine.Problem) and not machine.simulated():
         return "cpu"
     trouble = machine.problems()
     if not trouble:
         return "cuda"
-    said = f"{trouble[0].reason}; {trouble[0].remedy}"
-    if wanted == "cuda":
-        fail(f"--device cuda: {said}")
-    click.echo(f"gpunet: training on the CPU, not on the GPU: {said}", err=True)
+    why = f"{trouble[0].reason}; {trouble[0].remedy}"
+    if asked == "cuda":
+        fail(f"--device cuda: {why}")
+    click.echo(f"gpunet: training on the CPU, not on the GPU: {why}", err=True)
     return "cpu"
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from gpunet.commands import common
+from gpunet.commands import common, options, parse
 from gpunet.data import Dataset, load
 from gpunet.study import pictures
-from gpunet.study.compare import plan, pool, table
+from gpunet.study.compare import pool, table
 from gpunet.study.compare.cache import Cache
-from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.grid import Run, Setup, all_runs, grids
 from gpunet.study.compare.report import About
 from gpunet.study.compare.runs import Result
 from gpunet.study.compare.summary import compare as summarise
@@ -23,75 +23,41 @@ from gpunet.study.compare.write import write
 MOST_JOBS = 4  # each holds a copy of the data
 
 
-def _optimizers(context: click.Context, option: click.Parameter, value: str) -> list[str]:
-    try:
-        return plan.read_optimizers(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _grids(
-    context: click.Context, option: click.Parameter, values: Sequence[str]
-) -> list[tuple[str | None, list[float]]]:
-    try:
-        return [plan.read_grid(value) for value in values]
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command()
-@click.argument("data", default="digits")
-@click.option(
-    "--optimizers",
-    callback=_optimizers,
-    default="all",
-    show_default=True,
-    help="Names with commas between, such as adam,cocob,momentum.",
-)
+@options.data
+@options.optimizers("all")
 @click.option(
     "--lr-grid",
     "given",
-    callback=_grids,
+    callback=options.read(parse.grid),
     multiple=True,
     metavar="[NAME=]RATES",
     help="Learning rates: 0.001,0.01 or 1e-4:1 (half decades), for all optimizers or for NAME; "
-    "may be repeated. [default: four decades that suit each]",
+    "may be repeated.  [default: four decades that suit each]",
 )
-@click.option("--seeds", type=click.IntRange(1, 1000), default=3, show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=15, show_default=True)
-@click.option(
-    "--hidden",
-    callback=common.sizes,
-    default="100,50",
-    show_default=True,
-    help='Hidden layer sizes; "" for none.',
-)
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@options.count("--seeds", 3, "Trainings at each learning rate.", most=1000)
+@options.epochs(15)
+@options.hidden("100,50")
+@options.batch_size
 @click.option(
     "--target",
     type=float,
-    help="Validation accuracy (0 to 1), or loss for numbers, that is good enough. [default: 2 "
+    metavar="NUMBER",
+    help="Validation accuracy (0 to 1), or loss for numbers, that is good enough.  [default: 2 "
     "points below the best accuracy; 95% of the way to the best loss]",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True
-)
+@options.device
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    help=f"Runs side by side on the CPU. [default: its cores, at most {MOST_JOBS}]",
+    metavar="N",
+    help=f"Runs side by side on the CPU.  [default: its cores, at most {MOST_JOBS}]",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default="gpunet-compare",
-    show_default=True,
-    help="Folder for the report, the tables, the pictures and the finished runs.",
-)
+@options.out("gpunet-compare", "the report, the tables, the pictures and the finished runs")
 def compare(
     data: str,
     optimizers: list[str],
-    given: list[tuple[str | None, list[float]]],
+    given: list[parse.Grid],
     seeds: int,
     epochs: int,
     hidden: tuple[int, ...],
@@ -108,23 +74,18 @@ def compare(
     file, opens anywhere), table.csv, runs.csv and, with matplotlib, compare.png and compare.svg.
     Ctrl-C keeps the finished runs; the same command again continues, or only makes the report.
     """
-    place = common.device(device)
-    try:
-        rates = plan.grids(optimizers, given)
+    with common.mistakes():
+        place = common.device(device)
+        rates = grids(optimizers, given)
         dataset = load(data)
-    except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from None
-    _check(dataset, target)
-    common.prepare(out)
-    setup = Setup(hidden, epochs, batch_size, place)
-    runs = plan.all_runs(rates, seeds)
-    try:
+        _check(dataset, target)
+        common.prepare(out)
+        setup = Setup(hidden, epochs, batch_size, place)
+        runs = all_runs(rates, seeds)
         cache = Cache(out / "runs", setup, dataset)
         results, interrupted = _results(runs, setup, dataset, cache, jobs)
         if results:
             _report(results, len(runs), target, _about(data, dataset, setup), out)
-    except (ValueError, OSError, RuntimeError) as error:
-        raise click.ClickException(str(error)) from None
     if interrupted:
         kept = f"interrupted; {len(results)} of {len(runs)} runs are kept"
         click.echo(f"{kept}, and the same command continues", err=True)
@@ -133,10 +94,13 @@ def compare(
 
 def _check(data: Dataset, target: float | None) -> None:
     if not len(data.valid):
-        raise click.ClickException(f"{data.name}: no validation rows to compare on")
-    if target is not None and not (0 < target <= 1 if data.classes is not None else target > 0):
-        wanted = "an accuracy above 0, at most 1" if data.classes is not None else "a loss above 0"
-        raise click.BadParameter(f"--target {target:g}: give {wanted}")
+        raise ValueError(f"{data.name}: no validation rows to compare on")
+    if target is None:
+        return
+    classes = data.classes is not None
+    if not (0 < target <= 1 if classes else target > 0):
+        asked = "an accuracy above 0, at most 1" if classes else "a loss above 0"
+        raise ValueError(f"--target {target:g}: give {asked}")
 
 
 def _about(name: str, data: Dataset, setup: Setup) -> About:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from gpunet.commands import common
+from gpunet.commands import common, options
 
 
 @click.group()
@@ -16,38 +16,10 @@ def study() -> None:
 
 
 @study.command()
-@click.option(
-    "--rows",
-    type=click.IntRange(2, 1000),
-    metavar="N",
-    default=4,
-    show_default=True,
-    help="Rows of the batch.",
-)
-@click.option(
-    "--features",
-    type=click.IntRange(1, 100),
-    metavar="N",
-    default=2,
-    show_default=True,
-    help="Columns of the batch.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Of the random batch, gamma, beta and upstream gradient.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    default="gpunet-out",
-    show_default=True,
-    help="Folder for the picture.",
-)
+@options.count("--rows", 4, "Rows of the batch.", least=2, most=1000)
+@options.count("--features", 2, "Columns of the batch.", most=100)
+@options.seed("the random batch, gamma, beta and upstream gradient")
+@options.out("gpunet-out", "the picture")
 def batchnorm(rows: int, features: int, seed: int, out: Path) -> None:
     """Walk through BatchNorm: every value forward, every gradient backward, beside the closed form.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 import time
 from pathlib import Path
@@ -12,98 +11,37 @@ from typing import Any
 import click
 
 import gpunet as gn
-from gpunet.commands import common
+from gpunet.commands import common, options, parse
 from gpunet.data import Dataset, load
+from gpunet.data.targets import Target
 from gpunet.files import write_atomically
 from gpunet.study import pictures
 from gpunet.study.history_picture import save_curves
 
 
-def _lr(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not 0 <= value < math.inf:
-        raise click.BadParameter(f"{value} is not a number from 0")
-    return value
-
-
-def _share(context: click.Context, option: click.Parameter, value: float) -> float:
-    if not 0 <= value < 1:
-        raise click.BadParameter(f"{value} is not a share from 0 to below 1")
-    return value
-
-
-def _seed(context: click.Context, option: click.Parameter, value: int) -> int:
-    if not 0 <= value < 2**64:
-        raise click.BadParameter(f"{value} is not a whole number from 0 to 2^64 - 1")
-    return value
-
-
 @click.command()
-@click.argument("data", default="digits")
-@click.option(
-    "--hidden",
-    callback=common.sizes,
-    metavar="SIZES",
-    default="256,128",
-    show_default=True,
-    help='Hidden layer sizes; "" for none.',
-)
-@click.option(
-    "--optimizer",
-    type=click.Choice(list(gn.OPTIMIZERS), case_sensitive=False),
-    metavar="NAME",
-    default="adam",
-    show_default=True,
-    help=f"One of {', '.join(gn.OPTIMIZERS)}.",
-)
+@options.data
+@options.hidden("256,128")
+@options.optimizer
 @click.option(
     "--lr",
-    type=float,
-    callback=_lr,
+    callback=options.read(parse.rate),
     metavar="NUMBER",
     help="Learning rate; COCOB has none.  [default: the optimizer's]",
 )
 @click.option("--batch-norm", is_flag=True, help="BatchNorm before each activation.")
 @click.option(
     "--dropout",
-    type=float,
-    callback=_share,
+    callback=options.read(parse.share),
     metavar="SHARE",
-    default=0.2,
+    default="0.2",
     show_default=True,
     help="Share of each hidden layer that is dropped in training.",
 )
-@click.option(
-    "--epochs",
-    type=click.IntRange(1),
-    metavar="N",
-    default=50,
-    show_default=True,
-    help="Passes over the training rows.",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    metavar="N",
-    default=32,
-    show_default=True,
-    help="Rows an update.",
-)
-@click.option(
-    "--seed",
-    type=int,
-    callback=_seed,
-    metavar="N",
-    default=0,
-    show_default=True,
-    help="Of initial weights, shuffling and dropout.",
-)
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="auto is a GPU if one is usable.",
-)
+@options.epochs(50)
+@options.batch_size
+@options.seed("initial weights, shuffling and dropout")
+@options.device
 @click.option(
     "--target",
     type=click.Choice(["auto", "class", "number"]),
@@ -111,14 +49,7 @@ def _seed(context: click.Context, option: click.Parameter, value: int) -> int:
     show_default=True,
     help="What whole numbers as targets are: labels of classes, or quantities.",
 )
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    default="gpunet-out",
-    show_default=True,
-    help="Folder for the model, the history, the summary and the picture.",
-)
+@options.out("gpunet-out", "the model, the history, the summary and the picture")
 def train(
     data: str,
     hidden: tuple[int, ...],
@@ -130,7 +61,7 @@ def train(
     batch_size: int,
     seed: int,
     device: str,
-    target: Any,
+    target: Target,
     out: Path,
 ) -> None:
     """Train an MLP on DATA: "digits" (bundled), a folder of IDX files, a .csv or an .npz.
@@ -138,22 +69,21 @@ def train(
     Writes model.safetensors, history.csv, summary.json and, with matplotlib, curves.png to --out.
     Ctrl-C ends the training early and writes the best model so far.
     """
-    with common.told():
+    with common.mistakes():
         dataset = load(data, target=target)
         place = common.device(device)
         gn.seed(seed)
         sizes = [dataset.features, *hidden, dataset.outputs]
-        model = gn.MLP(sizes, batch_norm=batch_norm, dropout=dropout).to(place)
-        opt = _optimizer(optimizer, model, lr)
+        model = gn.MLP(sizes, batch_norm=batch_norm, dropout=dropout)
+        model.to(place)
         loss = gn.SoftmaxWithLoss() if dataset.classes is not None else gn.MeanSquaredError()
-        trainer = gn.Trainer(model, loss, opt)
+        trainer = gn.Trainer(model, loss, _optimizer(optimizer, model, lr))
         common.prepare(out)
-        click.echo(_introduction(dataset, sizes, batch_norm, dropout, place))
+        click.echo(_introduction(dataset, model, place))
         started = time.perf_counter()
         valid = dataset.valid if len(dataset.valid) else None
         trainer.fit(dataset.train, valid, epochs=epochs, batch_size=batch_size, seed=seed)
-        seconds = time.perf_counter() - started
-        summary = _summary(trainer, dataset, data, place, seconds)
+        summary = _summary(trainer, dataset, data, place, time.perf_counter() - started)
         _write(out, trainer, summary, dataset.name)
     click.echo(_conclusion(summary, out))
     if trainer.history.stopped == "interrupted":
@@ -170,17 +100,15 @@ def _optimizer(name: str, model: gn.Layer, lr: float | None) -> gn.Optimizer:
     return kind(model.parameters(), lr=lr)
 
 
-def _introduction(
-    dataset: Dataset, sizes: list[int], batch_norm: bool, dropout: float, place: str
-) -> str:
+def _introduction(dataset: Dataset, model: gn.MLP, place: str) -> str:
     kind = f"{dataset.outputs} classes" if dataset.classes else f"{dataset.outputs} number(s)"
     parts = [len(part) for part in (dataset.train, dataset.valid, dataset.test)]
-    extras = ", BatchNorm" if batch_norm else ""
-    extras += f", Dropout {dropout:g}" if dropout and len(sizes) > 2 else ""
+    extras = ", BatchNorm" if model.batch_norm else ""
+    extras += f", Dropout {model.dropout:g}" if model.dropout and len(model.sizes) > 2 else ""
     return (
         f"{dataset.name}: {dataset.features} features, {kind}; {parts[0]:,} rows to train, "
         f"{parts[1]:,} to validate, {parts[2]:,} to test\n"
-        f"MLP {'-'.join(map(str, sizes))}{extras} on {place}"
+        f"MLP {'-'.join(map(str, model.sizes))}{extras} on {place}"
     )
 
 

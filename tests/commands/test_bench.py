@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from gpunet.bench import counting, timing, workloads
-from gpunet.bench.workloads import Workload, chosen
+from gpunet.bench import places, timing
 from gpunet.cli import main
 from gpunet.commands import bench
 from gpunet.testing import simgpu
@@ -42,10 +40,14 @@ def gpunet(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path):
     return call
 
 
-def need_sim() -> None:
+@pytest.fixture
+def sim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place "sim" of this checkout, also where none is installed."""
     usable, reason = simgpu.available()
     if not usable:
         pytest.skip(f"no simulated GPU: {reason}")
+    point = EntryPoint("sim", "gpunet.testing.bench:simulated", places.GROUP)
+    monkeypatch.setattr(places, "entry_points", lambda group: [point])
 
 
 def test_on_the_cpu_it_times_and_knows_the_bytes_and_nothing_of_launches(gpunet) -> None:
@@ -66,8 +68,8 @@ def test_on_the_cpu_it_times_and_knows_the_bytes_and_nothing_of_launches(gpunet)
     assert f"{found[0]['us_per_step']:,.1f}" in first
 
 
+@pytest.mark.usefixtures("sim")
 def test_on_the_simulated_gpu_it_counts_and_tells_no_time(gpunet) -> None:
-    need_sim()
     status, out, err = gpunet("W4", "W5", "--device", "sim", "--rounds", "1", "--json", "f.json")
     assert (status, err) == (0, "")
     found = {(o["workload"], o["mode"]): o for o in json.loads(Path("f.json").read_bytes())}
@@ -80,47 +82,6 @@ def test_on_the_simulated_gpu_it_counts_and_tells_no_time(gpunet) -> None:
         assert step["d2h_copies"] == step["h2d_copies"] == step["synchronisations"] == 0
     assert 1 <= captured["launches"] < eager["launches"]
     assert out.count("simulated: no time") == len(found)
-
-
-def test_counts_are_of_one_step() -> None:
-    need_sim()
-    with simgpu.activate() as cupy:
-        x = cupy.zeros(100, np.float32)
-
-        def run(steps: int) -> None:
-            for _ in range(steps):
-                x.get()
-                cupy.add(x, x)
-                cupy.add(x, x)
-
-        found = counting.counts(run, "sim", "W1", "eager")
-    assert found["launches"] == 2
-    assert found["d2h_copies"] == 1
-    assert found["h2d_copies"] == 0
-    assert found["bytes_allocated"] == 2 * 512
-
-
-def test_bytes_on_the_cpu_are_those_held_at_once() -> None:
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            np.ones(10**6, np.uint8)
-            np.ones(10**6, np.uint8)
-
-    found = counting.counts(run, "cpu", "W1", "eager")
-    assert 10**6 <= found["bytes_allocated"] < 1.5 * 10**6
-
-
-def test_counts_of_a_gpu_come_from_a_simulation_in_another_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    need_sim()
-    found = counting._in_simulation("W5", "eager")
-    assert found.keys() == set(counting.COUNTS)
-    assert found["launches"] > 1
-    assert counting._in_simulation("W5", "no such mode") == {}
-    assert counting._in_simulation("W99", "eager") == {}
-    monkeypatch.setattr(simgpu, "available", lambda: (False, "no g++"))
-    assert counting._in_simulation("W5", "eager") == {}
 
 
 @pytest.mark.parametrize(
@@ -159,102 +120,16 @@ def test_without_a_gpu_cuda_says_why(gpunet, monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
+@pytest.mark.usefixtures("sim")
 def test_without_a_compiler_sim_says_why(gpunet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simgpu, "available", lambda: (False, "g++ is missing"))
     status, _, err = gpunet("W5", "--device", "sim")
-    assert (status, err) == (2, "gpunet: --device sim: no simulated GPU: g++ is missing\n")
+    assert (status, err) == (2, "gpunet: no simulated GPU: g++ is missing\n")
 
 
-def test_what_a_gpu_is_measured_by(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_copy_rate", lambda: 2.8e12)
-    monkeypatch.setattr(bench, "_gemm_rate", lambda: 5e13)
-    known = workloads.workloads("cuda")
-    assert bench._shares(known["W4b"], 2e-3) == {"share_of_copy": pytest.approx(0.5)}
-    assert bench._shares(known["W3"], 0.02)["share_of_gemm"] == pytest.approx(0.58, abs=0.01)
-    assert bench._shares(known["W2"], 1.0) == {}
-
-
-# The workloads
-
-
-def test_they_are_what_they_say() -> None:
-    known = workloads.workloads("cpu")
-    assert known["W2"].text == ("784-256-128-10 BatchNorm + ReLU + Dropout 0.5, batch 128, Adam")
-    assert known["W4b"].text == "Adam alone, 2 million parameters in 20 tensors"
-    assert known["W6"].steps_a_round == 468
-    assert known["W1"].flops == 2 * 100 * (2 * 784 * 100 + 3 * 100 * 10)
-    big = workloads.workloads("cuda")
-    assert big["W3"].sizes == (1024, 4096, 4096, 1000)
-    assert big["W4a"].parameters == 10**8
-    assert [w.name for w in chosen(("w4", "W1"), "cpu")] == ["W4a", "W4b", "W1"]
-    assert chosen((), "cuda") == list(big.values())
-
-
-def test_the_tensors_of_an_update_have_all_parameters() -> None:
-    tensors = workloads.start(Workload("W4b", "adam", tensors=3, parameters=10))
-    assert [t.size for t in tensors] == [4, 3, 3]
-
-
-def test_a_step_learns_and_the_tape_does_the_same() -> None:
-    w5 = workloads.workloads("cpu")["W5"]
-    x, t = workloads.rows(w5)
-    losses = []
-    for fuse in (True, False):
-        step = workloads.training_step(w5, "cpu", fuse=fuse)
-        losses.append([float(step(x, t)) for _ in range(20)])
-    assert losses[0][-1] < losses[0][0]
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-
-
-def test_an_epoch_goes_through_new_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    w6 = Workload("W6", "sgd", (4, 3, 2), 5, rows=12)
-    seen: list[Any] = []
-    x = np.arange(48, dtype=np.float32).reshape(12, 4)
-    monkeypatch.setattr(workloads, "rows", lambda *_: (x, np.arange(12) % 2))
-    monkeypatch.setattr(workloads, "training_step", lambda *_: lambda x, t: seen.append(x[:, 0]))
-    workloads.runner(w6, "cpu")(4)
-    assert len(seen) == 4
-    for epoch in (0, 2):
-        rows = np.concatenate(seen[epoch : epoch + 2]) / 4
-        assert len(set(rows.tolist())) == 10
-    assert not np.array_equal(seen[0], seen[2])
-
-
-def test_fashion_mnist_is_read_where_it_is(tmp_path: Path) -> None:
-    w6 = Workload("W6", "sgd", (64, 3, 10), 5, rows=12)
-    np.savez(
-        tmp_path / "d.npz",
-        x_train=np.ones((30, 64), np.float32),
-        t_train=np.arange(30) % 3,
-        x_test=np.ones((9, 64), np.float32),
-        t_test=np.arange(9) % 3,
-    )
-    x, t = workloads.rows(w6, str(tmp_path / "d.npz"))
-    assert x.shape[1] == 64
-    assert len(x) == len(t) <= 30
-    wider = Workload("W6", "sgd", (65, 3, 10), 5, rows=12)
-    with pytest.raises(ValueError, match="W6 takes rows of 65 numbers"):
-        workloads.rows(wider, str(tmp_path / "d.npz"))
-
-
-def test_a_step_off_the_cpu_is_measured_captured_too() -> None:
-    w1, w4 = (workloads.workloads("sim")[n] for n in ("W1", "W4a"))
-    assert workloads.modes(w1, "sim") == workloads.modes(w1, "cuda") == ["eager", "captured"]
-    assert workloads.modes(w1, "cpu") == workloads.modes(w4, "sim") == ["eager"]
-
-
-# Time
-
-
-def test_a_round_is_filled_with_steps() -> None:
-    done: list[int] = []
-    assert timing.steps_in(done.append, lambda: None, 0.0) == 1
-    assert timing.quartiles([1.0]) == (1, 1, 1)
-    assert timing.quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (2, 3, 4)
-
-
-def test_a_slow_step_is_a_round_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "round_s", lambda run, steps, wait: 0.002)
-    assert timing.steps_in(lambda steps: None, lambda: None, 0.03) == 15
-    monkeypatch.setattr(timing, "round_s", lambda run, steps, wait: 1.0)
-    assert timing.steps_in(lambda steps: None, lambda: None, 0.03) == 1
+@pytest.mark.skipif(not entry_points(group=places.GROUP), reason="gpunet is not installed")
+@pytest.mark.usefixtures("sim")
+def test_counts_of_a_gpu_come_from_a_simulation_in_another_process() -> None:
+    found = places.elsewhere("W5", "eager")
+    assert found["launches"] > 1
+    assert set(places.elsewhere("W5", "no such mode").values()) == {None}

@@ -127,7 +127,7 @@ def test_without_matplotlib_a_note(data: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--optimizers", "adm"], "no optimizer 'adm'"),
+        (["--optimizers", "adm"], "unknown optimizer 'adm'; did you mean"),
         (["--lr-grid", "x"], "'x' is no learning rate"),
         (["--lr-grid", "lion=0.1", "--optimizers", "adam"], "lion, which is not among adam"),
         (["--hidden", "3,x"], "'3,x' is not a list of layer sizes"),
@@ -154,11 +154,12 @@ def test_what_goes_wrong_in_training_is_one_line(
     data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*given: object) -> None:
-        raise RuntimeError("a training process was ended from outside")
+        raise ChildProcessError("a training process was ended from outside")
 
     monkeypatch.setattr(module.pool, "train_all", broken)
     error = call(data, "--out", str(tmp_path)).exception
     assert isinstance(error, click.ClickException)
+    assert "ended from outside" in error.format_message()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as POSIX does")

@@ -122,7 +122,7 @@ def test_the_list(gpunet) -> None:
         (("bowl", "--optimizers", ","), "no optimizer is named"),
         (("bowl", "--lr", "fast"), "'fast' is no learning rate"),
         (("bowl", "--lr", "nan"), "'nan' is no learning rate"),
-        (("bowl", "--lr", "-1"), "a learning rate is at least 0, got -1"),
+        (("bowl", "--lr", "-1"), "'-1' is no learning rate; give a number from 0"),
         (("bowl", "--lr", "sdg=1"), "unknown optimizer 'sdg'; did you mean sgd?"),
         (("bowl", "--lr", "cocob=1"), "COCOB has no learning rate"),
         (("bowl", "--lr", "lion=1"), "lion is not among the --optimizers"),

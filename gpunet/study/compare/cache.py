@@ -14,7 +14,7 @@ import numpy as np
 import gpunet as gn
 from gpunet.data import Dataset
 from gpunet.files import write_atomically
-from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result
 
 FORMAT = 1  # raise it when a run is measured in another way

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from gpunet.data import Dataset
-from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result, train
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -41,7 +41,7 @@ def train_all(
     """Train every run and call `done` with each result, in the order they end.
 
     jobs: processes at a time; None trains in this one. KeyboardInterrupt after Ctrl-C, with the
-    processes ended and every finished run handed over; RuntimeError if the system killed one.
+    processes ended and every finished run handed over; ChildProcessError if the system killed one.
     """
     if jobs is None:
         for run in runs:
@@ -57,7 +57,7 @@ def train_all(
         for future in as_completed(futures):
             done(future.result())
     except BrokenProcessPool:
-        raise RuntimeError(
+        raise ChildProcessError(
             "a training process was ended from outside, perhaps for want of memory; try --jobs 1"
         ) from None
     except BaseException:

@@ -20,7 +20,7 @@ from gpunet.study.compare.curves import (
     rate_span,
     sensitivity,
 )
-from gpunet.study.compare.plan import Setup
+from gpunet.study.compare.grid import Setup
 from gpunet.study.compare.style import style
 from gpunet.study.compare.summary import Comparison, Stat, Summary
 from gpunet.study.compare.table import rate, spread, workable

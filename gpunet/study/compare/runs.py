@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import gpunet as gn
 from gpunet.data import Dataset, Split
-from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.grid import Run, Setup
 
 # A loss this much above the untrained network's is more than the rounding of a mean.
 RISEN = 1.001

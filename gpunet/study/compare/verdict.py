@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gpunet.study.compare.plan import Setup
+from gpunet.study.compare.grid import Setup
 from gpunet.study.compare.summary import Comparison, Stat, Summary
 from gpunet.study.compare.table import spread
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gpunet.data import Dataset, split
-from gpunet.study.compare.plan import Run
+from gpunet.study.compare.grid import Run
 from gpunet.study.compare.runs import Result
 
 Make = Callable[..., Result]

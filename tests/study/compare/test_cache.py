@@ -14,7 +14,7 @@ import pytest
 import gpunet as gn
 from gpunet.data import Dataset, Split
 from gpunet.study.compare.cache import Cache
-from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result
 
 RUN = Run("adam", 0.01, 0)

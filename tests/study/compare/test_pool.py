@@ -11,7 +11,7 @@ import pytest
 
 from gpunet.data import Dataset
 from gpunet.study.compare import pool
-from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result
 
 RUNS = [Run("sgd", 0.1, 0), Run("cocob", None, 0), Run("adam", 0.01, 1)]

@@ -11,7 +11,7 @@ import pytest
 import gpunet as gn
 from gpunet.data import Dataset, Split
 from gpunet.study.compare import runs
-from gpunet.study.compare.plan import Run, Setup
+from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result, train
 
 SETUP = Setup(hidden=(8,), epochs=3, batch_size=16)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from gpunet.study.compare import table
-from gpunet.study.compare.plan import Setup
+from gpunet.study.compare.grid import Setup
 from gpunet.study.compare.runs import Result
 from gpunet.study.compare.summary import compare
 from gpunet.study.compare.verdict import judge

@@ -68,50 +68,6 @@ def default_grid(optimizer: str) -> list[float]:
     return half_decades(*RANGES.get(optimizer, ADAM_LIKE))
 
 
-def read_optimizers(text: str) -> list[str]:
-    """ "all", or names with commas, each once; ValueError naming one that does not exist."""
-    names = [part.strip().lower() for part in text.split(",") if part.strip()]
-    if names == ["all"]:
-        return list(OPTIMIZERS)
-    for name in names:
-        if name not in OPTIMIZERS:
-            raise ValueError(f"no optimizer {name!r}; there are {', '.join(OPTIMIZERS)}, or all")
-    if not names:
-        raise ValueError("names no optimizer; give all, or names such as adam,cocob")
-    return list(dict.fromkeys(names))
-
-
-def read_grid(text: str) -> tuple[str | None, list[float]]:
-    """ "0.001,0.01", or "1e-4:1" (half-decade steps), for all; "lion=1e-5:1e-3" for one.
-
-    Returns (optimizer or None for all, the rates in rising order). ValueError says what is wrong.
-    """
-    name, given, rates = text.rpartition("=")
-    optimizer = read_optimizers(name)[0] if given else None
-    if optimizer and not OPTIMIZERS[optimizer].has_lr:
-        raise ValueError(f"{OPTIMIZERS[optimizer].__name__} has no learning rate; leave it out")
-    if ":" in rates:
-        low, high = (_rate(part) for part in rates.split(":", 1))
-        found = half_decades(low, high)
-        if not found:
-            raise ValueError(f"{rates!r} holds no 1, 3, 10, 30, ...; give the rates themselves")
-    else:
-        found = sorted({_rate(part) for part in rates.split(",") if part.strip()})
-    if not found:
-        raise ValueError(f"{text!r} holds no learning rate, such as 0.001,0.01 or 1e-4:1")
-    return optimizer, found
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ValueError(f"{text.strip()!r} is no learning rate; give numbers above 0")
-    return value
-
-
 def grids(
     optimizers: Iterable[str], given: Sequence[tuple[str | None, list[float]]] = ()
 ) -> dict[str, list[float | None]]:

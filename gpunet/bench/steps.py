@@ -1,0 +1,87 @@
+"""A workload's steps by gpunet, as one call: what is timed and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from gpunet.backend import Array, to_device
+from gpunet.bench.timing import Run, repeated
+from gpunet.bench.workloads import Numbers, Workload, gradients, order, rows, start
+from gpunet.containers import MLP
+from gpunet.fused.step import Step
+from gpunet.layers import Affine
+from gpunet.losses import SoftmaxWithLoss
+from gpunet.optim import OPTIMIZERS, Optimizer
+from gpunet.parameter import Parameter
+from gpunet.replay import capture
+from gpunet.rng import seed
+
+
+def training_step(
+    workload: Workload,
+    device: str,
+    begin: Sequence[Numbers] | None = None,
+    dropout: float | None = None,
+    fuse: bool = True,
+) -> Step:
+    """`step(x, t)`: forward, loss, backward and update; returns the loss, an array of shape ().
+
+    begin: the weights to begin with, else `start(workload)`; dropout: another share than the
+    workload's; fuse=False: the plain tape.
+    """
+    seed(0)
+    share = workload.dropout if dropout is None else dropout
+    model = MLP(workload.sizes, batch_norm=workload.batch_norm, dropout=share)
+    affine = (layer for layer in model if isinstance(layer, Affine))
+    for layer, W in zip(affine, start(workload) if begin is None else begin, strict=True):
+        layer.W.data = W
+    model.to(device)
+    optimizer = _optimizer(workload, model.parameters())
+    return Step(model, SoftmaxWithLoss(), optimizer, fuse=fuse)
+
+
+def update_alone(workload: Workload, device: str) -> Optimizer:
+    """The optimizer with `start(workload)` as parameters and `gradients(workload)` in them."""
+    made = [Parameter(to_device(p, device)) for p in start(workload)]
+    optimizer = _optimizer(workload, made)
+    for p, g in zip(made, gradients(workload), strict=True):
+        p.grad = g
+    return optimizer
+
+
+def _optimizer(workload: Workload, parameters: list[Parameter]) -> Optimizer:
+    kind: Callable[..., Optimizer] = OPTIMIZERS[workload.optimizer]
+    return kind(parameters, lr=workload.lr)
+
+
+def modes(workload: Workload, device: str) -> list[str]:
+    """ "eager", and for a whole step off the CPU "captured"."""
+    return ["eager", "captured"] if workload.sizes and device != "cpu" else ["eager"]
+
+
+def runner(workload: Workload, device: str, mode: str = "eager", folder: str | None = None) -> Run:
+    """`run(n)`: the next n steps of the workload, with everything on the device before."""
+    if not workload.sizes:
+        return repeated(update_alone(workload, device).step)
+    step: Callable[[Array, Array], Any] = training_step(workload, device)
+    if mode == "captured":
+        step = capture(step)
+    x, t = (to_device(a, device) for a in rows(workload, folder))
+    if not workload.rows:
+        return repeated(lambda: step(x, t))
+    batches = _batches(len(x), workload.batch, device)
+
+    def next_step() -> None:
+        taken = next(batches)
+        step(x[taken], t[taken])
+
+    return repeated(next_step)
+
+
+def _batches(count: int, batch: int, device: str) -> Iterator[Array]:
+    """Row numbers on the device, epoch after epoch; one copy an epoch."""
+    epoch = 0
+    while True:
+        yield from to_device(order(count, batch, epoch), device)
+        epoch += 1

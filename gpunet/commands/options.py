@@ -1,0 +1,100 @@
+"""Options that several commands share, ready to be put above a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpunet.commands import parse
+from gpunet.optim import OPTIMIZERS
+
+Command = Callable[..., None]
+Option = Callable[[Command], Command]
+
+
+def read(parse: Callable[[str], Any]) -> Callable[..., Any]:
+    """A callback: the value that a function of `parse` makes of the text, or of each of several;
+    its ValueError is the user's mistake.
+    """
+
+    def callback(context: click.Context, option: click.Parameter, value: Any) -> Any:
+        try:
+            if isinstance(value, tuple):
+                return [parse(text) for text in value]
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return callback
+
+
+def hidden(default: str) -> Option:
+    return click.option(
+        "--hidden",
+        callback=read(parse.sizes),
+        metavar="SIZES",
+        default=default,
+        show_default=True,
+        help='Hidden layer sizes; "" for none.',
+    )
+
+
+def optimizers(default: str) -> Option:
+    return click.option(
+        "--optimizers",
+        callback=read(parse.optimizers),
+        metavar="NAMES",
+        default=default,
+        show_default=True,
+        help='Names with commas between, such as adam,cocob,momentum; or "all".',
+    )
+
+
+def count(name: str, default: int, help: str, least: int = 1, most: int | None = None) -> Option:
+    """An option for a whole number."""
+    kind = click.IntRange(least, most)
+    return click.option(name, type=kind, metavar="N", default=default, show_default=True, help=help)
+
+
+def epochs(default: int) -> Option:
+    return count("--epochs", default, "Passes over the training rows.")
+
+
+def seed(of: str) -> Option:
+    return count("--seed", 0, f"Of {of}.", least=0, most=2**64 - 1)
+
+
+def out(default: str, holds: str) -> Option:
+    return click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        metavar="DIR",
+        default=default,
+        show_default=True,
+        help=f"Folder for {holds}.",
+    )
+
+
+data: Option = click.argument("data", default="digits")
+
+batch_size: Option = count("--batch-size", 32, "Rows an update.")
+
+optimizer: Option = click.option(
+    "--optimizer",
+    callback=read(parse.optimizer),
+    metavar="NAME",
+    default="adam",
+    show_default=True,
+    help=f"One of {', '.join(OPTIMIZERS)}.",
+)
+
+device: Option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="auto is a GPU if one is usable.",
+)
