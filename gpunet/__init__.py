@@ -19,11 +19,8 @@ from gpunet.gemm import matmul_precision
 from gpunet.initializers import Glorot, He, LeCun, Normal, Xavier
 from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, ReLU, Rescale, Sigmoid, Tanh
+from gpunet.loss import KLDivergence, Loss, MeanSquaredError, SigmoidWithLoss, SoftmaxWithLoss
 from gpunet.losses import (
-    KLDivergence,
-    MeanSquaredError,
-    SigmoidWithLoss,
-    SoftmaxWithLoss,
     kl_divergence,
     mean_squared_error,
     sigmoid_cross_entropy,
@@ -116,6 +113,7 @@ __all__ = [
     "Layer",
     "LeCun",
     "Lion",
+    "Loss",
     "MeanSquaredError",
     "ModelFileError",
     "Momentum",

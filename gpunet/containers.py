@@ -106,7 +106,7 @@ class MLP(Sequential):
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}: {activation!r}")
         self.sizes = [checked.size(n, "each of sizes") for n in sizes]
         self.activation, self.batch_norm = activation, bool(batch_norm)
-        self.dropout = checked.share(dropout, "dropout")
+        self.dropout = checked.fraction(dropout, "dropout")
         self.dtype = checked.floating_dtype(dtype)
         layers: list[Layer] = []
         for before, after in zip(self.sizes[:-2], self.sizes[1:-1], strict=True):

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from gpunet import clock, rng
-from gpunet.backend import Array, array_module
+from gpunet.backend import Array, array_module, common_module
 from gpunet.gemm import product
 from gpunet.kernel import Kernel
 from gpunet.tape import Backward
-from gpunet.tensor import op, unbroadcast
+from gpunet.tensor import need_numbers, op, unbroadcast
 
 Pair = tuple[Array, Backward]
 
@@ -28,9 +28,27 @@ def _per_row(vector: Array) -> Array:
     return vector if vector.ndim == 1 else vector[..., None, :]
 
 
-def floating(x: Array) -> Array:
-    """`x`, integers and bools as float32."""
-    return x if x.dtype.kind == "f" else x.astype(np.float32)
+def as_input(x: Array, like: Array, name: str) -> Array:
+    """`x` as `name`, whose parameters are like `like`, takes it: of their dtype, on their device.
+
+    TypeError for complex numbers, or none at all; DeviceError for another device.
+    """
+    if type(x) is not type(like):
+        common_module([x, like], name)
+    return as_dtype(x, like.dtype, name)
+
+
+def floating(x: Array, name: str = "the input") -> Array:
+    """`x`, integers and bools as float32. TypeError for complex numbers."""
+    return x if x.dtype.kind == "f" else as_dtype(x, np.float32, name)
+
+
+def as_dtype(x: Array, dtype: Any, name: str) -> Array:
+    """`x` of `dtype`; it itself if it is. TypeError for complex numbers, or none at all."""
+    if x.dtype == dtype:
+        return x
+    need_numbers(x, name)
+    return x.astype(dtype)
 
 
 def _sum_rows(g: Array, like: Array) -> Array:
@@ -64,7 +82,7 @@ def affine(x: Array, W: Array, b: Array | None = None) -> Pair:
         raise _misfit("affine: input", x, "W", W, expected)
     if b is not None and b.shape[-1:] != W.shape[-1:]:
         raise _misfit("affine: b", b, "W", W)
-    x = x.astype(W.dtype, copy=False)
+    x = as_input(x, W, "affine: input")
     try:
         y = product(x, W)
     except ValueError as error:  # leading axes that do not broadcast
@@ -141,7 +159,7 @@ def tanh(x: Array) -> Pair:
 def rescale(x: Array, *, scale: float, dtype: Any = np.float32) -> Pair:
     """x * scale, in `dtype`: bytes become numbers from 0 to 1 with scale = 1 / 255."""
     factor = np.dtype(dtype).type(scale)
-    return x.astype(dtype, copy=False) * factor, lambda gy: gy * factor
+    return as_dtype(x, dtype, "rescale: input") * factor, lambda gy: gy * factor
 
 
 @op
@@ -177,7 +195,7 @@ def batch_norm(
             count = vector.shape[-1] if vector.ndim else "no"
             expected = f": {x.shape[-1]} features given, {count} expected"
             raise _misfit("batch_norm: input", x, name, vector, expected)
-    x = x.astype(gamma.dtype, copy=False)
+    x = as_input(x, gamma, "batch_norm: input")
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm in evaluation needs running_mean and running_var")

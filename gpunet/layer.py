@@ -29,11 +29,13 @@ class Layer:
     """A function with parameters. Subclasses write `call`; users call the layer.
 
     Attributes found by name, in the order they were set: Parameters, other Layers (also in lists
-    and tuples), and the arrays named in `buffers` (state that is saved but not trained).
+    and tuples), and the arrays named in `buffers` (state that is saved but not trained). Numbers
+    named in `counters` change from call to call; all others are settings.
     """
 
     training: bool = True
     buffers: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
     _by_hand: tuple[list[Tensor], Tensor] | None = None
 
     def call(self, *inputs: Any) -> Tensor:
@@ -131,8 +133,10 @@ class Layer:
                 names += [f"{name}.requires_grad", f"{name}.data.data.ptr"]
             elif name in self.buffers:
                 names.append(f"{name}.data.ptr")
+            elif name in self.counters:
+                continue
             elif value is None or isinstance(value, (Layer, tuple, bool, int, float, str)):
-                names += [] if name in ("calls", "_base") else [name]
+                names.append(name)
         return partial(attrgetter(*names), self)
 
     # Mode and place

@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunet import checked, clock, context, functional, initializers, rng
 from gpunet.backend import Array, to_host
+from gpunet.checked import Checked
 from gpunet.layer import Layer
 from gpunet.parameter import Parameter
 from gpunet.tensor import Tensor
@@ -113,11 +114,10 @@ class Rescale(Layer):
         dtype: float32 or float64, of the output.
     """
 
+    scale = Checked(checked.finite)
+
     def __init__(self, scale: float, dtype: Any = np.float32) -> None:
-        number = isinstance(scale, (int, float, np.integer, np.floating))
-        if not number or not np.isfinite(scale):
-            raise ValueError(f"scale must be a finite number, got {scale!r}")
-        self.scale, self.dtype = float(scale), checked.floating_dtype(dtype)
+        self.scale, self.dtype = scale, checked.floating_dtype(dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return functional.rescale(x, scale=self.scale, dtype=self.dtype)
@@ -141,14 +141,14 @@ class BatchNorm(Layer):
     """
 
     buffers = ("running_mean", "running_var")
+    momentum = Checked(checked.fraction)
+    eps = Checked(checked.not_negative)
 
     def __init__(
         self, features: int, momentum: float = 0.1, eps: float = 1e-5, dtype: Any = np.float32
     ) -> None:
-        if not 0 <= eps < np.inf:
-            raise ValueError(f"eps must be at least 0 and finite, got {eps}")
         self.features = checked.size(features, "features")
-        self.momentum, self.eps = checked.share(momentum, "momentum"), float(eps)
+        self.momentum, self.eps = momentum, eps
         self.dtype = checked.floating_dtype(dtype)
         self.track = True
         self.gamma = Parameter(np.ones(self.features, self.dtype), decay=False)
@@ -190,10 +190,13 @@ class Dropout(Layer):
     ValueError for a p outside [0, 1], or a seed outside [0, 2^64).
     """
 
+    counters = ("calls", "_base")
+    p = Checked(checked.fraction)
+    seed = Checked(rng.check_word)
+
     def __init__(self, p: float = 0.5, seed: int | None = None) -> None:
-        self.p = checked.share(p, "p")
+        self.p = p
         self.seed = rng.draw_seed() if seed is None else seed
-        rng.check_word(self.seed, "seed")
         self.calls = 0
 
     def call(self, x: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array, array_module, device_of, to_device, to_host
-from gpunet.functional import Pair, floating, log_softmax, need_batch
-from gpunet.layer import Layer
-from gpunet.tensor import Tensor, as_array, op
+from gpunet import checked, where
+from gpunet.backend import Array, array_module
+from gpunet.functional import Pair, as_dtype, floating, log_softmax, need_batch
+from gpunet.tensor import op
 
 
 def _need_rows(x: Array, name: str) -> None:
@@ -27,6 +27,66 @@ def _same_shape(x: Array, t: Array, name: str) -> None:
             f"{name}: predictions of shape {tuple(x.shape)} and targets of shape "
             f"{tuple(t.shape)} do not fit"
         )
+
+
+def labels(
+    t: Array, shape: tuple[int, ...], classes: int, *, first: int = 0, wait: bool = False
+) -> Array:
+    """Class labels as int64, one for each row.
+
+    Args:
+        t: integers of any width and byte order.
+        shape: of the rows, (..., batch).
+        classes: a label is one of 0 to classes - 1.
+        first: what to call the first row in a message.
+        wait: look at the values on a GPU too. Without it a label that is out of range there stays
+            so, and whoever uses it makes a nan of it.
+
+    Raises:
+        TypeError: no integers.
+        ValueError: another shape, or a label out of range.
+    """
+    if t.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels must be integers, got {t.dtype}; use labels.astype(int), or give "
+            f"probabilities of shape {(*shape, classes)}"
+        )
+    if t.shape != shape:
+        raise ValueError(
+            f"outputs of shape {(*shape, classes)} need labels of shape {shape}, got {t.shape}"
+        )
+    found = t if t.dtype == np.int64 else t.astype(np.int64)
+    if (wait or isinstance(found, np.ndarray)) and found.size:
+        unsigned = found.view(np.uint64)  # where negative ones are the largest
+        if unsigned.max() >= classes:
+            why = f"the model has {classes} outputs, labels run from 0 to {classes - 1}"
+            refuse(t, unsigned >= classes, "label", why, first)
+    return found
+
+
+def refuse(t: Array, bad: Array, what: str, why: str, first: int = 0) -> None:
+    """ValueError that names the first `bad` one of the targets t, if there is one.
+
+    first: the number of t's first row. Waits for a GPU.
+    """
+    place = where.first(bad)
+    if place is not None:
+        at = where.words((first + place[0], *place[1:]))
+        raise ValueError(f"{what} {t[place].item():g} in {at} is out of range: {why}")
+
+
+def _probabilities(t: Array, z: Array, name: str) -> Array:
+    """Targets of z's shape, in its dtype. ValueError for a negative one, but not on a GPU."""
+    _same_shape(z, t, name)
+    t = as_dtype(t, z.dtype, f"{name}: targets")
+    if isinstance(t, np.ndarray) and t.min() < 0:
+        raise ValueError(f"{name}: probabilities must be at least 0, got {t.min()}")
+    return t
+
+
+def or_1(total: Any) -> Any:
+    """A sum to divide by: 1 for 0, where what is divided is 0 too."""
+    return total + (total == 0)
 
 
 def _per_model(loss: Array) -> Array:
@@ -55,17 +115,16 @@ def softmax_cross_entropy(
     """
     need_batch(z, "softmax_cross_entropy")
     _need_rows(z, "softmax_cross_entropy")
-    check_smoothing(label_smoothing)
+    checked.below_one(label_smoothing, "label_smoothing")
     z = floating(z)
-    labels = t.ndim == z.ndim - 1
-    q = _one_hot(z, t) if labels else t.astype(z.dtype, copy=False)
-    _same_shape(z, q, "softmax_cross_entropy")
+    by_label = t.ndim == z.ndim - 1
+    q = _one_hot(z, t) if by_label else _probabilities(t, z, "softmax_cross_entropy")
     rows = z.shape[-2]
     total: Any = rows
     weight: Any = None
     if class_weights is not None:
         weight = _class_weights(z, class_weights)
-        total = _per_model((q * weight).sum(axis=(-1, -2))) if labels else rows
+        total = _per_model(or_1((q * weight).sum(axis=(-1, -2)))) if by_label else rows
     if label_smoothing:
         q = (1 - label_smoothing) * q + label_smoothing / z.shape[-1]
     share = (q if weight is None else q * weight) / total
@@ -78,35 +137,12 @@ def softmax_cross_entropy(
     return -(share * logp).sum(axis=(-1, -2)), backward
 
 
-def check_smoothing(label_smoothing: float) -> None:
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing must lie in [0, 1), got {label_smoothing}")
-
-
 def _one_hot(z: Array, t: Array) -> Array:
     """Labels as probabilities of z's shape and dtype; a bad label is a row of nan on a GPU."""
-    name = "softmax_cross_entropy"
-    if t.dtype.kind not in "iu":
-        raise TypeError(
-            f"{name}: labels must be integers, got {t.dtype}; use labels.astype(int), or give "
-            f"probabilities of shape {tuple(z.shape)}"
-        )
-    if t.shape != z.shape[:-1]:
-        raise ValueError(
-            f"{name}: logits of shape {tuple(z.shape)} need labels of shape "
-            f"{tuple(z.shape[:-1])}, got {tuple(t.shape)}"
-        )
     xp, classes = array_module(z), z.shape[-1]
+    t = labels(t, z.shape[:-1], classes)
     q: Array = (t[..., None] == xp.arange(classes)).astype(z.dtype)
-    if xp is not np:
-        return q / q.sum(axis=-1, keepdims=True)
-    if t.min() < 0 or t.max() >= classes:
-        where = tuple(int(k) for k in np.argwhere((t < 0) | (t >= classes))[0])
-        raise ValueError(
-            f"{name}: label {int(t[where])} at index {', '.join(map(str, where))} is out of "
-            f"range; {classes} classes allow 0 to {classes - 1}"
-        )
-    return q
+    return q if xp is np else q / q.sum(axis=-1, keepdims=True)
 
 
 def _class_weights(z: Array, class_weights: Any) -> Array:
@@ -120,6 +156,9 @@ def _class_weights(z: Array, class_weights: Any) -> Array:
     return weight.astype(z.dtype, copy=False)
 
 
+check_reduction = checked.one_of("mean", "half_sum")
+
+
 @op
 def mean_squared_error(y: Array, t: Array, *, reduction: str = "mean") -> Pair:
     """Squared error of predictions and targets of one shape.
@@ -129,7 +168,7 @@ def mean_squared_error(y: Array, t: Array, *, reduction: str = "mean") -> Pair:
 
     ValueError for another reduction, shapes that differ, or an empty batch.
     """
-    check_reduction(reduction)
+    check_reduction(reduction, "reduction")
     y = floating(y)
     _same_shape(y, t, "mean_squared_error")
     _need_rows(y, "mean_squared_error")
@@ -138,17 +177,12 @@ def mean_squared_error(y: Array, t: Array, *, reduction: str = "mean") -> Pair:
     for axis in axes:
         count *= y.shape[axis]
     scale = 0.5 if reduction == "half_sum" else 1 / count
-    off = y - t.astype(y.dtype, copy=False)
+    off = y - as_dtype(t, y.dtype, "mean_squared_error: targets")
 
     def backward(g: Array) -> Array:
         return (2 * scale) * off * g.reshape(g.shape + (1,) * len(axes))
 
     return (off * off).sum(axis=axes) * scale, backward
-
-
-def check_reduction(reduction: str) -> None:
-    if reduction not in ("mean", "half_sum"):
-        raise ValueError(f'reduction must be "mean" or "half_sum", got {reduction!r}')
 
 
 @op
@@ -164,13 +198,10 @@ def kl_divergence(z: Array, q: Array) -> Pair:
             loss is nan instead).
     """
     need_batch(z, "kl_divergence")
-    _same_shape(z, q, "kl_divergence")
     _need_rows(z, "kl_divergence")
     z = floating(z)
+    q = _probabilities(q, z, "kl_divergence")
     xp, rows = array_module(z), z.shape[-2]
-    if xp is np and q.min() < 0:
-        raise ValueError(f"kl_divergence: probabilities must be at least 0, got {q.min()}")
-    q = q.astype(z.dtype, copy=False)
     logp, _ = log_softmax.pair(z)
     log_q = xp.log(xp.where(q == 0, xp.ones((), z.dtype), q))
 
@@ -198,11 +229,11 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
     _need_rows(z, "sigmoid_cross_entropy")
     z = floating(z)
     xp = array_module(z)
+    t = as_dtype(t, z.dtype, "sigmoid_cross_entropy: targets")
     if xp is np and (t.min() < 0 or t.max() > 1):
         raise ValueError(
             f"sigmoid_cross_entropy: targets must lie in [0, 1], got {t.min()} to {t.max()}"
         )
-    t = t.astype(z.dtype, copy=False)
     axes = tuple(range(max(z.ndim - 2, 0), z.ndim))
     small = xp.exp(-abs(z))
     loss = xp.maximum(z, 0) - z * t + xp.log1p(small)
@@ -213,69 +244,3 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
         return (probability - t) * (g.reshape(g.shape + (1,) * len(axes)) / count)
 
     return loss.mean(axis=axes), backward
-
-
-# The same as layers: called with (prediction, target), with their settings
-
-
-class SoftmaxWithLoss(Layer):
-    """Softmax and cross-entropy in one; see `softmax_cross_entropy`.
-
-    class_weights may lie anywhere: they are brought to the logits' device and dtype once.
-    """
-
-    def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
-        check_smoothing(label_smoothing)
-        self.label_smoothing = label_smoothing
-        self.class_weights = None if class_weights is None else _weights(class_weights)
-        self._placed: tuple[Any, Array] = (None, np.zeros(0))
-
-    def call(self, z: Tensor, t: Tensor) -> Tensor:
-        return softmax_cross_entropy(
-            z, t, label_smoothing=self.label_smoothing, class_weights=self._beside(z)
-        )
-
-    def _beside(self, z: Tensor) -> Array | None:
-        weights = self.class_weights
-        if weights is None:
-            return None
-        dtype = z.dtype if z.dtype.kind == "f" else np.float32
-        source, placed = self._placed
-        if source is not weights or placed.dtype != dtype or device_of(placed) != z.device:
-            placed = to_device(weights.astype(dtype), z.device)
-            self._placed = weights, placed
-        return placed
-
-
-def _weights(class_weights: Any) -> np.ndarray[Any, Any]:
-    found: np.ndarray[Any, Any] = to_host(as_array(class_weights)).astype(np.float64)
-    if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found >= 0)).all():
-        raise ValueError(
-            f"class_weights must be a row of finite numbers from 0, got {class_weights!r}"
-        )
-    return found
-
-
-class MeanSquaredError(Layer):
-    """Squared error; see `mean_squared_error`."""
-
-    def __init__(self, reduction: str = "mean") -> None:
-        check_reduction(reduction)
-        self.reduction = reduction
-
-    def call(self, y: Tensor, t: Tensor) -> Tensor:
-        return mean_squared_error(y, t, reduction=self.reduction)
-
-
-class KLDivergence(Layer):
-    """KL(t || softmax(z)); see `kl_divergence`."""
-
-    def call(self, z: Tensor, t: Tensor) -> Tensor:
-        return kl_divergence(z, t)
-
-
-class SigmoidWithLoss(Layer):
-    """Sigmoid and binary cross-entropy in one; see `sigmoid_cross_entropy`."""
-
-    def call(self, z: Tensor, t: Tensor) -> Tensor:
-        return sigmoid_cross_entropy(z, t)

@@ -28,11 +28,12 @@ def seed(value: int) -> None:
         _generator = from_seed(int(value))
 
 
-def check_word(value: Any, name: str) -> None:
-    """ValueError unless `value` is an integer in [0, 2^64)."""
+def check_word(value: Any, name: str) -> int:
+    """`value` as an int; ValueError unless it is an integer in [0, 2^64)."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or not 0 <= value < 2**64:
         raise ValueError(f"{name} must be a whole number from 0 to 2^64 - 1, got {value!r}")
+    return int(value)
 
 
 def draw_seed() -> int:

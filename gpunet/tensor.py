@@ -110,8 +110,7 @@ class Tensor:
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         self._data: Array = as_array(array)
-        if self._data.dtype.kind not in "fiub":
-            raise TypeError(f"a Tensor holds numbers, got dtype {self._data.dtype}")
+        need_numbers(self._data, "a Tensor")
         if requires_grad and self._data.dtype.kind != "f":
             raise TypeError(
                 f"requires_grad needs a floating dtype, got {self._data.dtype}; "
@@ -368,6 +367,13 @@ def as_array(array: Any) -> Array:
     if array_module(array) is None or isinstance(array, np.generic):
         return np.asarray(array)
     return array
+
+
+def need_numbers(array: Array, what: str) -> None:
+    """TypeError naming `what` unless it holds real numbers or bools."""
+    if array.dtype.kind not in "fiub":
+        advice = "; take its real part, or abs" if array.dtype.kind == "c" else ""
+        raise TypeError(f"{what} must hold numbers, got dtype {array.dtype}{advice}")
 
 
 def _module(*operands: Any) -> Any:

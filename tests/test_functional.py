@@ -558,3 +558,25 @@ def test_ops_with_arrays_of_two_devices(xp: Any, name: str) -> None:
             running_var=np.ones(3),
         )
     assert not mean.any()
+
+
+# --- complex numbers ------------------------------------------------------------------------------
+
+TAKES: dict[str, Any] = {
+    "affine": lambda x: F.affine(x, np.ones((3, 2), np.float32)),
+    "batch_norm": lambda x: F.batch_norm(x, np.ones(3, np.float32), np.zeros(3, np.float32)),
+    "relu": F.relu,
+    "sigmoid": F.sigmoid,
+    "tanh": F.tanh,
+    "rescale": lambda x: F.rescale(x, scale=0.5),
+    "dropout": F.dropout,
+    "softmax": F.softmax,
+    "log_softmax": F.log_softmax,
+}
+
+
+@pytest.mark.parametrize("name", TAKES)
+def test_complex_input_is_refused(name: str) -> None:
+    """Not cut to its real part."""
+    with pytest.raises(TypeError, match=r"must hold numbers, got dtype complex128; take its real"):
+        TAKES[name](np.ones((4, 3), complex))

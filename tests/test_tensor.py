@@ -427,7 +427,7 @@ def test_repr_is_for_people() -> None:
     "value", [np.ones(2, complex), np.array(["a"]), None, np.array([object()])]
 )
 def test_a_tensor_holds_numbers(value: Any) -> None:
-    with pytest.raises(TypeError, match="a Tensor holds numbers, got dtype"):
+    with pytest.raises(TypeError, match="a Tensor must hold numbers, got dtype"):
         gn.Tensor(value)
 
 

@@ -15,7 +15,7 @@ from gpunet import context
 from gpunet.containers import MLP, Sequential
 from gpunet.layer import Layer
 from gpunet.layers import ACTIVATIONS, Affine, BatchNorm, Dropout, Rescale
-from gpunet.losses import SoftmaxWithLoss
+from gpunet.loss import SoftmaxWithLoss
 from gpunet.parameter import Parameter
 from gpunet.tape import is_recording, watcher
 

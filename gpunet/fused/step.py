@@ -11,6 +11,7 @@ from gpunet.backend import Array, array_module
 from gpunet.fused import plan
 from gpunet.fused.device import DeviceStep
 from gpunet.fused.host import HostStep
+from gpunet.loss import as_loss
 from gpunet.optim import Optimizer
 from gpunet.tensor import Tensor
 
@@ -39,8 +40,8 @@ class Step:
         *,
         fuse: bool = True,
     ) -> None:
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        found = plan.read(model, loss) if fuse else "fuse=False"
+        self.model, self.loss, self.optimizer = model, as_loss(loss), optimizer
+        found = plan.read(model, self.loss) if fuse else "fuse=False"
         if isinstance(found, plan.Plan):
             own = {id(p) for p in found.parameters}
             if own != {id(p) for p in optimizer.parameters}:

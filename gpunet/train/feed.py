@@ -8,16 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import where
 from gpunet.backend import Array, array_module, device_of, module_for, to_device, to_host
 from gpunet.layer import Layer
-from gpunet.losses import (
-    SigmoidWithLoss,
-    SoftmaxWithLoss,
-    sigmoid_cross_entropy,
-    softmax_cross_entropy,
-)
+from gpunet.loss import Loss, as_loss
 from gpunet.tape import no_grad
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, as_array, need_numbers
 from gpunet.train import stream as streaming
 from gpunet.train.stream import HostRows, is_mapped
 
@@ -53,7 +49,7 @@ class Feed:
         self,
         data: Any,
         model: Layer,
-        loss: Callable[[Any, Any], Any],
+        loss: Callable[[Any, Any], Tensor],
         name: str,
         stream: bool | None = None,
     ) -> None:
@@ -75,7 +71,7 @@ class Feed:
             self._parts = HostRows(self.x, x_dtype), HostRows(self.t, t_dtype)
         else:
             self.x, self.t = _moved(x, x_dtype, model.device), _moved(t, t_dtype, model.device)
-        self._try(model, loss)
+        self._try(model, as_loss(loss))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -128,36 +124,24 @@ class Feed:
             )
         return False
 
-    def _try(self, model: Layer, loss: Callable[[Any, Any], Any]) -> None:
-        """Two rows through model and loss, so that what does not fit is said before training."""
+    def _try(self, model: Layer, loss: Loss) -> None:
+        """Two rows through model and loss, and all targets past it, so that what does not fit is
+        said before training: a kernel cannot raise.
+        """
         x, t = self.rows(slice(0, 2))
+        dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
         try:
             with model.evaluating(), no_grad():
                 z = model(x)
                 value = loss(z, t)
+            for start, block in _blocks(self.t, dtype):
+                loss.check(as_array(z), block, start)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self.name}: {error}") from error
         if not isinstance(value, Tensor) or value.size != 1:
             found = f"shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"{self.name}: the loss must be a Tensor of one number, got {found}")
-        if isinstance(loss, SoftmaxWithLoss) or loss is softmax_cross_entropy:
-            if self.t.ndim == z.ndim - 1:
-                self._check_range(z.shape[-1] - 1, "label", f"the model has {z.shape[-1]} outputs")
-        elif isinstance(loss, SigmoidWithLoss) or loss is sigmoid_cross_entropy:
-            self._check_range(1, "target", "a binary loss")
-
-    def _check_range(self, top: int, what: str, why: str) -> None:
-        """A GPU could not tell it later: a kernel cannot raise."""
-        dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
-        for start, block in _blocks(self.t, dtype):
-            bad = (block < 0) | (block > top)
-            if bool(bad.any()):
-                value, place = block[_first(bad)].item(), _first(bad, start)
-                raise ValueError(
-                    f"{self.name}: {what} {value:g} in {_row(place)} is out of range: {why}, "
-                    f"{what}s run from 0 to {top}"
-                )
 
 
 def _pair(data: Any, name: str) -> tuple[Any, Any]:
@@ -177,8 +161,7 @@ def _checked(data: Any, what: str, dtypes: set[Any]) -> tuple[Array, np.dtype[An
             array = np.asarray(array)  # a plain array of a memmap, too; nothing is read
         except ValueError as error:
             raise ValueError(f"{what} is no array: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{what} must hold numbers, got dtype {array.dtype}")
+    need_numbers(array, what)
     if array.ndim == 0:
         raise ValueError(f"{what} must have one row a sample, got a lone number")
     dtype = array.dtype.newbyteorder("=")  # a file may have the other
@@ -186,11 +169,10 @@ def _checked(data: Any, what: str, dtypes: set[Any]) -> tuple[Array, np.dtype[An
         return array, dtype
     dtype = np.dtype(next(iter(dtypes))) if len(dtypes) == 1 else dtype
     for start, block in _blocks(array, dtype):
-        bad = ~array_module(block).isfinite(block)
-        if bool(bad.any()):
-            place = _first(bad, start)
+        place = where.not_finite(block, start)
+        if place is not None:
             raise ValueError(
-                f"{what} holds {array[place].item()} in {_row(place)}, no finite {dtype}; "
+                f"{what} holds {array[place].item()} in {where.words(place)}, no finite {dtype}; "
                 "clean the data"
             )
     return array, dtype
@@ -214,14 +196,3 @@ def _blocks(array: Array, dtype: np.dtype[Any]) -> Iterator[tuple[int, Array]]:
         with np.errstate(over="ignore"):  # beyond float32's range: becomes inf
             block = array[start : start + count].astype(dtype, copy=False)
         yield start, block
-
-
-def _first(bad: Array, start: int = 0) -> tuple[int, ...]:
-    """Where the first is, where `bad` begins at row `start`."""
-    row, *rest = (int(k) for k in np.unravel_index(int(bad.argmax()), bad.shape))
-    return (start + row, *rest)
-
-
-def _row(place: tuple[int, ...]) -> str:
-    """ "row 3, column 5", counted from 0."""
-    return f"row {place[0]}" + "".join(f", column {k}" for k in place[1:])

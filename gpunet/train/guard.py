@@ -8,9 +8,10 @@ from typing import Any
 from gpunet.backend import Array
 from gpunet.fused.step import Step
 from gpunet.train.feed import Feed, Group
-from gpunet.train.nonfinite import NonFiniteError, Watch, all_finite
+from gpunet.train.nonfinite import NonFiniteError, Watch
 from gpunet.train.snapshot import Snapshot
 from gpunet.train.updates import Updates
+from gpunet.where import all_finite
 
 Trainer = Any  # of gpunet.train.trainer, which imports this module
 

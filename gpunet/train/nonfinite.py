@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from gpunet.backend import Array, array_module
+from gpunet.backend import Array
 from gpunet.context import observe
 from gpunet.layer import Layer
 from gpunet.tensor import Tensor
+from gpunet.where import all_finite
 
 ADVICE = (
     "try a smaller learning rate, clip_norm=1.0, or look for extreme values in this batch; "
@@ -33,14 +33,6 @@ class NonFiniteError(ArithmeticError):
             f"training became non-finite in epoch {self.epoch}, step {self.step}: first in "
             f"{self.place}; {ADVICE}"
         )
-
-
-def all_finite(arrays: Iterable[Array]) -> bool:
-    """True if no element is infinite or nan. Waits for a GPU, once."""
-    good: Any = True
-    for array in arrays:
-        good = array_module(array).isfinite(array).all() & good
-    return bool(good)
 
 
 class Watch:

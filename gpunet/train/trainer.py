@@ -15,14 +15,7 @@ from gpunet.data import batches
 from gpunet.fused.step import Step
 from gpunet.layer import Layer
 from gpunet.layers import BatchNorm
-from gpunet.losses import (
-    KLDivergence,
-    SigmoidWithLoss,
-    SoftmaxWithLoss,
-    kl_divergence,
-    sigmoid_cross_entropy,
-    softmax_cross_entropy,
-)
+from gpunet.loss import Loss, as_loss
 from gpunet.optim import Optimizer
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
@@ -32,7 +25,7 @@ from gpunet.train.guard import Guard
 from gpunet.train.history import History, Row
 from gpunet.train.interrupt import DeferredInterrupt
 from gpunet.train.updates import AT_ONCE as CHECK_EVERY
-from gpunet.train.updates import ResidentUpdates, Updates, sums, updating, weigh
+from gpunet.train.updates import ResidentUpdates, Updates, updating
 
 EVALUATION_ROWS = 1024
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
@@ -78,7 +71,8 @@ class Trainer:
             )
         if capture not in (True, False, "auto"):
             raise ValueError(f'capture must be True, False or "auto", got {capture!r}')
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.model, self.optimizer = model, optimizer
+        self.loss: Loss = as_loss(loss)
         self.fuse, self.capture = bool(fuse), capture
         self.callbacks = list(callbacks)
         self.on_nonfinite = on_nonfinite
@@ -241,32 +235,28 @@ class Trainer:
                     checked = done
                 if interrupt.requested and done < len(groups):
                     return None
-        losses, weights = updates.losses[:batches], updates.weights
-        if sums(self.loss):
-            return float(losses.sum() / weights.sum())
-        return float((losses * weights).sum() / weights.sum())
+        return self.loss.mean(updates.losses[:batches], updates.weights)
 
     # Evaluation
 
     def _evaluate(self, feed: Feed) -> dict[str, float]:
-        count = len(feed)
-        total: Any = 0.0
-        weights: Any = 0
-        hits: Any = None
-        with self.model.evaluating(), no_grad(), np.errstate(over="ignore", invalid="ignore"):
-            parts = [slice(k, k + EVALUATION_ROWS) for k in range(0, count, EVALUATION_ROWS)]
-            with closing(feed.batches(parts)) as batches_of_rows:
-                for part, (x, t) in zip(parts, batches_of_rows, strict=True):
-                    z = self.model(x)
-                    weight = weigh(self.loss, feed, part, len(x))
-                    value = self.loss(z, t).data.astype(np.float64)
-                    total = total + (value if sums(self.loss) else value * weight)
-                    weights = weights + weight
-                    hit = _hits(self.loss, z.data, t)
-                    if hit is not None:
-                        hits = hit if hits is None else hits + hit
-        found = {"loss": float(total / weights)}
-        return found if hits is None else found | {"accuracy": float(hits) / count}
+        loss, xp = self.loss, feed.xp
+        parts = [slice(k, k + EVALUATION_ROWS) for k in range(0, len(feed), EVALUATION_ROWS)]
+        values, weights = (xp.zeros(len(parts), np.float64) for _ in range(2))
+        hits: list[Array | None] = []
+        with (
+            self.model.evaluating(),
+            no_grad(),
+            np.errstate(over="ignore", invalid="ignore"),
+            closing(feed.batches(parts)) as batches_of_rows,
+        ):
+            for k, (x, t) in enumerate(batches_of_rows):
+                z = self.model(x)
+                values[k], weights[k] = loss(z, t).data, loss.weight(t)
+                hits.append(loss.hits(z.data, t))
+        found = {"loss": loss.mean(values, weights)}
+        right = [count for count in hits if count is not None]
+        return found | {"accuracy": float(sum(right)) / len(feed)} if right else found
 
     def _bar(self, total: int) -> Any:
         from tqdm import tqdm
@@ -275,21 +265,6 @@ class Trainer:
         return tqdm(
             total=total, disable=hide, leave=False, dynamic_ncols=True, bar_format=BAR_FORMAT
         )
-
-
-def _hits(loss: Any, z: Array, t: Array) -> Array | None:
-    """How many predictions are right, as a device scalar; None where that means nothing."""
-    if isinstance(loss, SigmoidWithLoss) or loss is sigmoid_cross_entropy:
-        return ((z.reshape(-1) > 0) == (t.reshape(-1) > 0.5)).sum() / (z.size // len(z))
-    labels = t.ndim == z.ndim - 1
-    if isinstance(loss, (SoftmaxWithLoss, KLDivergence)) or loss in (
-        softmax_cross_entropy,
-        kl_divergence,
-    ):
-        return (z.argmax(axis=-1) == (t if labels else t.argmax(axis=-1))).sum()
-    if labels and t.dtype.kind in "iu" and z.shape[-1] > 1:  # a loss of the user's own
-        return (z.argmax(axis=-1) == t).sum()
-    return None
 
 
 def _shown(row: Row) -> str:

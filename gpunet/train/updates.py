@@ -55,19 +55,20 @@ class Updates:
         self, group: Group, batches: Iterator[tuple[Array, Array]], watch: Watch | None = None
     ) -> list[tuple[Array, Any]]:
         """One update from the next batches; each one's loss, and what it counts in a mean."""
-        step = self.step
-        counts = [weigh(step.loss, self.feed, rows, len(rows)) for rows in group]
-        total = sum(counts[1:], counts[0])
+        step, loss = self.step, self.step.loss
+        weights = [
+            loss.weight(self.feed.labels(rows)) if loss.weighted else len(rows) for rows in group
+        ]
+        shares = loss.shares(weights)
         found = []
-        for k, count in enumerate(counts):
+        for k, (weight, share) in enumerate(zip(weights, shares, strict=True)):
             x, t = next(batches)
-            share = None if len(group) == 1 or sums(step.loss) else count / total
             if watch:
                 value = step.tape(x, t, share, add=k > 0, forward=watch.forward)
                 watch.gradients()
             else:
                 value = step.gradients(x, t, share, add=k > 0)
-            found.append((value, count))
+            found.append((value, weight))
         step.optimizer.step()
         if watch:
             watch.parameters()
@@ -113,32 +114,15 @@ class ResidentUpdates:
         return AT_ONCE if all(tuple(map(len, group)) == sizes for group in coming) else 1
 
     def _launch(self, sizes: tuple[int, ...], count: int) -> None:
-        rows = sum(sizes)
+        shares = self.step.loss.shares(sizes)
 
         def step() -> None:
-            for k, size in enumerate(sizes):
-                share = None if len(sizes) == 1 or sums(self.step.loss) else size / rows
+            for k, (size, share) in enumerate(zip(sizes, shares, strict=True)):
                 self.batch.run(size, share, add=k > 0, ends=k == len(sizes) - 1)
             self.step.optimizer.step()
 
         run = self.replay.run if self.capture else self.replay.eager
-        run(sizes, step, rows=rows, batches=len(sizes), steps=count)
-
-
-def sums(loss: Any) -> bool:
-    """The loss adds its rows up instead of taking their mean."""
-    return getattr(loss, "reduction", "mean") == "half_sum"
-
-
-def weigh(loss: Any, feed: Feed, rows: Any, count: int) -> Any:
-    """What a batch counts in a mean over several: how many rows it has, or with class weights the
-    sum of its labels' weights (on the device), for by that its own mean was divided.
-    """
-    given = getattr(loss, "class_weights", None)
-    if given is None or feed.t.ndim > 1:
-        return count
-    labels = feed.labels(rows)
-    return array_module(labels).asarray(given)[labels].sum()
+        run(sizes, step, rows=sum(sizes), batches=len(sizes), steps=count)
 
 
 def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:
@@ -157,7 +141,7 @@ def refusal(step: Step, feed: Feed) -> str | None:
         return "the model is on the CPU"
     if feed.streams:
         return "the data streams from the host"
-    if getattr(step.loss, "class_weights", None) is not None:
+    if step.loss.weighted:
         return "the loss has class weights"
     if context.observer() or context.is_frozen() or watcher.get() is not None:
         return "the layers are watched, or frozen"

@@ -1,0 +1,235 @@
+"""The losses as layers, called with (prediction, target); what a training asks of them besides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet import checked
+from gpunet.backend import Array, array_module, device_of, to_device, to_host
+from gpunet.checked import Checked
+from gpunet.layer import Layer
+from gpunet.losses import (
+    check_reduction,
+    kl_divergence,
+    labels,
+    mean_squared_error,
+    or_1,
+    refuse,
+    sigmoid_cross_entropy,
+    softmax_cross_entropy,
+)
+from gpunet.tensor import Op, Tensor, as_array
+
+
+class Loss(Layer):
+    """A layer of a prediction and a target: one number for a batch, its mean loss.
+
+    A loss of your own may be a plain function of two Tensors (`gpunet.loss.as_loss` makes a Loss
+    of it), or a subclass with `call(self, z, t)` that overrides what it knows better.
+    """
+
+    @property
+    def sums(self) -> bool:
+        """Whether it adds its rows up instead of taking their mean."""
+        return False
+
+    def hits(self, z: Array, t: Array) -> Array | None:
+        """How many predictions are right, as an array of shape () on their device; None where that
+        means nothing.
+        """
+        return None
+
+    def check(self, z: Array, t: Array, first: int = 0) -> None:
+        """Look at targets before a training begins.
+
+        Args:
+            z: an output of the model, for its shape.
+            t: rows of targets, of which the first is row `first` of the data. On a GPU this waits.
+
+        ValueError for what is no target, naming its row; whatever `call` would make of it.
+        """
+
+    @property
+    def weighted(self) -> bool:
+        """Whether `weight` looks at the targets."""
+        return False
+
+    def weight(self, t: Array) -> Any:
+        """What a batch counts in a mean over several: how many rows it has, or a number on the
+        device by which its own mean was divided.
+        """
+        return len(t)
+
+    def shares(self, weights: Sequence[Any]) -> list[Any]:
+        """What the gradients of batches of these weights are multiplied with to add up to those of
+        one large batch; None for 1.
+        """
+        if self.sums or len(weights) == 1:
+            return [None] * len(weights)
+        total = or_1(sum(weights[1:], weights[0]))
+        return [weight / total for weight in weights]
+
+    def mean(self, values: Array, weights: Array) -> float:
+        """The loss over several batches from that of each. On a GPU this waits."""
+        total = values.sum() if self.sums else (values * weights).sum()
+        return float(total / or_1(weights.sum()))
+
+
+def _weights(class_weights: Any, name: str) -> np.ndarray[Any, Any] | None:
+    """Class weights as a setting: float64 on the host, or None."""
+    if class_weights is None:
+        return None
+    found: np.ndarray[Any, Any] = to_host(as_array(class_weights)).astype(np.float64)
+    if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found >= 0)).all():
+        raise ValueError(f"{name} must be a row of finite numbers from 0, got {class_weights!r}")
+    return found
+
+
+class SoftmaxWithLoss(Loss):
+    """Softmax and cross-entropy in one; see `softmax_cross_entropy`.
+
+    class_weights may lie anywhere: they are brought to the logits' device and dtype once.
+    """
+
+    label_smoothing = Checked(checked.below_one)
+    class_weights = Checked(_weights)
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
+        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+        self._placed: tuple[Any, Array] = (None, np.zeros(0))
+
+    def call(self, z: Tensor, t: Tensor) -> Tensor:
+        return softmax_cross_entropy(
+            z, t, label_smoothing=self.label_smoothing, class_weights=self._beside(z)
+        )
+
+    def _beside(self, z: Tensor) -> Array | None:
+        weights = self.class_weights
+        if weights is None:
+            return None
+        dtype = z.dtype if z.dtype.kind == "f" else np.float32
+        source, placed = self._placed
+        if source is not weights or placed.dtype != dtype or device_of(placed) != z.device:
+            placed = to_device(weights.astype(dtype), z.device)
+            self._placed = weights, placed
+        return placed
+
+    def hits(self, z: Array, t: Array) -> Array:
+        return _of_the_largest(z, t)
+
+    def check(self, z: Array, t: Array, first: int = 0) -> None:
+        _check_classes(z, t, first)
+
+    @property
+    def weighted(self) -> bool:
+        return self.class_weights is not None
+
+    def weight(self, t: Array) -> Any:
+        if self.class_weights is None or t.ndim > 1:  # see softmax_cross_entropy
+            return len(t)
+        return array_module(t).asarray(self.class_weights)[t].sum()
+
+
+class MeanSquaredError(Loss):
+    """Squared error; see `mean_squared_error`."""
+
+    reduction = Checked(check_reduction)
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = reduction
+
+    def call(self, y: Tensor, t: Tensor) -> Tensor:
+        return mean_squared_error(y, t, reduction=self.reduction)
+
+    @property
+    def sums(self) -> bool:
+        return bool(self.reduction == "half_sum")
+
+
+class KLDivergence(Loss):
+    """KL(t || softmax(z)); see `kl_divergence`."""
+
+    def call(self, z: Tensor, t: Tensor) -> Tensor:
+        return kl_divergence(z, t)
+
+    def hits(self, z: Array, t: Array) -> Array:
+        return _of_the_largest(z, t)
+
+    def check(self, z: Array, t: Array, first: int = 0) -> None:
+        _check_classes(z, t, first)
+
+
+class SigmoidWithLoss(Loss):
+    """Sigmoid and binary cross-entropy in one; see `sigmoid_cross_entropy`."""
+
+    def call(self, z: Tensor, t: Tensor) -> Tensor:
+        return sigmoid_cross_entropy(z, t)
+
+    def hits(self, z: Array, t: Array) -> Array:
+        """A row with several outputs counts by the share that is right."""
+        right: Array = (z.reshape(-1) > 0) == (t.reshape(-1) > 0.5)
+        return right.sum() / (z.size // len(z))
+
+    def check(self, z: Array, t: Array, first: int = 0) -> None:
+        refuse(t, (t < 0) | (t > 1), "target", "a binary loss, targets run from 0 to 1", first)
+
+
+class FunctionLoss(Loss):
+    """A loss of your own around a function of (prediction, target)."""
+
+    def __init__(self, function: Callable[[Any, Any], Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        return self.function(*inputs)
+
+    def hits(self, z: Array, t: Array) -> Array | None:
+        """Of labels: integers with an axis less than the prediction."""
+        by_label = t.ndim == z.ndim - 1 and t.dtype.kind in "iu" and z.shape[-1] > 1
+        return _of_the_largest(z, t) if by_label else None
+
+
+def as_loss(loss: Callable[[Any, Any], Tensor]) -> Loss:
+    """`loss` as a Loss: it itself, the layer of an op of this module, or one around a function.
+
+    TypeError for what cannot be called.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    found = next((kind for op, kind in OPS.items() if loss is op), None)
+    if found is not None:
+        return found()
+    if not callable(loss):
+        raise TypeError(f"loss must be a function of (prediction, target), got {loss!r}")
+    return FunctionLoss(loss)
+
+
+OPS: dict[Op, type[Loss]] = {
+    softmax_cross_entropy: SoftmaxWithLoss,
+    mean_squared_error: MeanSquaredError,
+    kl_divergence: KLDivergence,
+    sigmoid_cross_entropy: SigmoidWithLoss,
+}
+
+
+def _of_the_largest(z: Array, t: Array) -> Array:
+    """How many rows have their largest output at their label, or at the likeliest class."""
+    t = t if t.ndim == z.ndim - 1 else t.argmax(axis=-1)
+    return (z.argmax(axis=-1) == t).sum()
+
+
+def _check_classes(z: Array, t: Array, first: int) -> None:
+    """`Loss.check` of the losses with a softmax."""
+    classes = z.shape[-1]
+    if classes == 1:
+        raise ValueError(
+            "a softmax over one output is 1 whatever the model does; for two classes take "
+            "SigmoidWithLoss, or a model of two outputs"
+        )
+    if t.ndim == z.ndim - 1:
+        labels(t, t.shape, classes, first=first, wait=True)
+        return
+    refuse(t, t < 0, "probability", "none is negative", first)
