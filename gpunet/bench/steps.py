@@ -11,7 +11,7 @@ from gpunet.bench.workloads import Numbers, Workload, gradients, order, rows, st
 from gpunet.containers import MLP
 from gpunet.fused.step import Step
 from gpunet.layers import Affine
-from gpunet.losses import SoftmaxWithLoss
+from gpunet.loss import SoftmaxWithLoss
 from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.parameter import Parameter
 from gpunet.replay import capture
