@@ -78,11 +78,9 @@ def draw(name: str) -> Any:
     return figure
 
 
-def _colour(walk: Walk, name: str) -> str:
-    if walk.optimizer != name:
-        return GREY
-    colour = style(name).colour
-    return "black" if colour == "ink" else colour
+def _line(walk: Walk, name: str) -> dict[str, Any]:
+    """As in every picture, or grey for comparison."""
+    return style(name).line(1.5) if walk.optimizer == name else {"color": GREY, "linewidth": 1.0}
 
 
 def _label(walk: Walk) -> str:
@@ -95,16 +93,15 @@ def _over_contours(axes: Any, landscape: Landscape, paths: list[Walk], name: str
     x, y = (np.linspace(*ends, n) for ends, n in zip(landscape.window, GRID, strict=True))
     draw_bands(axes, x, y, grid, levels(grid, 10))
     for walk in paths:
-        colour, own = _colour(walk, name), walk.optimizer == name
+        line, own = _line(walk, name), walk.optimizer == name
         axes.plot(
             *walk.points[:: 1 if len(walk) < 100 else 2].T.round(4),
-            color=colour,
-            linewidth=1.5 if own else 1.0,
+            **line,
             marker="o" if own and len(walk) < 100 else None,
             markersize=2.5,
             label=_label(walk),
         )
-        axes.plot(*walk.points[-1], "o", color=colour, markersize=6, markeredgecolor="white")
+        axes.plot(*walk.points[-1], "o", color=line["color"], markersize=6, markeredgecolor="white")
     for point in landscape.minima:
         axes.plot(*point, "*", color="black", markersize=9, markeredgecolor="white")
     axes.set(xlim=landscape.window[0], ylim=landscape.window[1], title=landscape.formula)
@@ -117,8 +114,7 @@ def _over_steps(axes: Any, landscape: Landscape, paths: list[Walk], name: str) -
         own = walk.optimizer == name
         axes.plot(
             walk.points[:, 0].round(4),
-            color=_colour(walk, name),
-            linewidth=1.5 if own else 1.0,
+            **_line(walk, name),
             marker="o" if own else None,
             markersize=2.5,
             label=_label(walk),

@@ -83,9 +83,8 @@ def plot(histories):
         axes.plot(
             history["epoch"],
             history["valid_loss"],
-            color="black" if look.colour == "ink" else look.colour,
-            linestyle=(0, look.dash) if look.dash else "-",
             label=look.label,
+            **look.line(),
         )
     axes.set(xlabel="epoch", ylabel="validation loss", yscale="log", title="each at its best rate")
     axes.set_xticks(range(1, EPOCHS + 1))

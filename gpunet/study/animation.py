@@ -86,7 +86,8 @@ def _path(path: Path) -> dict[str, Any]:
     return {
         "label": look.label,
         "rate": "no lr" if path.lr is None else f"lr {path.lr:g}",
-        "colour": look.colour,
+        "light": look.light,
+        "dark": look.dark,
         "dash": look.dash,
         "points": [_short(point) for point in path.points],
         "values": _short(path.values),

@@ -12,14 +12,14 @@ from gpunet.backend import to_host
 from gpunet.files import write_atomically
 from gpunet.study import svg
 from gpunet.study.batchnorm_stage import CLOSED_FORM, Stage
+from gpunet.study.styles import GRADIENT, ON_LIGHT, TEXT
 
 Walk = Any  # of gpunet.study.batchnorm_walk, which imports this module
 
 ROWS, FEATURES = 8, 4  # what is shown of a larger batch
 CELL_WIDTH, CELL_HEIGHT = 62.0, 18.0
 HEAD, GAP, MARGIN = 36.0, 26.0, 24.0  # above a matrix; between two of one stage; around all
-INK, BACK = "#1b2733", "#b3261e"
-POSITIVE, NEGATIVE = "#0072b2", "#e69f00"
+POSITIVE, NEGATIVE = ON_LIGHT[:2]
 
 Point = tuple[float, float]
 
@@ -51,13 +51,13 @@ SIGNS = {
 }
 
 STYLE = f"""
-text {{ font-family: {svg.SANS}; fill: {INK}; font-size: 12px }}
+text {{ font-family: {svg.SANS}; fill: {TEXT}; font-size: 12px }}
 .title {{ font-size: 19px; font-weight: 600 }}
 .name {{ font-size: 13px; font-weight: 600 }}
 .number {{ font-family: {svg.MONO}; font-size: 10.5px }}
-.back {{ fill: {BACK} }}
-.forward-line {{ fill: none; stroke: {INK}; stroke-width: 1.4 }}
-.back-line {{ fill: none; stroke: {BACK}; stroke-width: 1.2; stroke-dasharray: 4 3 }}
+.back {{ fill: {GRADIENT} }}
+.forward-line {{ fill: none; stroke: {TEXT}; stroke-width: 1.4 }}
+.back-line {{ fill: none; stroke: {GRADIENT}; stroke-width: 1.2; stroke-dasharray: 4 3 }}
 """
 
 
@@ -91,7 +91,9 @@ class _Picture:
 
     def bytes(self) -> bytes:
         arrows = svg.element(
-            "defs", _arrowhead("to", INK, "auto"), _arrowhead("from", BACK, "auto-start-reverse")
+            "defs",
+            _arrowhead("to", TEXT, "auto"),
+            _arrowhead("from", GRADIENT, "auto-start-reverse"),
         )
         stages = (*self.walk.inputs, *self.walk.stages)
         inside = [arrows, *self._words(), *self._arrows(), *(self._stage(s) for s in stages)]
@@ -208,7 +210,7 @@ def _matrix(values: np.ndarray[Any, Any], x: float, y: float, kind: str = "numbe
     cells = []
     for (row, column), value in np.ndenumerate(values):
         left, top = x + column * CELL_WIDTH, y + row * CELL_HEIGHT
-        strength = 0.06 + 0.34 * min(abs(float(value)) / largest, 1) if np.isfinite(value) else 0
+        strength = 0.06 + 0.26 * min(abs(float(value)) / largest, 1) if np.isfinite(value) else 0
         cells.append(
             svg.element(
                 "rect",

@@ -14,6 +14,7 @@ from gpunet.study import placing, svg
 from gpunet.study.graph import Card, Graph, Group, graph_of
 from gpunet.study.layering import layout
 from gpunet.study.placing import Box, Placing, box
+from gpunet.study.styles import GRADIENT, TEXT
 from gpunet.study.svg import ADVANCE
 from gpunet.tensor import Tensor
 
@@ -23,13 +24,13 @@ SIDE_GAP, STACK_GAP = 30.0, 8.0  # between a card and its leaves; between these
 MARGIN, LEAST = 24.0, 640.0  # around the graph; its least width, for the words above it
 
 STYLE = f"""
-text {{ font-family: {svg.SANS}; fill: #1b2733; font-size: {NAME:g}px }}
+text {{ font-family: {svg.SANS}; fill: {TEXT}; font-size: {NAME:g}px }}
 .heading {{ font-size: 19px; font-weight: 600 }}
-.note {{ fill: #b3261e }}
+.note {{ fill: {GRADIENT} }}
 .name {{ font-weight: 600 }}
 .line {{ font-family: {svg.MONO}; font-size: {SMALL:g}px; white-space: pre }}
 .shape, .saved, .summary text {{ fill: #5b6875 }}
-.grad, .bad {{ fill: #b3261e }}
+.grad, .bad {{ fill: {GRADIENT} }}
 .box {{ fill: #fff; stroke: #8a97a5 }}
 .layer .box {{ stroke: #33658a; stroke-width: 1.4 }}
 .parameter .box {{ fill: #fdf3df; stroke: #d9a441 }}

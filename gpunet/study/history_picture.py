@@ -7,10 +7,11 @@ import os
 from typing import Any
 
 from gpunet.study import pictures
+from gpunet.study.styles import ON_LIGHT
 from gpunet.train.history import History
 
-LOSSES = {"train_loss": ("training", "#4477aa"), "valid_loss": ("validation", "#ee6677")}
-ACCURACY = "#228833"
+LOSSES = {"train_loss": ("training", ON_LIGHT[0]), "valid_loss": ("validation", ON_LIGHT[1])}
+ACCURACY = ON_LIGHT[2]
 LOG_FROM = 10.0  # largest loss by smallest, from which equal steps of the axis are equal ratios
 FEW = 3  # epochs; fewer are shown as points
 
@@ -49,12 +50,21 @@ def _losses(axes: Any, history: History) -> None:
     axes.set(ylabel="loss")
     known = [v for values in shown.values() for v in values if math.isfinite(v)]
     if known and min(known) > 0 and max(known) > LOG_FROM * min(known):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
+        _by_ratios(axes)
     elif known and min(known) >= 0:
         axes.set_ylim(0, None)
     if shown:
         axes.legend(frameon=False)
+
+
+def _by_ratios(axes: Any) -> None:
+    """A logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, ..."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _curve(axes: Any, history: History, values: list[float], **look: str) -> None:

@@ -18,6 +18,7 @@ from gpunet.backend import Array, module_for, to_device, to_host
 from gpunet.layer import Layer
 from gpunet.study import pictures
 from gpunet.study.contours import levels
+from gpunet.study.styles import ON_LIGHT
 from gpunet.study.trajectory import Trajectory, flat_parameters
 from gpunet.tape import no_grad
 from gpunet.train.feed import Feed
@@ -60,8 +61,8 @@ class Surface:
         figure.colorbar(bands, ax=axes, label="loss", format="%.3g")
         if self.path is not None:
             axes.plot(*self.path.T, color="white", linewidth=3, alpha=0.7)
-            axes.plot(*self.path.T, "o-", color="#0072b2", markersize=3.5, linewidth=1.6)
-            ring = {"markersize": 9, "markerfacecolor": "none", "color": "#0072b2"}
+            axes.plot(*self.path.T, "o-", color=ON_LIGHT[0], markersize=3.5, linewidth=1.6)
+            ring = {"markersize": 9, "markerfacecolor": "none", "color": ON_LIGHT[0]}
             axes.plot(*self.path[0], "o", **ring)
         axes.plot(0, 0, "*", markersize=13, color="black", markeredgecolor="white", zorder=5)
         labels = self._labels()

@@ -12,7 +12,7 @@ from gpunet.study import pictures
 from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import Landscape
 from gpunet.study.paths import Path, longest_first
-from gpunet.study.styles import INK, style
+from gpunet.study.styles import GREY, style
 
 GRID = (161, 121)
 DOTTED = 130  # points; a path of more shows no single ones
@@ -53,7 +53,7 @@ def _on_curve(figure: Any, landscape: Landscape, paths: Sequence[Path]) -> Any:
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))
     x = np.linspace(*landscape.window[0], 1001)
     curve = landscape(x[:, None])
-    above.plot(x, curve, color="#8a93a0", linewidth=1)
+    above.plot(x, curve, color=GREY, linewidth=1)
     for path in paths:
         points = _near(path.points, landscape)
         on_curve = np.column_stack([points, landscape(points)])
@@ -76,16 +76,9 @@ def _near(points: Any, landscape: Landscape) -> Any:
     return np.clip(points, low - FAR * (high - low), high + FAR * (high - low))
 
 
-def _line(path: Path) -> dict[str, Any]:
-    """Colour and dashes, as matplotlib names them."""
-    look = style(path.optimizer)
-    colour = "black" if look.colour == INK else look.colour
-    return {"color": colour, "linestyle": (0, look.dash) if look.dash else "-", "linewidth": 1.6}
-
-
 def _draw(axes: Any, points: Any, path: Path, chords: bool = False) -> None:
     """The line with its points; `chords`, between points of a curve, stay faint."""
-    line = _line(path)
+    line = style(path.optimizer).line()
     if not chords:
         axes.plot(*points.T, color="white", linewidth=3, alpha=0.7)
     axes.plot(*points.T, **line, alpha=0.35 if chords else 1)
@@ -99,9 +92,10 @@ def _draw(axes: Any, points: Any, path: Path, chords: bool = False) -> None:
 def _legend(figure: Any, landscape: Landscape, paths: Sequence[Path]) -> None:
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], **_line(p), label=describe(p, landscape)) for p in paths]
+    lines = [Line2D([], [], **style(p.optimizer).line()) for p in paths]
+    labels = [describe(p, landscape) for p in paths]
     look = {"frameon": False, "fontsize": 9, "handlelength": 3}
-    figure.legend(handles=lines, loc="outside lower center", ncols=2, **look)
+    figure.legend(lines, labels, loc="outside lower center", ncols=2, **look)
 
 
 def _stars(axes: Any, points: Sequence[Sequence[float]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.files import write_atomically
+from gpunet.study.styles import GREY
 
 FORMATS = ("png", "svg", "pdf")
 DPI = 150
@@ -66,5 +67,5 @@ def draw_bands(axes: Any, x: Any, y: Any, values: Any, levels: Any) -> Any:
     greys = LinearSegmentedColormap.from_list("heights", ["#fcfcfd", "#b9c0ca"])
     norm = BoundaryNorm(levels, greys.N)
     bands = axes.contourf(x, y, values, levels=levels, cmap=greys, norm=norm)
-    axes.contour(x, y, values, levels=levels, colors="#8a93a0", linewidths=0.5, linestyles="-")
+    axes.contour(x, y, values, levels=levels, colors=GREY, linewidths=0.5, linestyles="-")
     return bands

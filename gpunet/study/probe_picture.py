@@ -8,6 +8,7 @@ from typing import Any
 
 from gpunet.study import pictures
 from gpunet.study.look import Look
+from gpunet.study.styles import GREY
 
 Probe = Any  # of gpunet.study.probe, which imports this module
 
@@ -55,7 +56,7 @@ def draw_probe(probe: Probe) -> Any:
         _line(left, looks, [look.gradient for look in looks], colour, label)
         _line(right, looks, [look.update for look in looks], colour, label)
     left.set(xlabel="epoch", ylabel="gradient norm at the output")
-    right.axhline(USUAL, color="#8a93a0", linewidth=0.8, linestyle=(0, (4, 3)))
+    right.axhline(USUAL, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     right.set(xlabel="epoch", ylabel="update / weights")
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

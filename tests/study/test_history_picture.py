@@ -69,7 +69,11 @@ def test_losses_and_accuracy(drawn: Any) -> None:
 
 
 def test_a_wide_fall_is_shown_by_ratios(drawn: Any) -> None:
-    assert drawn(history(20)).axes[0].get_yscale() == "log"
+    axis = drawn(history(20)).axes[0]
+    assert axis.get_yscale() == "log"
+    words = [label.get_text() for label in [*axis.get_yticklabels(), *axis.get_yticklabels(True)]]
+    assert {"0.1", "0.2", "0.5", "1"} <= set(words)
+    assert all(word == f"{float(word):g}" for word in words if word)
     assert drawn(history(8)).axes[0].get_yscale() == "linear"
 
 

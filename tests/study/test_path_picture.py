@@ -9,11 +9,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-import gpunet as gn
 from gpunet.study.landscapes import LANDSCAPES
 from gpunet.study.path_picture import draw_paths, save_picture
 from gpunet.study.paths import descend
-from gpunet.study.styles import style
 
 NAMES = ("sgd", "adam", "cocob")
 
@@ -77,13 +75,6 @@ def test_without_matplotlib_the_error_says_how_to_get_it(monkeypatch: pytest.Mon
     monkeypatch.setattr("gpunet.study.pictures.can_plot", lambda: False)
     with pytest.raises(ImportError, match=r"pip install 'gpunet\[plot\]'"):
         draw_paths(LANDSCAPES["bowl"], [descend(LANDSCAPES["bowl"], "sgd")])
-
-
-def test_every_optimizer_looks_different() -> None:
-    looks = {style(name)[1:] for name in gn.OPTIMIZERS}
-    assert len(looks) == len(gn.OPTIMIZERS)
-    assert [style(k).label for k in NAMES] == ["SGD", "Adam", "COCOB"]
-    assert style("mine").label == "mine"
 
 
 def test_importing_needs_no_matplotlib() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 from gpunet.study import pictures
 from gpunet.study.compare.curves import ceiling, curve, rate_span, sensitivity
-from gpunet.study.compare.style import style
 from gpunet.study.compare.summary import Comparison, Summary
 from gpunet.study.compare.table import rate
+from gpunet.study.styles import style
 
 
 def save_pictures(comparison: Comparison, title: str, folder: Path) -> list[Path]:
@@ -59,23 +59,14 @@ def _draw_curve(axes: Any, summary: Summary) -> None:
         [p.x for p in points],
         [p.mean for p in points],
         label=summary.name + lr,
-        **_line(summary),
+        **style(summary.optimizer).line(),
     )
 
 
 def _draw_rates(axes: Any, summary: Summary, comparison: Comparison) -> None:
     points = sensitivity(summary)
     if summary.best.lr is None:
-        axes.plot(rate_span(comparison), [points[0].mean] * 2, **_line(summary))
+        axes.plot(rate_span(comparison), [points[0].mean] * 2, **style(summary.optimizer).line())
         return
-    axes.plot([p.x for p in points], [p.mean for p in points], **_line(summary))
+    axes.plot([p.x for p in points], [p.mean for p in points], **style(summary.optimizer).line())
     axes.plot(summary.best.lr, summary.best.loss.mean, "o", color=style(summary.optimizer).light)
-
-
-def _line(summary: Summary) -> dict[str, Any]:
-    how = style(summary.optimizer)
-    return {
-        "color": how.light,
-        "linestyle": (0, tuple(n / 1.6 for n in how.dash)) if how.dash else "-",
-        "linewidth": 1.6,
-    }

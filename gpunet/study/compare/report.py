@@ -21,10 +21,10 @@ from gpunet.study.compare.curves import (
     sensitivity,
 )
 from gpunet.study.compare.grid import Setup
-from gpunet.study.compare.style import style
 from gpunet.study.compare.summary import Comparison, Stat, Summary
 from gpunet.study.compare.table import rate, spread, workable
 from gpunet.study.compare.verdict import Verdict
+from gpunet.study.styles import style
 
 NONE_NEEDED = 1e9  # decades to sort by: a learning rate that is not there cannot be wrong
 
@@ -98,7 +98,7 @@ def _data(comparison: Comparison, about: About) -> dict[str, Any]:
 
 
 def _optimizer(summary: Summary, comparison: Comparison) -> dict[str, Any]:
-    how = style(summary.optimizer)
+    look = style(summary.optimizer)
     rates = [
         {**_point(point), "seeds": len(cell.results), "diverged": len(cell.diverged)}
         for point, cell in zip(sensitivity(summary), summary.cells, strict=True)
@@ -107,9 +107,9 @@ def _optimizer(summary: Summary, comparison: Comparison) -> dict[str, Any]:
         "name": summary.name,
         "leads": summary in comparison.leaders,
         "lr": summary.best.lr,
-        "light": how.light,
-        "dark": how.dark,
-        "dash": " ".join(map(str, how.dash)),
+        "light": look.light,
+        "dark": look.dark,
+        "dash": " ".join(map(str, look.dash)),
         "curves": {m: [_point(p) for p in curve(summary, m)] for m in measures(comparison)},
         "rates": rates,
     }
