@@ -13,10 +13,10 @@ from gpunet.data import Dataset, load
 from gpunet.study import pictures
 from gpunet.study.compare import pool, table
 from gpunet.study.compare.cache import Cache
+from gpunet.study.compare.comparison import compare as summarise
 from gpunet.study.compare.grid import Run, Setup, all_runs, grids
 from gpunet.study.compare.report import About
 from gpunet.study.compare.runs import Result
-from gpunet.study.compare.summary import compare as summarise
 from gpunet.study.compare.verdict import judge
 from gpunet.study.compare.write import write
 

@@ -105,10 +105,10 @@ def summary(model: Layer, input_shape: int | Sequence[int]) -> Summary:
     with model.evaluating(), frozen(), no_grad(), observe(see), quiet:
         y = model(x)
     return Summary(
-        type(model).__name__,
-        _batched(x.shape, any_batch),
-        _batched(y.shape, any_batch),
-        tuple(_rows(model, found)),
+        model=type(model).__name__,
+        input=_batched(x.shape, any_batch),
+        output=_batched(y.shape, any_batch),
+        rows=tuple(_rows(model, found)),
     )
 
 
@@ -146,13 +146,13 @@ def _rows(model: Layer, found: dict[int, list[Shape]]) -> list[Row]:
         shapes = found.get(id(layer), [])
         rows.append(
             Row(
-                name or "(model)",
-                type(layer).__name__,
-                shapes[-1] if shapes else None,
-                sum(p.size for p in new),
-                sum(int(a.nbytes) for a in [*(p.data for p in new), *buffers]),
-                len(shapes),
-                len(new) < len(own),
+                name=name or "(model)",
+                kind=type(layer).__name__,
+                output=shapes[-1] if shapes else None,
+                parameters=sum(p.size for p in new),
+                bytes=sum(int(a.nbytes) for a in [*(p.data for p in new), *buffers]),
+                calls=len(shapes),
+                shared=len(new) < len(own),
             )
         )
     return rows

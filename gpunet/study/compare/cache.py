@@ -95,14 +95,14 @@ def _read(run: Run, content: dict[str, Any]) -> Result:
         content[n] for n in ("nonfinite", "test_loss", "test_accuracy")
     )
     return Result(
-        run,
-        train,
-        valid,
-        accuracy,
-        seconds,
-        None if test_loss is None else float(test_loss),
-        None if test_accuracy is None else float(test_accuracy),
-        None if bad is None else (int(bad[0]), int(bad[1]), str(bad[2])),
+        run=run,
+        train_loss=train,
+        valid_loss=valid,
+        valid_accuracy=accuracy,
+        seconds=seconds,
+        test_loss=None if test_loss is None else float(test_loss),
+        test_accuracy=None if test_accuracy is None else float(test_accuracy),
+        nonfinite=None if bad is None else (int(bad[0]), int(bad[1]), str(bad[2])),
     )
 
 

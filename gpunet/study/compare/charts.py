@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.study import pictures
+from gpunet.study.compare.comparison import Comparison, OptimizerSummary
 from gpunet.study.compare.curves import ceiling, curve, rate_span, sensitivity
-from gpunet.study.compare.summary import Comparison, Summary
 from gpunet.study.compare.table import rate
 from gpunet.study.styles import style
 
@@ -52,7 +52,7 @@ def draw_comparison(comparison: Comparison, title: str) -> Any:
     return figure
 
 
-def _draw_curve(axes: Any, summary: Summary) -> None:
+def _draw_curve(axes: Any, summary: OptimizerSummary) -> None:
     points = curve(summary, "valid_loss")
     lr = "" if summary.best.lr is None else f" ({rate(summary.best.lr)})"
     axes.plot(
@@ -63,7 +63,7 @@ def _draw_curve(axes: Any, summary: Summary) -> None:
     )
 
 
-def _draw_rates(axes: Any, summary: Summary, comparison: Comparison) -> None:
+def _draw_rates(axes: Any, summary: OptimizerSummary, comparison: Comparison) -> None:
     points = sensitivity(summary)
     if summary.best.lr is None:
         axes.plot(rate_span(comparison), [points[0].mean] * 2, **style(summary.optimizer).line())

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gpunet.study.compare.comparison import Comparison, OptimizerSummary
 from gpunet.study.compare.runs import Result
-from gpunet.study.compare.summary import Comparison, Summary
 
 LOSSES = {"valid_loss": "validation loss", "train_loss": "training loss"}
 ERROR = {"valid_error": "validation error (1 - accuracy)"}
@@ -28,7 +28,7 @@ def measures(comparison: Comparison) -> dict[str, str]:
     return {**LOSSES, **ERROR} if comparison.target.accuracy else LOSSES
 
 
-def curve(summary: Summary, measure: str) -> list[Point]:
+def curve(summary: OptimizerSummary, measure: str) -> list[Point]:
     """At the best learning rate, one point an epoch from 0, as far as all seeds are finite."""
     columns = [_values(result, measure) for result in summary.best.results]
     points = []
@@ -45,7 +45,7 @@ def _values(result: Result, measure: str) -> list[float]:
     return result.train_loss if measure == "train_loss" else result.valid_loss
 
 
-def sensitivity(summary: Summary) -> list[Point]:
+def sensitivity(summary: OptimizerSummary) -> list[Point]:
     """The lowest validation loss at each learning rate; x is nan where there is none."""
     return [
         _point(math.nan if cell.lr is None else cell.lr, [result.loss for result in cell.results])

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 import gpunet as gn
+from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
 from gpunet.study.compare.curves import (
     Point,
     ceiling,
@@ -21,7 +22,6 @@ from gpunet.study.compare.curves import (
     sensitivity,
 )
 from gpunet.study.compare.grid import Setup
-from gpunet.study.compare.summary import Comparison, Stat, Summary
 from gpunet.study.compare.table import rate, spread, workable
 from gpunet.study.compare.verdict import Verdict
 from gpunet.study.styles import style
@@ -97,7 +97,7 @@ def _data(comparison: Comparison, about: About) -> dict[str, Any]:
     }
 
 
-def _optimizer(summary: Summary, comparison: Comparison) -> dict[str, Any]:
+def _optimizer(summary: OptimizerSummary, comparison: Comparison) -> dict[str, Any]:
     look = style(summary.optimizer)
     rates = [
         {**_point(point), "seeds": len(cell.results), "diverged": len(cell.diverged)}
@@ -150,7 +150,7 @@ def _table(comparison: Comparison) -> str:
     return f"<thead><tr>{columns}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
 
 
-def _row(summary: Summary, comparison: Comparison) -> str:
+def _row(summary: OptimizerSummary, comparison: Comparison) -> str:
     best, aim = summary.best, comparison.target
     leads = summary in comparison.leaders
     mark = ' <span class="leads" title="ties for the lowest loss">★</span>' if leads else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 import gpunet as gn
 from gpunet.data import Dataset, Split
@@ -72,32 +73,28 @@ def train(run: Run, setup: Setup, data: Dataset) -> Result:
     """
     _warm_up(run.optimizer, setup, data)
     trainer = _trainer(run, setup, data)
-    fits = (data.train, data.valid, setup.epochs, setup.batch_size, run.seed)
-    start = trainer.evaluate(data.train)["loss"], trainer.evaluate(data.valid)
+    start, valid = trainer.evaluate(data.train), trainer.evaluate(data.valid)
     nonfinite: tuple[int, int, str] | None = None
     try:
-        trainer.fit(*fits)
+        trainer.fit(data.train, data.valid, setup.epochs, setup.batch_size, run.seed)
     except gn.NonFiniteError as error:
         nonfinite = error.epoch, error.step, error.place
     if trainer.history.stopped == "interrupted":
         raise KeyboardInterrupt
     rows = trainer.history.rows
     accuracy = None
-    if "accuracy" in start[1]:
-        accuracy = [start[1]["accuracy"], *(row["valid_accuracy"] for row in rows)]
+    if "accuracy" in valid:
+        accuracy = [valid["accuracy"], *(row["valid_accuracy"] for row in rows)]
     test = trainer.evaluate(data.test) if len(data.test) and not nonfinite else {}
-    seconds = [0.0]
-    for row in rows:
-        seconds.append(seconds[-1] + row["seconds"])
     return Result(
-        run,
-        _finite([start[0], *(row["train_loss"] for row in rows)]),
-        _finite([start[1]["loss"], *(row["valid_loss"] for row in rows)]),
-        accuracy,
-        seconds,
-        test["loss"] if math.isfinite(test.get("loss", math.inf)) else None,
-        test.get("accuracy"),
-        nonfinite,
+        run=run,
+        train_loss=_finite([start["loss"], *(row["train_loss"] for row in rows)]),
+        valid_loss=_finite([valid["loss"], *(row["valid_loss"] for row in rows)]),
+        valid_accuracy=accuracy,
+        seconds=list(accumulate((row["seconds"] for row in rows), initial=0.0)),
+        test_loss=test["loss"] if math.isfinite(test.get("loss", math.inf)) else None,
+        test_accuracy=test.get("accuracy"),
+        nonfinite=nonfinite,
     )
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gpunet.study.compare.summary import Comparison, Stat, Summary
+from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
 
 Row = dict[str, Any]
 
@@ -22,7 +22,7 @@ def spread(stat: Stat | None, form: str = ".4f") -> str:
     return f"{stat.mean:{form}}" + ("" if math.isnan(stat.sd) else f" ±{stat.sd:{form}}")
 
 
-def workable(summary: Summary) -> str:
+def workable(summary: OptimizerSummary) -> str:
     """ "0.001 to 0.1 (2.0 decades)", with ≤ and ≥ where it may go on beyond what was tried."""
     found = summary.workable
     if found is None:
@@ -50,7 +50,7 @@ def text(comparison: Comparison) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _cells(summary: Summary, comparison: Comparison) -> list[str]:
+def _cells(summary: OptimizerSummary, comparison: Comparison) -> list[str]:
     best, aim = summary.best, comparison.target
     lr = rate(best.lr) + (" (edge)" if summary.edge else "")
     cells = ["*" if summary in comparison.leaders else "", summary.name, lr, spread(best.loss)]
@@ -67,7 +67,7 @@ def rows(comparison: Comparison) -> list[Row]:
     return [_row(summary, comparison) for summary in comparison.summaries]
 
 
-def _row(summary: Summary, comparison: Comparison) -> Row:
+def _row(summary: OptimizerSummary, comparison: Comparison) -> Row:
     best, aim, found = summary.best, comparison.target, summary.workable
     test = "test_accuracy" if aim.accuracy else "test_loss"
     return {

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
 from gpunet.study.compare.grid import Setup
-from gpunet.study.compare.summary import Comparison, Stat, Summary
 from gpunet.study.compare.table import spread
 
 # What explains a bad result where the numbers alone would mislead.
@@ -145,8 +145,8 @@ def _speed(comparison: Comparison) -> Finding | None:
 
 
 def _fastest(
-    comparison: Comparison, measure: Callable[[Summary], Stat | None]
-) -> tuple[Summary, Stat, list[Summary]] | None:
+    comparison: Comparison, measure: Callable[[OptimizerSummary], Stat | None]
+) -> tuple[OptimizerSummary, Stat, list[OptimizerSummary]] | None:
     """The one with the lowest mean, and those that are not slower by more than a deviation."""
     known = [(stat, s) for s in comparison.summaries if (stat := measure(s)) is not None]
     if not known:
@@ -201,15 +201,15 @@ def _trust(comparison: Comparison, setup: Setup, valid_rows: int) -> Finding:
     return Finding("How far to trust this", " ".join(parts))
 
 
-def _unfinished(summary: Summary) -> bool:
+def _unfinished(summary: OptimizerSummary) -> bool:
     return all(r.best_epoch == len(r.valid_loss) - 1 for r in summary.best.results)
 
 
-def _at(summary: Summary) -> str:
+def _at(summary: OptimizerSummary) -> str:
     return "" if summary.best.lr is None else f" at a learning rate of {summary.best.lr:g}"
 
 
-def _range(summary: Summary) -> str:
+def _range(summary: OptimizerSummary) -> str:
     found = summary.workable
     if found is None:
         return summary.name
@@ -217,11 +217,11 @@ def _range(summary: Summary) -> str:
     return f"{summary.name} ({found.low:g} to {found.high:g}{beyond})"
 
 
-def _count(summaries: Sequence[Summary]) -> str:
+def _count(summaries: Sequence[OptimizerSummary]) -> str:
     return _names(summaries) if len(summaries) <= 3 else f"{len(summaries)} others"
 
 
-def _names(summaries: Sequence[Summary]) -> str:
+def _names(summaries: Sequence[OptimizerSummary]) -> str:
     return _list([summary.name for summary in summaries])
 
 

@@ -8,8 +8,8 @@ from gpunet.files import write_atomically
 from gpunet.study import pictures
 from gpunet.study.compare import table
 from gpunet.study.compare.charts import save_pictures
+from gpunet.study.compare.comparison import Comparison
 from gpunet.study.compare.report import About, render
-from gpunet.study.compare.summary import Comparison
 from gpunet.study.compare.verdict import Verdict
 
 

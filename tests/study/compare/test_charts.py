@@ -10,9 +10,9 @@ import pytest
 
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.compare import charts
+from gpunet.study.compare.comparison import Comparison, compare
 from gpunet.study.compare.curves import ceiling, curve, rate_span, sensitivity
 from gpunet.study.compare.runs import Result
-from gpunet.study.compare.summary import Comparison, compare
 
 Make = Callable[..., Result]
 

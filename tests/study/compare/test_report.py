@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from gpunet.optim import OPTIMIZERS
+from gpunet.study.compare.comparison import compare
 from gpunet.study.compare.grid import Setup
 from gpunet.study.compare.report import About, _embedded, render
 from gpunet.study.compare.runs import Result
-from gpunet.study.compare.summary import compare
 from gpunet.study.compare.verdict import judge
 
 Make = Callable[..., Result]

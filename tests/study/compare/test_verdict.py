@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from gpunet.study.compare import table
+from gpunet.study.compare.comparison import compare
 from gpunet.study.compare.grid import Setup
 from gpunet.study.compare.runs import Result
-from gpunet.study.compare.summary import compare
 from gpunet.study.compare.verdict import judge
 
 Make = Callable[..., Result]

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from gpunet.study.compare.comparison import Cell, Stat, Target, compare, ties
 from gpunet.study.compare.runs import Result
-from gpunet.study.compare.summary import Cell, Stat, Target, compare, ties
 
 Make = Callable[..., Result]
 

@@ -117,7 +117,7 @@ class Workable:
 
 
 @dataclass(frozen=True)
-class Summary:
+class OptimizerSummary:
     """One optimizer. cells: by rising learning rate; best: that with the lowest mean loss, of
     those that did not diverge if there are any.
     """
@@ -155,8 +155,8 @@ class Comparison:
     planned: how many runs there should be; done: how many there are.
     """
 
-    summaries: Sequence[Summary]
-    leaders: Sequence[Summary]
+    summaries: Sequence[OptimizerSummary]
+    leaders: Sequence[OptimizerSummary]
     target: Target
     planned: int
 
@@ -204,7 +204,12 @@ def compare(results: Iterable[Result], planned: int, target: float | None = None
     best = {name: _best(found) for name, found in cells.items()}
     aim = _target(list(best.values()), target)
     summaries = [
-        Summary(name, found, best[name], _workable(found, best[name], aim))
+        OptimizerSummary(
+            optimizer=name,
+            cells=found,
+            best=best[name],
+            workable=_workable(found, best[name], aim),
+        )
         for name, found in cells.items()
     ]
     summaries.sort(key=lambda summary: _rank(summary.best))
@@ -254,4 +259,6 @@ def _workable(cells: Sequence[Cell], best: Cell, target: Target) -> Workable | N
     while high < len(cells) - 1 and cells[high + 1].works(target):
         high += 1
     rates = [cell.lr for cell in cells if cell.lr is not None]
-    return Workable(rates[low], rates[high], low == 0, high == len(cells) - 1)
+    return Workable(
+        low=rates[low], high=rates[high], open_low=low == 0, open_high=high == len(cells) - 1
+    )
