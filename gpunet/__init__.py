@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpunet import functional, losses, schedules
 from gpunet.backend import DeviceError, has_gpu, to_device
 from gpunet.containers import MLP, Sequential
+from gpunet.context import no_grad
 from gpunet.gemm import matmul_precision
 from gpunet.initializers import Glorot, He, LeCun, Normal, Xavier
 from gpunet.layer import Layer
@@ -49,7 +50,6 @@ from gpunet.optim import (
 from gpunet.parameter import Parameter
 from gpunet.rng import seed
 from gpunet.saving import ModelFileError, load, save
-from gpunet.tape import no_grad
 from gpunet.tensor import Op, Tensor, op
 
 if TYPE_CHECKING:

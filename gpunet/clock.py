@@ -13,14 +13,14 @@ Outside a captured step the clock is eight zeros, and the host's numbers count a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 
+from gpunet import context
 from gpunet.backend import Array
 
 UPDATE, CALL, ROW, BATCH = range(4)
@@ -98,28 +98,23 @@ class Clock:
             follower.advance(updates, calls)
 
 
-_recorded: ContextVar[Clock | None] = ContextVar("gpunet_clock", default=None)
 _standing: dict[ModuleType, Array] = {}
 
 
 def recorded() -> Clock | None:
     """The clock of the step that is being recorded in this thread, or None."""
-    return _recorded.get()
+    found: Clock | None = context.current().clock
+    return found
 
 
-@contextmanager
-def recording(clock: Clock) -> Iterator[None]:
+def recording(clock: Clock) -> AbstractContextManager[None]:
     """Inside it kernels are launched with `clock`."""
-    token = _recorded.set(clock)
-    try:
-        yield
-    finally:
-        _recorded.reset(token)
+    return context.changed(clock=clock)
 
 
 def array(cupy: ModuleType) -> Array:
     """What a kernel is launched with: the recorded step's clock, else one that stands still."""
-    clock = _recorded.get()
+    clock = recorded()
     if clock is not None:
         return clock.array
     if cupy not in _standing:

@@ -1,46 +1,74 @@
-"""Who looks on while layers run, and what they must leave as it is."""
+"""What holds while ops and layers run, in this thread and this task, and who looks on.
+
+One record, changed for the time of a `with`:
+
+    with no_grad(), observe(see):
+        y = model(x)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
-Observer = Callable[[Any, Any], None]  # (layer, its output)
-_observer: ContextVar[Observer | None] = ContextVar("gpunet_observer", default=None)
+LayerWatcher = Callable[[Any, Any], None]  # (layer, its output)
+OpWatcher = Callable[[Any, list[Any], Any], None]  # (node, arrays, output)
+
+
+class Context(NamedTuple):
+    """The record.
+
+    recording: ops write themselves on the tape. frozen: layers leave their own state as it is.
+    on_layer, on_op: called after every layer, and after every op that was recorded.
+    clock: the `gpunet.clock.Clock` of the step that is being recorded as a CUDA graph.
+    """
+
+    recording: bool = True
+    frozen: bool = False
+    on_layer: LayerWatcher | None = None
+    on_op: OpWatcher | None = None
+    clock: Any = None
+
+    @property
+    def watched(self) -> bool:
+        """Somebody wants to see layers or ops, so they must run one by one, and in Python."""
+        return self.on_layer is not None or self.on_op is not None
+
+    @property
+    def plain(self) -> bool:
+        """Nobody looks on, and nothing is held back: a step may run in any way that is as good."""
+        return self.recording and not self.frozen and not self.watched
+
+
+PLAIN = Context()
+_current: ContextVar[Context] = ContextVar("gpunet_context", default=PLAIN)
+current: Callable[[], Context] = _current.get
 
 
 @contextmanager
-def observe(observer: Observer) -> Iterator[None]:
-    """Inside it `observer(layer, output)` sees the output of every layer that is called."""
-    token = _observer.set(observer)
+def changed(**parts: Any) -> Iterator[None]:
+    """Inside it these parts of the record are other ones."""
+    token = _current.set(_current.get()._replace(**parts))
     try:
         yield
     finally:
-        _observer.reset(token)
+        _current.reset(token)
 
 
-def observer() -> Observer | None:
-    """Who is to see every layer's output, or None outside `observe`."""
-    return _observer.get()
+def no_grad() -> AbstractContextManager[None]:
+    """Inside it nothing is recorded (per thread and per task): for evaluation."""
+    return changed(recording=False)
 
 
-_frozen: ContextVar[bool] = ContextVar("gpunet_frozen", default=False)
-
-
-@contextmanager
-def frozen() -> Iterator[None]:
+def frozen() -> AbstractContextManager[None]:
     """Inside it no layer changes its own state: BatchNorm keeps its running statistics, Dropout
     draws the mask of its next training call again and again. For gradient checks.
     """
-    token = _frozen.set(True)
-    try:
-        yield
-    finally:
-        _frozen.reset(token)
+    return changed(frozen=True)
 
 
-def is_frozen() -> bool:
-    """True inside `frozen`."""
-    return _frozen.get()
+def observe(watcher: LayerWatcher) -> AbstractContextManager[None]:
+    """Inside it `watcher(layer, output)` sees the output of every layer that is called."""
+    return changed(on_layer=watcher)

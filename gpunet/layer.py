@@ -18,7 +18,7 @@ from functools import partial
 from operator import attrgetter
 from typing import Any
 
-from gpunet import clock, context
+from gpunet import context
 from gpunet.backend import Array, device_of, module_for, to_device
 from gpunet.parameter import Parameter
 from gpunet.tape import numbers
@@ -44,17 +44,16 @@ class Layer:
 
     def __call__(self, *inputs: Any) -> Tensor:
         """Apply to Tensors or arrays; recorded on the tape."""
-        recorded = clock.recorded()
-        if recorded is not None:
-            recorded.saw(self)
+        now = context.current()
+        if now.clock is not None:
+            now.clock.saw(self)
         first = next(numbers)
         y = self.call(*(x if isinstance(x, Tensor) else Tensor(x) for x in inputs))
         node = getattr(y, "_node", None)
         if node is not None and node.number > first:  # not an input handed on
             node.calls = (type(self), first, node.calls)
-        observe = context.observer()
-        if observe is not None:
-            observe(self, y)
+        if now.on_layer is not None:
+            now.on_layer(self, y)
         return y
 
     # The layer by hand: forward, then backward, on plain arrays

@@ -157,7 +157,7 @@ class BatchNorm(Layer):
         self.running_var: Array = np.ones(self.features, self.dtype)
 
     def call(self, x: Tensor) -> Tensor:
-        keep = not self.training or (self.track and not context.is_frozen())
+        keep = not self.training or (self.track and not context.current().frozen)
         return functional.batch_norm(
             x,
             self.gamma,
@@ -206,7 +206,7 @@ class Dropout(Layer):
         if recorded is not None:
             return functional.dropout(x, p=self.p, seed=self.seed, step=self.follow(recorded))
         y = functional.dropout(x, p=self.p, seed=self.seed, step=self.calls)
-        self.calls += not context.is_frozen()
+        self.calls += not context.current().frozen
         return y
 
     # In a captured step; see gpunet.clock

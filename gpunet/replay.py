@@ -23,7 +23,6 @@ import numpy as np
 from gpunet import clock, context, gemm
 from gpunet.backend import Array, array_module, common_module
 from gpunet.fused import kernels
-from gpunet.tape import is_recording, watcher
 from gpunet.tensor import Tensor
 
 
@@ -85,7 +84,7 @@ class Replay:
             rows, batches: of the data, that one step uses up.
             steps: more than one only where `is_warm(key)`.
         """
-        if context.observer() or watcher.get() is not None:  # a replay would call nobody
+        if context.current().watched:  # a replay would call nobody
             for _ in range(steps):
                 result = self.eager(key, step, rows, batches)
             return result
@@ -114,7 +113,8 @@ class Replay:
 
     def state(self) -> tuple[Any, ...]:
         """What a recording depends on and the device cannot follow."""
-        return gemm.precision(), context.is_frozen(), is_recording(), self.clock.structure()
+        now = context.current()
+        return gemm.precision(), now.frozen, now.recording, self.clock.structure()
 
     def _first(self, key: Hashable, step: Callable[[], Any], rows: int, batches: int) -> Any:
         """As it is, on the stream that the recording will use."""

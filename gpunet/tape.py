@@ -10,35 +10,13 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 from gpunet.backend import Array, DeviceError, array_module, device_of
 
 Backward = Callable[[Array], Any]
 
-_recording: ContextVar[bool] = ContextVar("gpunet_recording", default=True)
 numbers = itertools.count()  # of nodes, and of where a layer's call began
-
-# Who is told of every recorded op, as watcher(node, arrays, output); see gpunet.study.watch.
-Watcher = Callable[["Node", list[Any], Array], None]
-watcher: ContextVar[Watcher | None] = ContextVar("gpunet_watcher", default=None)
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Inside it nothing is recorded (per thread and per task): for evaluation."""
-    token = _recording.set(False)
-    try:
-        yield
-    finally:
-        _recording.reset(token)
-
-
-def is_recording() -> bool:
-    """False inside `no_grad`."""
-    return _recording.get()
 
 
 class Node:
@@ -47,7 +25,7 @@ class Node:
     parents: for each input a Node, a leaf (a Tensor that collects its gradient), or None.
     calls: the layers whose output this is, as (class, number when the call began, inner calls): the
         ops in between are theirs. The class, not the layer, for a layer may hold its own output.
-    record: what a watcher left here.
+    record: what who watches the ops left here; see gpunet.study.watch.
     """
 
     __slots__ = (

@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import context
 from gpunet.backend import Array, array_module, common_module, device_of, to_device, to_host
 from gpunet.gemm import product
-from gpunet.tape import Backward, Node, is_recording, run, watcher
+from gpunet.tape import Backward, Node, run
 
 Axis = int | tuple[int, ...] | None
 
@@ -48,10 +49,10 @@ class Op:
             DeviceError: the arrays live on two devices.
             TypeError: a Tensor that requires a gradient is given by keyword.
         """
-        recording = is_recording()
+        now = context.current()
         arrays = [np.asarray(a) if isinstance(a, list) else _raw(a) for a in args]
         for name, value in options.items():
-            if recording and isinstance(value, Tensor) and value.requires_grad:
+            if now.recording and isinstance(value, Tensor) and value.requires_grad:
                 raise TypeError(
                     f"{self.__name__}: {name!r} requires a gradient, so give it by position; "
                     "what is given by keyword gets none"
@@ -60,14 +61,13 @@ class Op:
         _check_devices([*arrays, *options.values()], self.__name__)
         y, backward = self.pair(*arrays, **options)
         result = Tensor(y)
-        if recording:
+        if now.recording:
             parents = tuple([_parent(a) for a in args])
             if any(parent is not None for parent in parents):
                 node = result._node = Node(self, result.shape, result.dtype, parents, backward)
                 result.requires_grad = True
-                watch = watcher.get()
-                if watch is not None:
-                    watch(node, arrays, y)
+                if now.on_op is not None:
+                    now.on_op(node, arrays, y)
         return result
 
 
@@ -246,7 +246,7 @@ class Tensor:
         if not self.requires_grad:
             raise RuntimeError(
                 "nothing to differentiate: no input of this tensor had requires_grad=True"
-                + ("" if is_recording() else " (inside no_grad nothing is recorded)")
+                + ("" if context.current().recording else " (inside no_grad nothing is recorded)")
             )
         seed = self._seed(grad)
         if self._node is None:

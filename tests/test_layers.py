@@ -14,7 +14,7 @@ import pytest
 import gpunet as gn
 from gpunet.backend import device_of, to_device, to_host
 from gpunet.containers import build, describe
-from gpunet.context import frozen, observe
+from gpunet.context import frozen
 from gpunet.study.gradcheck import gradcheck
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "layers.npz")
@@ -782,16 +782,6 @@ def test_a_model_and_an_input_of_two_devices(xp: Any, device: str) -> None:
     model = gn.MLP([2, 3, 1]).to(device)
     with pytest.raises(gn.DeviceError, match=r"affine got arrays of two devices: \(4, 2\) on cpu"):
         model(np.ones((4, 2), np.float32))
-
-
-def test_observe_sees_every_output() -> None:
-    model = gn.MLP([2, 3, 1])
-    seen: list[gn.Layer] = []
-    with observe(lambda layer, y: seen.append(layer)):
-        model(np.ones((4, 2)))
-    assert seen == [*model, model]
-    model(np.ones((4, 2)))
-    assert len(seen) == 4
 
 
 # --- saving ---------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet import context
 from gpunet.backend import to_host
-from gpunet.tape import is_recording
 
 
 def leaf(xp: Any, values: Any = (1.0, 2.0, 3.0), dtype: Any = np.float64) -> gn.Tensor:
@@ -219,12 +219,12 @@ def test_no_reference_cycles() -> None:
 def test_no_grad(xp: Any) -> None:
     x = leaf(xp)
     with gn.no_grad():
-        assert not is_recording()
+        assert not context.current().recording
         y = x * 2
         with gn.no_grad():
             pass
-        assert not is_recording()
-    assert is_recording()
+        assert not context.current().recording
+    assert context.current().recording
     assert not y.requires_grad
     assert y.is_leaf
     assert (x * 2).requires_grad
@@ -233,7 +233,7 @@ def test_no_grad(xp: Any) -> None:
 def test_no_grad_ends_with_an_error() -> None:
     with pytest.raises(ZeroDivisionError), gn.no_grad():
         _ = 1 / 0
-    assert is_recording()
+    assert context.current().recording
 
 
 def test_no_grad_is_per_thread() -> None:

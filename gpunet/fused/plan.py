@@ -17,7 +17,6 @@ from gpunet.layer import Layer
 from gpunet.layers import ACTIVATIONS, Affine, BatchNorm, Dropout, Rescale
 from gpunet.loss import SoftmaxWithLoss
 from gpunet.parameter import Parameter
-from gpunet.tape import is_recording, watcher
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Plan:
         """False while the layers must run one by one: somebody watches them, a part is in
         evaluation mode or frozen, or the layers are no longer those that were read.
         """
-        if context.observer() or watcher.get() or context.is_frozen() or not is_recording():
+        if not context.current().plain:
             return False
         for layer in self.moody:
             if not layer.training:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, to_host
-from gpunet.context import frozen
+from gpunet.context import frozen, no_grad
 from gpunet.gemm import precision
 from gpunet.layer import Layer
-from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
 Host = np.ndarray[Any, Any]

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, module_for, to_device, to_host
+from gpunet.context import no_grad
 from gpunet.layer import Layer
 from gpunet.study import pictures
 from gpunet.study.contours import levels
 from gpunet.study.styles import ON_LIGHT
 from gpunet.study.trajectory import Trajectory, flat_parameters
-from gpunet.tape import no_grad
 from gpunet.train.feed import Feed
 
 Host = np.ndarray[Any, Any]

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import module_for
-from gpunet.context import frozen, observe
+from gpunet.context import frozen, no_grad, observe
 from gpunet.layer import Layer
-from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
 Shape = tuple[Any, ...]  # of whole numbers, or "batch" for an axis of any length

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from gpunet.backend import Array, array_module
-from gpunet.tape import Node, watcher
+from gpunet.context import changed
+from gpunet.tape import Node
 
 
 class Record(NamedTuple):
@@ -18,17 +19,12 @@ class Record(NamedTuple):
     saved: dict[str, Array]
 
 
-@contextmanager
-def watching() -> Iterator[None]:
+def watching() -> AbstractContextManager[None]:
     """Inside it every op that is recorded keeps its values and, after backward, its gradient.
 
     For `gpunet.draw`. All of it stays in memory as long as the loss does, so not for training.
     """
-    token = watcher.set(_keep)
-    try:
-        yield
-    finally:
-        watcher.reset(token)
+    return changed(on_op=_keep)
 
 
 def _keep(node: Node, inputs: list[Any], value: Array) -> None:

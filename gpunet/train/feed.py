@@ -10,9 +10,9 @@ import numpy as np
 
 from gpunet import where
 from gpunet.backend import Array, array_module, device_of, module_for, to_device, to_host
+from gpunet.context import no_grad
 from gpunet.layer import Layer
 from gpunet.loss import Loss, as_loss
-from gpunet.tape import no_grad
 from gpunet.tensor import Tensor, as_array, need_numbers
 from gpunet.train import stream as streaming
 from gpunet.train.stream import HostRows, is_mapped

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array
+from gpunet.context import no_grad
 from gpunet.data import batches
 from gpunet.fused.step import Step
 from gpunet.layer import Layer
 from gpunet.layers import BatchNorm
 from gpunet.loss import Loss, as_loss
 from gpunet.optim import Optimizer
-from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 from gpunet.train.callbacks import Callback, EarlyStopping
 from gpunet.train.feed import Feed, Group

@@ -13,7 +13,6 @@ from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import Step
 from gpunet.replay import Replay
-from gpunet.tape import watcher
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import Watch
 
@@ -143,7 +142,7 @@ def refusal(step: Step, feed: Feed) -> str | None:
         return "the data streams from the host"
     if step.loss.weighted:
         return "the loss has class weights"
-    if context.observer() or context.is_frozen() or watcher.get() is not None:
+    if not context.current().plain:
         return "the layers are watched, or frozen"
     if gemm.library() is None:
         return "no cuBLAS library was found, and CuPy's own calls of it cannot be captured"
