@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from gpunet import clock, rng
+from gpunet.arithmetic import unbroadcast
 from gpunet.backend import Array, array_module, common_module
 from gpunet.gemm import product
 from gpunet.kernel import Kernel
-from gpunet.tape import Backward
-from gpunet.tensor import need_numbers, op, unbroadcast
-
-Pair = tuple[Array, Backward]
+from gpunet.tape import Pair
+from gpunet.tensor import need_numbers, op
 
 
 def _per_row(vector: Array) -> Array:
@@ -196,30 +195,36 @@ def batch_norm(
             expected = f": {x.shape[-1]} features given, {count} expected"
             raise _misfit("batch_norm: input", x, name, vector, expected)
     x = as_input(x, gamma, "batch_norm: input")
-    if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm in evaluation needs running_mean and running_var")
-        return _batch_norm_eval(x, gamma, beta, running_mean, running_var, eps)
+    if training:
+        return _by_batch(x, gamma, beta, running_mean, running_var, momentum, eps)
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm in evaluation needs running_mean and running_var")
+    return _by_constants(x, gamma, beta, running_mean, running_var, eps)
+
+
+def _by_batch(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    momentum: float,
+    eps: float,
+) -> Pair:
     rows = x.shape[-2]
     if rows < 2:
         raise ValueError(
             f"batch_norm in training needs at least 2 rows, got {rows} (shape {tuple(x.shape)}); "
             "use a larger batch, drop the last short one, or call model.eval()"
         )
-    xp = array_module(x)
     mean = x.mean(axis=-2, keepdims=True)
     centred = x - mean
     var = (centred * centred).mean(axis=-2, keepdims=True)
-    inv = 1 / xp.sqrt(var + eps)
+    inv = 1 / array_module(x).sqrt(var + eps)
     normal = centred * inv
     y = _scale_and_shift(normal, gamma, beta)
-    kept = [running for running in (running_mean, running_var) if running is not None]
-    for running in kept:
-        _check_statistics(running, mean[..., 0, :].shape)
-    if running_mean is not None:
-        running_mean += momentum * (mean[..., 0, :] - running_mean)
-    if running_var is not None:
-        running_var += momentum * (var[..., 0, :] * (rows / (rows - 1)) - running_var)
+    unbiased = var[..., 0, :] * (rows / (rows - 1))
+    _keep(((running_mean, mean[..., 0, :]), (running_var, unbiased)), momentum)
 
     def backward(gy: Array) -> Any:
         # dx = gamma inv / B (B gy - sum(gy) - normal sum(gy normal)); docs/backward.md derives it
@@ -239,6 +244,23 @@ def batch_norm(
     return y, backward
 
 
+def _by_constants(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float) -> Pair:
+    """With constants for statistics the gradient is gamma / sqrt(var + eps), nothing more."""
+    for running in (mean, var):
+        _check_statistics(running, (*running.shape[:-1], x.shape[-1]))
+    inv = _per_row(1 / array_module(x).sqrt(var + eps))
+    normal = (x - _per_row(mean)) * inv
+
+    def backward(gy: Array) -> Any:
+        return (
+            lambda: unbroadcast(gy * (_per_row(gamma) * inv), x),
+            lambda: _sum_rows(gy * normal, gamma),
+            lambda: _sum_rows(gy, beta),
+        )
+
+    return _scale_and_shift(normal, gamma, beta), backward
+
+
 def _scale_and_shift(normal: Array, gamma: Array, beta: Array) -> Array:
     try:
         y = _per_row(gamma) * normal
@@ -250,32 +272,21 @@ def _scale_and_shift(normal: Array, gamma: Array, beta: Array) -> Array:
         raise _misfit("batch_norm: input", normal, "beta", beta) from error
 
 
+def _keep(statistics: tuple[tuple[Array | None, Array], ...], momentum: float) -> None:
+    """running = (1 - momentum) running + momentum statistic, in place, of each that is kept."""
+    kept = [(running, new) for running, new in statistics if running is not None]
+    for running, new in kept:
+        _check_statistics(running, new.shape)
+    for running, new in kept:
+        running += momentum * (new - running)
+
+
 def _check_statistics(running: Array, shape: tuple[int, ...]) -> None:
     if running.shape != shape:
         raise ValueError(
             f"batch_norm keeps running statistics of shape {tuple(running.shape)}, but the batch "
             f"has statistics of shape {tuple(shape)}: one set for each model is needed"
         )
-
-
-def _batch_norm_eval(
-    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float
-) -> Pair:
-    """With constants for statistics the gradient is gamma / sqrt(var + eps), nothing more."""
-    xp = array_module(x)
-    for running in (mean, var):
-        _check_statistics(running, (*running.shape[:-1], x.shape[-1]))
-    inv = _per_row(1 / xp.sqrt(var + eps))
-    normal = (x - _per_row(mean)) * inv
-
-    def backward(gy: Array) -> Any:
-        return (
-            lambda: unbroadcast(gy * (_per_row(gamma) * inv), x),
-            lambda: _sum_rows(gy * normal, gamma),
-            lambda: _sum_rows(gy, beta),
-        )
-
-    return _scale_and_shift(normal, gamma, beta), backward
 
 
 def _dropout_reference(

@@ -15,6 +15,7 @@ from typing import Any
 from gpunet.backend import Array, DeviceError, array_module, device_of
 
 Backward = Callable[[Array], Any]
+Pair = tuple[Array, Backward]  # what an op's function returns: its output, and the way back
 
 numbers = itertools.count()  # of nodes, and of where a layer's call began
 

@@ -1,4 +1,4 @@
-"""Tensor, its arithmetic, and `@op`, which lifts a function on arrays onto Tensors.
+"""Tensor, and `@op`, which lifts a function on arrays onto Tensors.
 
 An op is one function on raw arrays that returns `(y, backward)`:
 
@@ -21,12 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import context
+from gpunet import arithmetic, context
+from gpunet.arithmetic import Axis
 from gpunet.backend import Array, array_module, common_module, device_of, to_device, to_host
-from gpunet.gemm import product
-from gpunet.tape import Backward, Node, run
-
-Axis = int | tuple[int, ...] | None
+from gpunet.tape import Node, Pair, run
 
 
 class Op:
@@ -34,7 +32,7 @@ class Op:
 
     __name__: str
 
-    def __init__(self, function: Callable[..., tuple[Array, Backward]]) -> None:
+    def __init__(self, function: Callable[..., Pair]) -> None:
         update_wrapper(self, function)
         self.pair = function
 
@@ -71,7 +69,7 @@ class Op:
         return result
 
 
-def op(function: Callable[..., tuple[Array, Backward]]) -> Op:
+def op(function: Callable[..., Pair]) -> Op:
     """Lift `function(*arrays, **options) -> (y, backward)` onto Tensors; see the module's head."""
     return Op(function)
 
@@ -192,6 +190,9 @@ class Tensor:
         return float(self._data.item())
 
     __float__ = item
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
 
     def __bool__(self) -> bool:
         return bool(self._data)
@@ -376,186 +377,22 @@ def need_numbers(array: Array, what: str) -> None:
         raise TypeError(f"{what} must hold numbers, got dtype {array.dtype}{advice}")
 
 
-def _module(*operands: Any) -> Any:
-    return next((xp for xp in map(array_module, operands) if xp is not None), np)
+# The arithmetic as ops, which is what the methods call
 
-
-def unbroadcast(gradient: Array, like: Any) -> Array:
-    """Sum `gradient` over the axes along which `like` was broadcast."""
-    shape = getattr(like, "shape", ())
-    if gradient.shape == shape:
-        return gradient
-    extra = gradient.ndim - len(shape)
-    stretched = [*range(extra), *(extra + k for k, n in enumerate(shape) if n == 1)]
-    return gradient.sum(axis=tuple(stretched), keepdims=True).reshape(shape)
-
-
-@op
-def add(a: Any, b: Any) -> tuple[Array, Backward]:
-    def backward(g: Array) -> Any:
-        return lambda: unbroadcast(g, a), lambda: unbroadcast(g, b)
-
-    return a + b, backward
-
-
-@op
-def subtract(a: Any, b: Any) -> tuple[Array, Backward]:
-    def backward(g: Array) -> Any:
-        return lambda: unbroadcast(g, a), lambda: unbroadcast(-g, b)
-
-    return a - b, backward
-
-
-@op
-def multiply(a: Any, b: Any) -> tuple[Array, Backward]:
-    def backward(g: Array) -> Any:
-        return lambda: unbroadcast(g * b, a), lambda: unbroadcast(g * a, b)
-
-    return a * b, backward
-
-
-@op
-def divide(a: Any, b: Any) -> tuple[Array, Backward]:
-    y = a / b
-
-    def backward(g: Array) -> Any:
-        return lambda: unbroadcast(g / b, a), lambda: unbroadcast(-g * y / b, b)
-
-    return y, backward
-
-
-@op
-def power(a: Any, b: Any) -> tuple[Array, Backward]:
-    """a ** b. The gradient is 0 with respect to a where b is 0, and to b where a is 0."""
-    y = a**b
-
-    def backward(g: Array) -> Any:
-        def exponent() -> Array:
-            xp = _module(b)
-            base = xp.asarray(a, y.dtype)
-            return unbroadcast(g * y * xp.log(base + (base == 0)), b)
-
-        return lambda: unbroadcast(g * (b * a ** (b - (b != 0))), a), exponent
-
-    return y, backward
-
-
-@op
-def negative(x: Array) -> tuple[Array, Backward]:
-    return -x, lambda g: -g
-
-
-@op
-def matmul(a: Any, b: Any) -> tuple[Array, Backward]:
-    """NumPy's `@`: leading axes broadcast; a 1-D operand is a row on the left, a column on the
-    right. ValueError with both shapes if the inner sizes differ.
-    """
-    if array_module(a) is None or array_module(b) is None:
-        kinds = f"{type(a).__name__} and {type(b).__name__}"
-        raise TypeError(f"matmul multiplies two arrays, got {kinds}")
-    try:
-        y = product(a, b)
-    except ValueError as error:
-        raise ValueError(f"matmul: shapes {a.shape} and {b.shape} do not fit") from error
-    rows = a if a.ndim > 1 else a[None, :]
-    columns = b if b.ndim > 1 else b[:, None]
-
-    def backward(g: Array) -> Any:
-        g = g if b.ndim > 1 else g[..., None]
-        g = g if a.ndim > 1 else (g[..., None, :] if b.ndim > 1 else g[None])
-        return (
-            lambda: unbroadcast(product(g, columns.swapaxes(-1, -2)), rows).reshape(a.shape),
-            lambda: unbroadcast(product(rows.swapaxes(-1, -2), g), columns).reshape(b.shape),
-        )
-
-    return y, backward
-
-
-@op
-def sum_(x: Array, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
-    def backward(g: Array) -> Array:
-        return _module(x).broadcast_to(_with_axes(g, x, axis), x.shape)
-
-    return x.sum(axis=axis, keepdims=keepdims), backward
-
-
-@op
-def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
-    y = x.mean(axis=axis, keepdims=keepdims)
-    share = max(y.size, 1) / max(x.size, 1)
-
-    def backward(g: Array) -> Array:
-        return _module(x).broadcast_to(_with_axes(g * share, x, axis), x.shape)
-
-    return y, backward
-
-
-@op
-def max_(x: Array, axis: Axis = None, keepdims: bool = False) -> tuple[Array, Backward]:
-    y = x.max(axis=axis, keepdims=keepdims)
-
-    def backward(g: Array) -> Array:
-        hit = (x == _with_axes(y, x, axis)).astype(x.dtype)
-        return _with_axes(g, x, axis) * (hit / hit.sum(axis=axis, keepdims=True))
-
-    return y, backward
-
-
-def _with_axes(g: Array, x: Array, axis: Axis) -> Array:
-    """A reduced gradient with the reduced axes back, of length 1."""
-    axes = range(x.ndim) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
-    reduced = {a % x.ndim for a in axes} if x.ndim else set()
-    return g.reshape(tuple(1 if k in reduced else n for k, n in enumerate(x.shape)))
-
-
-@op
-def reshape(x: Array, shape: Any) -> tuple[Array, Backward]:
-    return x.reshape(shape), lambda g: g.reshape(x.shape)
-
-
-@op
-def transpose(x: Array, axes: tuple[int, ...] | None = None) -> tuple[Array, Backward]:
-    back = None if axes is None else tuple(int(k) for k in np.argsort([a % x.ndim for a in axes]))
-    return x.transpose(axes), lambda g: g.transpose(back)
-
-
-@op
-def exp(x: Array) -> tuple[Array, Backward]:
-    y = _module(x).exp(x)
-    return y, lambda g: g * y
-
-
-@op
-def log(x: Array) -> tuple[Array, Backward]:
-    return _module(x).log(x), lambda g: g / x
-
-
-@op
-def sqrt(x: Array) -> tuple[Array, Backward]:
-    y = _module(x).sqrt(x)
-    return y, lambda g: g / (2 * y)
-
-
-@op
-def absolute(x: Array) -> tuple[Array, Backward]:
-    return abs(x), lambda g: g * _module(x).sign(x)
-
-
-@op
-def getitem(x: Array, index: Any) -> tuple[Array, Backward]:
-    """NumPy indexing; an element that is picked twice gets both gradients."""
-
-    def backward(g: Array) -> Array:
-        gx = _module(x).zeros_like(x)
-        if _is_basic(index):
-            gx[index] = g
-        else:
-            _module(x).add.at(gx, index, g)
-        return gx
-
-    return x[index], backward
-
-
-def _is_basic(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is ... or isinstance(p, (int, slice)) for p in parts)
+add = op(arithmetic.add)
+subtract = op(arithmetic.subtract)
+multiply = op(arithmetic.multiply)
+divide = op(arithmetic.divide)
+power = op(arithmetic.power)
+negative = op(arithmetic.negative)
+matmul = op(arithmetic.matmul)
+sum_ = op(arithmetic.sum_)
+mean = op(arithmetic.mean)
+max_ = op(arithmetic.max_)
+reshape = op(arithmetic.reshape)
+transpose = op(arithmetic.transpose)
+exp = op(arithmetic.exp)
+log = op(arithmetic.log)
+sqrt = op(arithmetic.sqrt)
+absolute = op(arithmetic.absolute)
+getitem = op(arithmetic.getitem)

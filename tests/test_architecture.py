@@ -27,7 +27,6 @@ LONG_FILES: set[str] = {
     "benchmarks/verify_gpu.py",
     "gpunet/fused/kernels.py",
     "gpunet/gemm.py",
-    "gpunet/tensor.py",
     "gpunet/testing/simgpu/array.py",
     "gpunet/testing/simgpu/kernels.py",
 }

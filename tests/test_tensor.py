@@ -596,3 +596,12 @@ def test_arrays_of_two_devices_without_a_gpu(monkeypatch: pytest.MonkeyPatch) ->
     message = r"multiply got arrays of two devices: \(4,\) on cpu, \(2, 3\) on cuda"
     with pytest.raises(gn.DeviceError, match=message):
         gn.Tensor(np.ones(4)) * Elsewhere()
+
+
+def test_the_one_number_takes_a_format(xp: Any) -> None:
+    loss = gn.Tensor(xp.asarray(np.float32(0.5)))
+    assert f"{loss:.3f}" == "0.500"
+    assert f"{loss:>8.1%}" == "   50.0%"
+    assert f"{loss}" == str(loss)
+    with pytest.raises(ValueError, match="format code"):
+        f"{loss:y}"
