@@ -21,10 +21,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from gpunet import context
-from gpunet.backend import Array
+from gpunet.backend import Array, array_module
+from gpunet.kernel import Kernel
 
-UPDATE, CALL, ROW, BATCH = range(4)
+UPDATE, CALL, ROW, BATCH = range(4)  # as in kernels/counters.cuh
 FIELDS = 4
+
+TICK = Kernel("nn/tick")
 
 
 class Follower(Protocol):
@@ -84,6 +87,13 @@ class Clock:
     def structure(self) -> list[Any]:
         """What the recordings depend on, as it is now."""
         return [look() for look in self.structures.values()]
+
+    def tick(self, passed: Array) -> None:
+        """On the device `next` becomes `now`, and `passed`, int64 (4,), what the batch that begins
+        adds to it, is added to `next`. For a batch that no other kernel counts.
+        """
+        now, next_ = self.array[:FIELDS], self.array[FIELDS:]
+        TICK.launch(array_module(self.array), passed=passed, now=now, next=next_)
 
     def set(self, **fields: int) -> None:
         """Change what the next batch will find; one copy to the device."""

@@ -290,16 +290,9 @@ def _check_statistics(running: Array, shape: tuple[int, ...]) -> None:
 
 
 def _dropout_reference(
-    x: Array,
-    scale: float,
-    seed: int,
-    layer: int,
-    step: int,
-    threshold: int,
-    plane: int,
-    clock: Array,
+    x: Array, counters: Array, scale: float, seed: int, step: int, threshold: int, plane: int
 ) -> Array:
-    kept = rng.kept(x.shape, threshold, seed, layer, (step + int(clock[1])) % 2**64)
+    kept = rng.kept(x.shape, threshold, seed, (step + int(counters[clock.CALL])) % 2**64)
     return np.where(kept, x * x.dtype.type(scale), x.dtype.type(0))
 
 
@@ -308,29 +301,28 @@ _dropout = Kernel("nn/dropout", _dropout_reference)
 
 @op
 def dropout(
-    x: Array, *, p: float = 0.5, seed: int = 0, layer: int = 0, step: int = 0, training: bool = True
+    x: Array, *, p: float = 0.5, seed: int = 0, step: int = 0, training: bool = True
 ) -> Pair:
     """Inverted dropout (Srivastava et al. 2014): x * mask / (1 - p) in training, x otherwise.
 
-    The mask is Philox4x64-10 keyed by (seed, layer) at `step`, the same bit for bit on CPU and
-    GPU; it covers the last two axes and is shared by the leading ones. p is rounded to a multiple
+    The mask is Philox4x64-10 keyed by `seed` at `step`, the same bit for bit on CPU and GPU; it
+    covers the last two axes and is shared by the leading ones. p is rounded to a multiple
     of 2^-16; p = 1 gives zeros.
 
     Raises:
-        ValueError: p outside [0, 1]; seed, layer or step not an integer in [0, 2^64).
+        ValueError: p outside [0, 1]; seed or step not an integer in [0, 2^64).
     """
     if not 0 <= p <= 1:
         raise ValueError(f"dropout: p must lie in [0, 1], got {p}")
-    for name, number in (("seed", seed), ("layer", layer), ("step", step)):
+    for name, number in (("seed", seed), ("step", step)):
         rng.check_word(number, name)
     x = floating(x)
     if not training or p == 0:
         return x, lambda gy: gy
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    plane = math.prod(x.shape[-2:])
-    beat = clock.array(array_module(x))
-    numbers = (scale, seed, layer, step, rng.threshold(p), max(plane, 1), beat)
-    return _dropout(x, *numbers), lambda gy: _dropout(gy, *numbers)
+    plane = max(math.prod(x.shape[-2:]), 1)
+    numbers = (rng.keep_scale(p), seed, step, rng.threshold(p), plane)
+    counters = clock.array(array_module(x))
+    return _dropout(x, counters, *numbers), lambda gy: _dropout(gy, counters, *numbers)
 
 
 @op

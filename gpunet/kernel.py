@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import clock, native
+from gpunet import native
 from gpunet.backend import Array, common_module
 from gpunet.lock import RLock
 from gpunet.source import Parameter, Source, expand, read
@@ -47,16 +47,16 @@ class CudaText:
 class Kernel:
     """kernels/NAME.cu beside its NumPy reference; called with arrays it picks by their type.
 
-    A Path in NAME's place is a .cu file of your own. The reference takes the header's inputs by
-    position and returns the output(s). One with a `scalars` line is an optimizer's: see
-    `UpdateKernel`.
+    A Path in NAME's place is a .cu file of your own. The reference takes the header's inputs and
+    numbers by position and returns the output(s); a kernel that is only launched has none. One with
+    a `scalars` line is an optimizer's: see `UpdateKernel`.
     """
 
     always_included: tuple[str, ...] = ()
 
-    def __init__(self, name: str | Path, reference: Reference) -> None:
+    def __init__(self, name: str | Path, reference: Reference | None = None) -> None:
         self._name = name
-        self.reference = reference
+        self.reference: Reference = reference or self._has_none
         self._built: dict[tuple[ModuleType, Any], Any] = {}
         self._lock = RLock()
         if isinstance(name, Path):  # a mistake in a file of one's own is told at once
@@ -71,6 +71,9 @@ class Kernel:
         """ValueError or OSError for a file that is no such kernel."""
         self.source  # noqa: B018 - reads it
 
+    def _has_none(self, *inputs: Any) -> Any:
+        raise TypeError(f"{self!r} has no NumPy reference: it takes CuPy arrays")
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.source.label}>"
 
@@ -79,6 +82,22 @@ class Kernel:
         xp = common_module(arrays, self.source.name)
         return self.reference(*inputs) if xp is np else self.built(xp)(*inputs)
 
+    def launch(self, cupy: ModuleType, /, **arguments: Any) -> None:
+        """Run it with all that the header names, outputs too, which are written."""
+        self.built(cupy)(*self._ordered(arguments))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [p.name for p in self.source.signature]
+
+    def _ordered(self, arguments: dict[str, Any]) -> list[Any]:
+        """By the header. TypeError for a name that is missing or not there."""
+        if len(arguments) != len(self._names) or not arguments.keys() >= set(self._names):
+            raise TypeError(
+                f"{self!r} takes {', '.join(self._names)}; got {', '.join(arguments) or 'nothing'}"
+            )
+        return [arguments[name] for name in self._names]
+
     def text(self, options: frozenset[str] = frozenset()) -> CudaText:
         """The CUDA text as CuPy gets it, for one choice of compile-time options."""
         source = self.source
@@ -86,7 +105,8 @@ class Kernel:
         name = "gpunet_" + "_".join([*source.name.split("/"), *sorted(options)])
         defines = "".join(f"#define {o.upper()} {int(o in options)}\n" for o in source.options)
         preamble = defines + expand((*self.always_included, *source.includes))
-        arguments = (_declare(source.inputs), _declare(outputs), f"\n{source.body}\n")
+        inputs = (*source.inputs, *source.numbers)
+        arguments = (_declare(inputs), _declare(outputs), f"\n{source.body}\n")
         if source.reduction:
             parts = (source.reduction[k] for k in ("map", "reduce", "post", "identity"))
             return CudaText("ReductionKernel", (*arguments[:2], *parts), name, preamble)
@@ -156,6 +176,8 @@ class UpdateKernel(Kernel):
                 with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as on a GPU
                     self._update_blocks(cut or blocks(grad, state), row, norm)
             return
+        from gpunet import clock
+
         options, ordered = self._present(state)
         self.built(xp, options)(grad, row, clock.array(xp), norm, *ordered)
 
@@ -207,11 +229,9 @@ C_NUMBERS = {
 class BlockKernel(Kernel):
     """A kernel whose threads work together, kernels/NAME.cu with a header line `// threads: 32, 8`.
 
-    The body is what one thread does; it sees the header's names, `T* x` as a pointer (`const` for
-    inputs, and null where None is given) and `int64 rows` as a number, and T as the dtype that it
-    was built for. Arrays are C-contiguous.
-
-    The reference takes the header's names, inputs first, and writes the output arrays in place.
+    The body is what one thread does; it sees the header's names, arrays as pointers (`const` for
+    inputs, and null where None is given) and numbers by value, and T as the dtype that it was built
+    for. Arrays are C-contiguous.
 
     ValueError for a file without the line `// threads`.
     """
@@ -228,7 +248,7 @@ class BlockKernel(Kernel):
         """The CUDA text for T = `dtype`; there are no options."""
         source = self.source
         name = "gpunet_" + source.name.replace("/", "_")
-        declared = [_declare_c(p, "const ") for p in source.inputs]
+        declared = [_declare_c(p, "const ") for p in (*source.inputs, *source.numbers)]
         declared += [_declare_c(p) for p in source.outputs]
         lines = [
             f"typedef {C_NUMBERS[dtype]} T;",
@@ -241,19 +261,18 @@ class BlockKernel(Kernel):
         ]
         return CudaText("RawKernel", ("\n".join(lines),), name, expand(source.includes))
 
-    def launch(self, xp: ModuleType, dtype: Any, grid: tuple[int, ...], *arguments: Any) -> None:
-        """Run it over `grid` blocks; with numpy for `xp`, run the reference.
+    def launch(  # type: ignore[override]
+        self, cupy: ModuleType, dtype: Any, grid: tuple[int, ...], /, **arguments: Any
+    ) -> None:
+        """Run it over `grid` blocks.
 
-        dtype: T. arguments: the header's inputs and outputs in order: arrays of `xp` or None, and
-        numbers, which become what the header says. Nothing else is checked here.
+        dtype: T. arguments: all that the header names: arrays of `cupy` or None, and numbers, which
+        become what the header says. TypeError for a name that is missing or not there; nothing else
+        is checked.
         """
-        if xp is np:
-            with np.errstate(all="ignore"):  # as on a GPU
-                self.reference(*arguments)
-            return
-        function, kinds = self._built.get((xp, dtype)) or self._build(xp, np.dtype(dtype))
-        values = [kind(a) for kind, a in zip(kinds, arguments, strict=True)]
-        function(grid, self.source.threads, tuple(values))
+        function, kinds = self._built.get((cupy, dtype)) or self._build(cupy, np.dtype(dtype))
+        pairs = zip(kinds, self._ordered(arguments), strict=True)
+        function(grid, self.source.threads, tuple([kind(a) for kind, a in pairs]))
 
     def _build(self, cupy: ModuleType, dtype: np.dtype[Any]) -> tuple[Any, tuple[Any, ...]]:
         """The kernel, and what converts each argument."""
@@ -262,7 +281,7 @@ class BlockKernel(Kernel):
             if (cupy, dtype) not in self._built:
                 kinds = tuple(
                     _or_null if p.pointer else dtype.type if p.type == "T" else _type(p.type)
-                    for p in (*self.source.inputs, *self.source.outputs)
+                    for p in self.source.signature
                 )
                 function = self.text(dtype=dtype.name).build(cupy)
                 self._built[cupy, dtype] = function, kinds

@@ -202,12 +202,16 @@ class Dropout(Layer):
     def call(self, x: Tensor) -> Tensor:
         if not self.training:
             return x
+        return functional.dropout(x, p=self.p, seed=self.seed, step=self.next_call())
+
+    def next_call(self) -> int:
+        """The number of the training call that begins, and is counted: `step` of its mask."""
         recorded = clock.recorded()
         if recorded is not None:
-            return functional.dropout(x, p=self.p, seed=self.seed, step=self.follow(recorded))
-        y = functional.dropout(x, p=self.p, seed=self.seed, step=self.calls)
+            return self.follow(recorded)
+        step = self.calls
         self.calls += not context.current().frozen
-        return y
+        return step
 
     # In a captured step; see gpunet.clock
 

@@ -51,14 +51,14 @@ def from_seed(value: int) -> np.random.Generator:
 
 
 def kept(
-    shape: tuple[int, ...], threshold: int, seed: int, layer: int, step: int
+    shape: tuple[int, ...], threshold: int, seed: int, step: int
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Dropout's mask over the last two axes of `shape`: True where an element is kept.
 
-    An element is kept if its 16 bits, from Philox4x64-10 keyed by (seed, layer) at `step`, reach
+    An element is kept if its 16 bits, from Philox4x64-10 keyed by `seed` at `step`, reach
     `threshold`; kernels/philox.cuh draws the same.
     """
-    key, counter = np.array([seed, layer], np.uint64), np.array([0, step, 0, 0], np.uint64)
+    key, counter = np.array([seed, 0], np.uint64), np.array([0, step, 0, 0], np.uint64)
     plane = shape[-2:]
     count = math.prod(plane)
     words = np.random.Philox(key=key, counter=counter).random_raw(-(-max(count, 1) // 4))
@@ -70,3 +70,8 @@ def kept(
 def threshold(p: float) -> int:
     """How many of the 65,536 values dropout with probability p drops."""
     return round(p * 65536)
+
+
+def keep_scale(p: float) -> float:
+    """What dropout with probability p multiplies the kept elements with."""
+    return 1 / (1 - p) if p < 1 else 0.0

@@ -7,13 +7,14 @@
     velocity = momentum * velocity - lr * grad;
     param += velocity;
 
-Header lines: `in`, `scalars` (optimizers: one row of the scalar table, read as T), `out`, and for
-reductions `map`, `reduce`, `post`, `identity`. `T name if option` exists only where that option is
-compiled in, and the body asks for it with `#if OPTION`. Nothing else repeats a signature.
+Header lines: `in` and `out` (arrays), `numbers` (passed by value), `scalars` (optimizers: one row
+of the scalar table, read as T), and for reductions `map`, `reduce`, `post`, `identity`. `T name if
+option` exists only where that option is compiled in, and the body asks for it with `#if OPTION`.
+Nothing else repeats a signature: inputs, numbers, outputs, in this order.
 
 A line `// threads: 32, 8` makes the file a block kernel: the body is what each thread of a block of
-that size does, `T* x` is an array and `int64 rows` a number (see `gpunet.kernel.BlockKernel`). A
-header line that ends in a comma goes on in the next.
+that size does, and an array is written `T* x` (see `gpunet.kernel.BlockKernel`). A header line that
+ends in a comma goes on in the next.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-HEADER = re.compile(r"//\s*(threads|in|scalars|out|map|reduce|post|identity):\s*(.*?)\s*$")
+HEADER = re.compile(r"//\s*(threads|in|numbers|scalars|out|map|reduce|post|identity):\s*(.*?)\s*$")
 INCLUDE = re.compile(r'\s*#include\s+"([^"]+)"\s*$')
 PARAMETER = re.compile(r"(raw\s+)?(\w+)(\*)?\s+(\w+)(?:\s+if\s+(\w+))?$")
 
@@ -54,6 +55,7 @@ class Source:
     name: str
     path: Path
     inputs: tuple[Parameter, ...]
+    numbers: tuple[Parameter, ...]
     scalars: tuple[str, ...]
     outputs: tuple[Parameter, ...]
     reduction: dict[str, str]
@@ -66,6 +68,11 @@ class Source:
     def options(self) -> tuple[str, ...]:
         """The compile-time options that the header names, in order."""
         return tuple(dict.fromkeys(p.option for p in self.outputs if p.option))
+
+    @property
+    def signature(self) -> tuple[Parameter, ...]:
+        """Inputs, numbers, outputs: the order of a launch's arguments."""
+        return (*self.inputs, *self.numbers, *self.outputs)
 
     def outputs_with(self, options: frozenset[str]) -> tuple[Parameter, ...]:
         """The outputs that exist when `options` are compiled in."""
@@ -122,13 +129,17 @@ def read(name: str | Path) -> Source:
     if "out" not in header:
         raise ValueError(f"{label}: no line `// out: ...` in the header")
     threads = _threads(header.get("threads", ""), where.get("threads", label))
-    pointers = bool(threads)
+
+    def parameters(line: str, pointers: bool = bool(threads)) -> tuple[Parameter, ...]:
+        return _parameters(header.get(line, ""), where.get(line, label), pointers)
+
     return Source(
         name=name,
         path=path,
-        inputs=_parameters(header.get("in", ""), where.get("in", label), pointers),
+        inputs=parameters("in"),
+        numbers=parameters("numbers", pointers=False),
         scalars=tuple(s.strip() for s in header.get("scalars", "").split(",") if s.strip()),
-        outputs=_parameters(header["out"], where["out"], pointers),
+        outputs=parameters("out"),
         reduction={k: header[k] for k in ("map", "reduce", "post", "identity") if k in header},
         includes=tuple(includes),
         body="\n".join(body),
@@ -170,8 +181,8 @@ def _parameters(text: str, where: str, pointers: bool) -> tuple[Parameter, ...]:
     found = []
     for item in filter(None, (part.strip() for part in text.split(","))):
         match = PARAMETER.match(item)
-        if match is None or (match[3] and not pointers) or (pointers and (match[1] or match[5])):
-            form = "`T* array` or `int64 number`" if pointers else "`T name`"
+        if match is None or bool(match[3]) != pointers or (pointers and (match[1] or match[5])):
+            form = "`T* array`" if pointers else "`T name`"
             raise ValueError(f"{where}: cannot read the parameter {item!r}; write {form}")
         found.append(Parameter(match[2], match[4], bool(match[1]), match[5], bool(match[3])))
     return tuple(found)

@@ -6,9 +6,9 @@ struct Philox {
     unsigned long long word[4];
 };
 
-__device__ __forceinline__ Philox philox(unsigned long long key0, unsigned long long key1,
-                                         unsigned long long c0, unsigned long long c1) {
-    unsigned long long c2 = 0, c3 = 0;
+__device__ __forceinline__ Philox philox(unsigned long long seed, unsigned long long c0,
+                                         unsigned long long c1) {
+    unsigned long long key0 = seed, key1 = 0, c2 = 0, c3 = 0;
     for (int round = 0; round < 10; ++round) {
         const unsigned long long m0 = 0xD2E7470EE14C6C93ULL, m1 = 0xCA5A826395121157ULL;
         const unsigned long long high0 = __umul64hi(m0, c0), low0 = m0 * c0;
@@ -26,9 +26,8 @@ __device__ __forceinline__ Philox philox(unsigned long long key0, unsigned long 
 // Element j's 16 random bits: four from each word. numpy.random.Philox counts up before it draws,
 // so its first block is counter 1.
 __device__ __forceinline__ unsigned int random_bits16(unsigned long long seed,
-                                                      unsigned long long layer,
                                                       unsigned long long step,
                                                       unsigned long long j) {
-    const Philox random = philox(seed, layer, j / 16 + 1, step);
+    const Philox random = philox(seed, j / 16 + 1, step);
     return (unsigned int)((random.word[j / 4 % 4] >> (16 * (j % 4))) & 0xFFFF);
 }

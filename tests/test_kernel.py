@@ -12,15 +12,17 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import functional
-from gpunet.fused import kernels as fused
+from gpunet import clock, functional
+from gpunet.fused import on_cupy, resident
 from gpunet.kernel import BlockKernel, Kernel, clipped, reference_names
 from gpunet.optim import base
 from gpunet.source import kernel_dir
 
 OPTIMIZERS = list(gn.OPTIMIZERS.values())
 OTHERS = [v for m in (functional, base) for v in vars(m).values() if isinstance(v, Kernel)]
-FUSED = [v for v in vars(fused).values() if isinstance(v, Kernel)]
+LAUNCHED = [
+    v for m in (on_cupy, resident, clock) for v in vars(m).values() if isinstance(v, Kernel)
+]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
@@ -38,14 +40,21 @@ def test_header_inputs_are_the_reference_inputs_in_order(kernel: Kernel) -> None
     if isinstance(kernel.reference, np.ufunc):  # its arguments have no names
         assert len(kernel.source.inputs) == kernel.reference.nin
     else:
-        assert tuple(p.name for p in kernel.source.inputs) == reference_names(kernel.reference)
+        header = [p.name for p in (*kernel.source.inputs, *kernel.source.numbers)]
+        assert tuple(header) == reference_names(kernel.reference)
     assert kernel.source.scalars == ()
 
 
-@pytest.mark.parametrize("kernel", FUSED, ids=lambda k: k.source.name)
-def test_header_names_of_a_fused_kernel_are_the_reference_names(kernel: Kernel) -> None:
-    header = [p.name for p in (*kernel.source.inputs, *kernel.source.outputs)]
-    assert tuple(header) == reference_names(kernel.reference)
+@pytest.mark.parametrize("kernel", LAUNCHED, ids=lambda k: k.source.name)
+def test_a_launch_names_all_that_the_header_names(kernel: Kernel) -> None:
+    """Checked before anything is built or launched."""
+    where = (np.float32, (1, 1)) if isinstance(kernel, BlockKernel) else ()
+    names = dict.fromkeys([p.name for p in kernel.source.signature][1:])
+    for wrong in (names, names | {"other": None}):
+        with pytest.raises(TypeError, match=f"takes {kernel.source.signature[0].name}"):
+            kernel.launch(CountingCupy(), *where, **wrong)
+    with pytest.raises(TypeError, match=r"has no NumPy reference|needs a grid"):
+        kernel(np.zeros(1))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
@@ -99,7 +108,8 @@ def test_what_cupy_is_given_for_a_reduction() -> None:
 BLOCKS = """\
 // Every thread takes one column.
 // threads: 4, 2
-// in:  T* x, int64* clock, int64 n, T scale,
+// in:  T* x, int64* clock
+// numbers: int64 n, T scale,
 //      uint64 seed
 // out: T* y
 if (threadIdx.x < n) y[threadIdx.x] = x ? x[threadIdx.x] * scale + T(clock[0] + seed) : T(n);
@@ -107,11 +117,8 @@ if (threadIdx.x < n) y[threadIdx.x] = x ? x[threadIdx.x] * scale + T(clock[0] + 
 
 
 def block_kernel(folder: Any) -> BlockKernel:
-    def reference(x: Any, clock: Any, n: int, scale: float, seed: int, y: Any) -> None:
-        y[:n] = n if x is None else x[:n] * scale + clock[0] + seed
-
     (folder / "blocks.cu").write_text(BLOCKS, "utf-8")
-    return BlockKernel(folder / "blocks.cu", reference)
+    return BlockKernel(folder / "blocks.cu")
 
 
 def test_what_cupy_is_given_for_a_block_kernel(tmp_path: Any) -> None:
@@ -124,19 +131,19 @@ def test_what_cupy_is_given_for_a_block_kernel(tmp_path: Any) -> None:
         "gpunet_blocks(const T* x, const long long* clock, long long n, T scale, "
         "unsigned long long seed, T* y) {\n"
     ) in code
-    assert '#line 6 "blocks.cu"\nif (threadIdx.x < n)' in code
+    assert '#line 7 "blocks.cu"\nif (threadIdx.x < n)' in code
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_block_kernel_is_launched_with_what_its_header_says(
-    dtype: str, tmp_path: Any, xp: Any
+    dtype: str, tmp_path: Any, cp: Any
 ) -> None:
-    kernel, y = block_kernel(tmp_path), xp.zeros(3, dtype)
-    x, clock = xp.asarray(np.array([1, 2, 3], dtype)), xp.asarray(np.array([10, 0]))
+    kernel, y = block_kernel(tmp_path), cp.zeros(3, dtype)
+    x, clock = cp.asarray(np.array([1, 2, 3], dtype)), cp.asarray(np.array([10, 0]))
     for _ in range(2):  # built, then found
-        kernel.launch(xp, y.dtype, (1,), x, clock, 2, 0.5, 2**33, y)
+        kernel.launch(cp, y.dtype, (1,), x=x, clock=clock, n=2, scale=0.5, seed=2**33, y=y)
     assert y.tolist() == np.array([10.5 + 2**33, 11 + 2**33, 0], dtype).tolist()
-    kernel.launch(xp, y.dtype, (1,), None, clock, 3, 0.5, 0, y)
+    kernel.launch(cp, y.dtype, (1,), y=y, seed=0, scale=0.5, n=3, clock=clock, x=None)
     assert y.tolist() == [3, 3, 3]
     with pytest.raises(TypeError, match=r"<BlockKernel blocks\.cu> needs a grid"):
         kernel(x)
@@ -144,9 +151,9 @@ def test_a_block_kernel_is_launched_with_what_its_header_says(
 
 def test_a_block_kernel_needs_the_size_of_its_blocks() -> None:
     with pytest.raises(ValueError, match=r"relu\.cu: .* `// threads: 32, 8`"):
-        BlockKernel(kernel_dir() / "nn/relu.cu", lambda x: x)
+        BlockKernel(kernel_dir() / "nn/relu.cu")
     with pytest.raises(ValueError, match=r"kernels/nn/relu\.cu: .* `// threads: 32, 8`"):
-        BlockKernel("nn/relu", lambda x: x).launch(CountingCupy(), np.float32, (1,))
+        BlockKernel("nn/relu").launch(CountingCupy(), np.float32, (1,))
 
 
 def test_eight_threads_build_a_block_kernel_once_for_each_dtype(tmp_path: Any) -> None:
@@ -155,7 +162,7 @@ def test_eight_threads_build_a_block_kernel_once_for_each_dtype(tmp_path: Any) -
     def launch(_: int) -> None:
         start.wait()
         for dtype in (np.dtype("float32"), np.dtype("float64")):
-            kernel.launch(cupy, dtype, (1, 1), None, None, 1, 1.0, 0, None)
+            kernel.launch(cupy, dtype, (1, 1), x=None, clock=None, n=1, scale=1.0, seed=0, y=None)
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(launch, range(8)))

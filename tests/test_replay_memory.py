@@ -11,7 +11,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_device, to_host
-from gpunet.fused.device import DeviceStep
+from gpunet.fused.walk import Fused
 
 
 @pytest.fixture
@@ -51,14 +51,14 @@ def test_a_graph_keeps_the_buffers_of_its_batch_size(cupy: Any) -> None:
     """However many sizes come, and whatever becomes of free memory; an eager step keeps a few."""
     eager, recorded = training(), training()
     captured = gn.capture(recorded)
-    sizes = [3 + k for k in range(DeviceStep.KEPT + 2)]
+    sizes = [3 + k for k in range(Fused.KEPT + 2)]
     for rows in [*sizes, *sizes, *sizes]:
         assert to_host(eager(*batch(rows))) == to_host(captured(*batch(rows)))
         cupy.get_default_memory_pool().free_all_blocks()
-    assert eager.device is not None
-    assert recorded.device is not None
-    assert list(eager.device._batches) == sizes[-DeviceStep.KEPT :]
-    assert list(recorded.device._batches) == sizes
+    assert eager.fused is not None
+    assert recorded.fused is not None
+    assert list(eager.fused._batches) == sizes[-Fused.KEPT :]
+    assert list(recorded.fused._batches) == sizes
 
 
 def test_it_is_gone_with_the_last_reference(cupy: Any) -> None:

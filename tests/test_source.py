@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import gpunet as gn
-from gpunet import functional, source
-from gpunet.fused import kernels as fused
+from gpunet import clock, functional, source
+from gpunet.fused import on_cupy, resident
 from gpunet.kernel import Kernel
 from gpunet.optim import base
 
@@ -40,38 +40,34 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_parts_of_a_file(write) -> None:
     name = write(
         "fancy.cu",
-        '// Prose.\n#include "a.cuh"\n// in: raw T x, int64 n\n// scalars: lr, eps\n'
+        '// Prose.\n#include "a.cuh"\n// in: raw T x\n// numbers: int64 n\n// scalars: lr, eps\n'
         "// out: T y, T extra if wanted\n\n// a comment\ny = x[0];\nextra = y;\n",
     )
     found = source.read(name)
-    assert found.inputs == (
-        source.Parameter("T", "x", raw=True),
-        source.Parameter("int64", "n"),
-    )
+    assert found.inputs == (source.Parameter("T", "x", raw=True),)
+    assert found.numbers == (source.Parameter("int64", "n"),)
+    assert [p.name for p in found.signature] == ["x", "n", "y", "extra"]
     assert found.scalars == ("lr", "eps")
     assert [p.name for p in found.outputs] == ["y", "extra"]
     assert found.options == ("wanted",)
     assert [p.name for p in found.outputs_with(frozenset())] == ["y"]
     assert [p.name for p in found.outputs_with(frozenset({"wanted"}))] == ["y", "extra"]
     assert found.includes == ("a.cuh",)
-    assert found.body == '#line 8 "kernels/fancy.cu"\ny = x[0];\nextra = y;'
+    assert found.body == '#line 9 "kernels/fancy.cu"\ny = x[0];\nextra = y;'
 
 
 def test_the_header_of_a_block_kernel(write) -> None:
     name = write(
         "block.cu",
-        "// threads: 32, 8\n// in:  T* x, int64 rows,\n//      int32 act\n// out: T* y\n"
+        "// threads: 32, 8\n// in: T* x\n// numbers: int64 rows,\n//      int32 act\n// out: T* y\n"
         "y[0] = x[0];\n",
     )
     found = source.read(name)
     assert found.threads == (32, 8)
-    assert found.inputs == (
-        source.Parameter("T", "x", pointer=True),
-        source.Parameter("int64", "rows"),
-        source.Parameter("int32", "act"),
-    )
+    assert found.inputs == (source.Parameter("T", "x", pointer=True),)
+    assert [p.name for p in found.numbers] == ["rows", "act"]
     assert found.outputs == (source.Parameter("T", "y", pointer=True),)
-    assert found.body == '#line 5 "kernels/block.cu"\ny[0] = x[0];'
+    assert found.body == '#line 6 "kernels/block.cu"\ny[0] = x[0];'
     assert source.read("block").options == ()
 
 
@@ -127,7 +123,7 @@ def test_the_folder_is_found_and_a_missing_one_named(
 
 
 def test_every_kernel_has_an_owner_and_every_owner_a_kernel() -> None:
-    modules = (functional, base, fused)
+    modules = (functional, base, clock, on_cupy, resident)
     kernels = [value for module in modules for value in vars(module).values()]
     owned = [k.source.name for k in kernels if isinstance(k, Kernel)]
     owned += [optimizer.kernel.source.name for optimizer in gn.OPTIMIZERS.values()]

@@ -17,7 +17,7 @@ import pytest
 import gpunet as gn
 from benchmarks import parts, step_checks, step_timings, verify_gpu
 from benchmarks.verify_gpu import LIMITS, NAMES, Failed, Result, Run
-from gpunet.fused import kernels
+from gpunet.fused import on_cupy
 from gpunet.gemm import gemm
 from gpunet.testing import simgpu
 from gpunet.train.stream import HostRows
@@ -334,13 +334,14 @@ def rich(sim: None) -> Any:
 
 
 def test_a_fused_step_that_differs_is_named(rich: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = kernels.softmax_loss
+    right = on_cupy.softmax_loss
 
     def with_share(factor: float) -> None:
-        def wrong(*arrays: Any, share: float = 1.0, **settings: Any) -> None:
-            right(*arrays, share=factor * share, **settings)
+        def wrong(*given: Any) -> None:
+            *before, share, add, work = given
+            right(*before, factor * share, add, work)
 
-        monkeypatch.setattr(kernels, "softmax_loss", wrong)
+        monkeypatch.setattr(on_cupy, "softmax_loss", wrong)
 
     assert step_checks.compare_fused(rich, "float64") == ""
     with_share(1 + 1e-9)

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from gpunet import context
 from gpunet.containers import MLP, Sequential
@@ -36,32 +39,51 @@ class Plan:
     """The blocks of a model, the last one without anything behind its Affine, and its loss.
 
     rescale: what stands before the first block, or None.
-    layers: all of them, in order; moody: those that behave otherwise in evaluation mode.
+    layers: all of them, in order. containers: what holds them, and which it held.
+    parameters: each with the layer and the name it was found under.
     """
 
-    model: Sequential
     rescale: Rescale | None
     blocks: tuple[Block, ...]
     loss: SoftmaxWithLoss
     layers: tuple[Layer, ...]
-    moody: tuple[Layer, ...]
-    parameters: tuple[Parameter, ...]
-    holders: tuple[tuple[Sequential, tuple[Layer, ...]], ...]
+    containers: tuple[tuple[Sequential, tuple[Layer, ...]], ...]
+    parameters: tuple[tuple[Layer, str, Parameter], ...]
+
+    @cached_property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all parameters."""
+        return self.blocks[0].affine.dtype
+
+    @cached_property
+    def features(self) -> int:
+        """Of the input."""
+        return self.blocks[0].affine.in_features
+
+    @cached_property
+    def columns(self) -> list[int]:
+        """How many outputs each block has; the last one's are the classes."""
+        return [b.affine.out_features for b in self.blocks]
+
+    @cached_property
+    def mode_dependent(self) -> list[Layer]:
+        """The layers that behave otherwise in evaluation mode."""
+        return [k for k in self.layers if isinstance(k, (BatchNorm, Dropout))]
 
     def holds(self) -> bool:
         """False while the layers must run one by one: somebody watches them, a part is in
-        evaluation mode or frozen, or the layers are no longer those that were read.
+        evaluation mode or frozen, or layers and parameters are no longer those that were read.
         """
         if not context.current().plain:
             return False
-        for layer in self.moody:
+        for layer in self.mode_dependent:
             if not layer.training:
                 return False
-        for p in self.parameters:
-            if not p.requires_grad:
+        for layer, name, p in self.parameters:
+            if not p.requires_grad or getattr(layer, name) is not p:
                 return False
-        for holder, layers in self.holders:
-            if holder.layers is not layers:
+        for container, layers in self.containers:
+            if container.layers is not layers:
                 return False
         return self.loss.class_weights is None
 
@@ -85,20 +107,19 @@ def read(model: Any, loss: Any) -> Plan | str:
         return blocks
     if blocks[-1] != Block(blocks[-1].affine):
         return "the last layer is no Affine"
-    parameters = model.parameters()
-    if rescale and rescale.dtype != parameters[0].dtype:
+    parameters = tuple((k, name, p) for k in layers for name, p in k.named_parameters())
+    dtypes = {p.dtype for *_, p in parameters}
+    if rescale and rescale.dtype not in dtypes:
         return "the Rescale layer and the parameters have two dtypes"
-    if len({p.dtype for p in parameters}) > 1:
+    if len(dtypes) > 1:
         return "the parameters have two dtypes"
-    if len(parameters) != sum(1 for _ in model.named_parameters()):
+    if len(model.parameters()) != len(parameters):
         return "two layers share a parameter"
     sizes = [(b.affine.W.shape, b.norm.features if b.norm else b.affine.W.shape[1]) for b in blocks]
     ends = [after for _, after in sizes]
     if [shape[1] for shape, _ in sizes] != ends or [s[0] for s, _ in sizes[1:]] != ends[:-1]:
         return "the layers' sizes do not fit together"
-    holders = tuple(_holders(model))
-    moody = tuple(k for k in layers if isinstance(k, (BatchNorm, Dropout)))
-    return Plan(model, rescale, tuple(blocks), loss, layers, moody, tuple(parameters), holders)
+    return Plan(rescale, tuple(blocks), loss, layers, tuple(_containers(model)), parameters)
 
 
 def _flat(model: Sequential) -> Iterator[Layer]:
@@ -109,11 +130,11 @@ def _flat(model: Sequential) -> Iterator[Layer]:
             yield layer
 
 
-def _holders(model: Sequential) -> Iterator[tuple[Sequential, tuple[Layer, ...]]]:
+def _containers(model: Sequential) -> Iterator[tuple[Sequential, tuple[Layer, ...]]]:
     yield model, tuple(model.layers)
     for layer in model.layers:
         if type(layer) in (Sequential, MLP):
-            yield from _holders(layer)  # type: ignore[arg-type]
+            yield from _containers(layer)  # type: ignore[arg-type]
 
 
 def _blocks(layers: Sequence[Layer]) -> list[Block] | str:

@@ -8,13 +8,17 @@ import numpy as np
 
 from gpunet import clock
 from gpunet.backend import Array, array_module
-from gpunet.fused import kernels
+from gpunet.fused.labelled import Labelled
 from gpunet.fused.step import Step
+from gpunet.kernel import Kernel
+
+GATHER = Kernel("nn/gather")
+NOTE_LOSS = Kernel("nn/note_loss")
 
 
 def fuses(step: Step, x: Array, t: Array) -> bool:
     """Whether batches of this data run fused: the model does, and t are labels."""
-    return step.device is not None and step.device.accepts(x, t)
+    return step.fused is not None and step.fused.accepts(x, t)
 
 
 class Resident:
@@ -33,9 +37,8 @@ class Resident:
         self.step, self.x, self.t = step, x, t
         self.order, self.losses, self.clock = order, losses, counter
         self.xp = array_module(x)
-        self.device = step.device if fuses(step, x, t) else None
+        self.fused = step.fused if fuses(step, x, t) else None
         self.labels = t.astype(np.int64, copy=False) if t.dtype.kind in "iu" else t
-        self.hits = self.xp.zeros(len(losses), np.int64)
         dtypes = {p.dtype for p in step.model.parameters()}
         self.dtype = next(iter(dtypes)) if len(dtypes) == 1 else x.dtype
         self._x: dict[int, Array] = {}
@@ -48,31 +51,34 @@ class Resident:
         share, add: as for `Step.gradients`. ends: an update follows.
         """
         self.clock.begin()
-        device = self.device if self.step.holds() else None
-        dtype, scale = (self.dtype, device.plan.scale()) if device else (self.x.dtype, 1.0)
+        fused = self.fused if self.step.holds() else None
+        dtype, scale = (self.dtype, fused.plan.scale()) if fused else (self.x.dtype, 1.0)
         x = self._gathered(self._x, self.x, rows, dtype, scale)
-        if device is None:
+        if fused is None:
             self._on_tape(x, rows, share, add, ends)
             return
-        options = {"share": 1.0 if share is None else share, "add": add, "ends_update": ends}
-        batch = device.batch(rows, self.xp)
-        batch.run(x, self.labels, self.losses, self.hits, order=self.order, **options)
+        given = Labelled(self.labels, self.losses, self.order, ends)
+        share = 1.0 if share is None else share
+        fused.batch(rows, self.xp).run(x, given, self.clock.array, share, add)
 
     def _on_tape(self, x: Array, rows: int, share: Any, add: bool, ends: bool) -> None:
         t = self._gathered(self._t, self.t, rows, self.t.dtype, 1.0)
         key = rows, ends
         if key not in self._passed:
             self._passed[key] = self.xp.array([int(ends), 1, rows, 1], np.int64)
-        kernels.tick(self.clock.array, self._passed[key])
+        self.clock.tick(self._passed[key])
         loss = self.step.gradients(x, t, share, add)
-        kernels.note_loss(loss, self.clock.array, self.losses)
+        NOTE_LOSS.launch(self.xp, loss=loss, counters=self.clock.array, losses=self.losses)
 
     def _gathered(
         self, kept: dict[int, Array], data: Array, rows: int, dtype: Any, scale: float
     ) -> Array:
-        """The next rows of `data`, scaled, in a buffer of their own for each number of rows."""
+        """The next rows of `data`, scaled, in a buffer of their own for each number of rows; the
+        clock's `next` becomes its `now`.
+        """
         if rows not in kept:
             kept[rows] = self.xp.empty((rows, *data.shape[1:]), dtype)
-        y = kept[rows]
-        kernels.gather(data, self.order, self.clock.array, y.reshape(rows, -1), scale)
-        return y
+        y = kept[rows].reshape(rows, -1)
+        arrays = {"data": data, "order": self.order, "y": y, "counters": self.clock.array}
+        GATHER.launch(self.xp, width=y.shape[1], scale=scale, **arrays)
+        return kept[rows]

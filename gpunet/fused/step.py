@@ -9,8 +9,8 @@ import numpy as np
 
 from gpunet.backend import Array, array_module
 from gpunet.fused import plan
-from gpunet.fused.device import DeviceStep
-from gpunet.fused.host import HostStep
+from gpunet.fused.walk import Fused
+from gpunet.layer import Layer
 from gpunet.loss import as_loss
 from gpunet.optim import Optimizer
 from gpunet.tensor import Tensor
@@ -21,7 +21,8 @@ class Step:
 
     It does what `optimizer.zero_grad()`, `loss(model(x), t).backward()` and `optimizer.step()` do,
     to rounding; a plain chain of Affine, BatchNorm, activation and Dropout under SoftmaxWithLoss
-    runs fused, without the tape: few launches on a GPU, few calls and no temporaries on a CPU.
+    runs fused, without the tape: few launches on a GPU, few calls and no large
+    temporaries on a CPU.
 
     Args:
         model, loss, optimizer: as for a `Trainer`. A custom layer or loss runs on the tape.
@@ -41,25 +42,26 @@ class Step:
         fuse: bool = True,
     ) -> None:
         self.model, self.loss, self.optimizer = model, as_loss(loss), optimizer
+        self._known = {id(p): p for p in (*optimizer.parameters, *_parameters(model))}
         found = plan.read(model, self.loss) if fuse else "fuse=False"
         if isinstance(found, plan.Plan):
-            own = {id(p) for p in found.parameters}
+            own = {id(p) for *_, p in found.parameters}
             if own != {id(p) for p in optimizer.parameters}:
                 found = "model and optimizer do not hold the same parameters"
         self.reason = found if isinstance(found, str) else None
-        self._plan = None if isinstance(found, str) else found
-        self.host = HostStep(self._plan) if self._plan else None
-        self.device = DeviceStep(self._plan) if self._plan else None
+        self.fused = None if isinstance(found, str) else Fused(found)
 
     def __call__(self, x: Any, t: Any) -> Array:
-        """One update. Returns the batch's mean loss before it: an array of shape (), on a GPU
-        float64.
+        """One update. Returns the batch's mean loss before it: a float64 array of shape ().
 
         Args:
             x: (batch, features). t: (batch,) integer labels. NumPy or CuPy arrays on the model's
                 device; for a model that is not fused, whatever it and its loss take.
 
-        Raises: what model, loss and `optimizer.step()` raise.
+        Raises:
+            RuntimeError: the model has got a parameter since the step was made, which the
+                optimizer would not train.
+            And what model, loss and `optimizer.step()` raise.
         """
         loss = self.gradients(x, t)
         self.optimizer.step()
@@ -72,30 +74,40 @@ class Step:
             share: the gradients are multiplied by it (a batch's part in an accumulated update).
             add: add to the gradients that are there instead of overwriting them.
         """
-        fused = self.host if type(x) is np.ndarray else self.device
-        if fused is not None and self.holds() and fused.accepts(x, t):
-            return fused.gradients(x, t, 1.0 if share is None else share, add)
+        fused = self.fused
+        if fused is not None and self.holds():
+            loss = fused.gradients(x, t, 1.0 if share is None else share, add)
+            if loss is not None:
+                return loss
         return self.tape(x, t, share, add)
 
     def holds(self) -> bool:
         """The plan still says what the layers do, and the gradients have their places."""
-        return self._plan is not None and self._plan.holds() and not self.optimizer.lost()
+        return self.fused is not None and self.fused.plan.holds() and not self.optimizer.lost()
 
-    def tape(
-        self,
-        x: Any,
-        t: Any,
-        share: Any = None,
-        add: bool = False,
-        forward: Callable[[Any, Any, Any], Tensor] | None = None,
-    ) -> Array:
-        """As `gradients`, on the tape; forward(x, t, loss) may stand for loss(model(x), t)."""
+    def tape(self, x: Any, t: Any, share: Any = None, add: bool = False) -> Array:
+        """As `gradients`, on the tape."""
+        self._refuse_new_parameters()
         if not add:
             self.optimizer.zero_grad()
-        loss = forward(x, t, self.loss) if forward else self.loss(self.model(x), t)
+        loss = self.loss(self.model(x), t)
         if share is None:
             loss.backward()
         else:
             loss.backward(array_module(loss.data).full(loss.shape, share, loss.dtype))
-        data: Array = loss.data
-        return data
+        value: Array = loss.data.astype(np.float64)
+        return value
+
+    def _refuse_new_parameters(self) -> None:
+        if not all(id(p) in self._known for p in _parameters(self.model)):
+            named = self.model.named_parameters()
+            name, new = next((name, p) for name, p in named if id(p) not in self._known)
+            raise RuntimeError(
+                f"{name}, of shape {tuple(new.shape)}, has come into the model since this step was "
+                "made, and its optimizer does not train it; make the optimizer and the step anew, "
+                f"or change the old parameter's values by {name}.data = ..."
+            )
+
+
+def _parameters(model: Any) -> list[Any]:
+    return model.parameters() if isinstance(model, Layer) else []

@@ -90,7 +90,7 @@ class Report:
 
 def kernels() -> dict[str, Kernel]:
     """Every Kernel that gpunet makes, by the name of its file."""
-    for name in ("gpunet", "gpunet.fused.kernels"):
+    for name in ("gpunet", "gpunet.fused.resident", "gpunet.fused.on_cupy"):
         importlib.import_module(name)
     modules = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "gpunet"]
     found: dict[str, Kernel] = {}
@@ -114,10 +114,8 @@ def text_for(kernel: Kernel, options: frozenset[str], dtype: str) -> CudaText:
 
 
 def numbers(kernel: Kernel) -> frozenset[str]:
-    """The inputs that are numbers, not arrays: the reference says so by `float` or `int`."""
-    hints = getattr(kernel.reference, "__annotations__", {})
-    names = {name for name, hint in hints.items() if hint in ("float", "int", float, int)}
-    return frozenset(names & {p.name for p in kernel.source.inputs})
+    """The names of the header's numbers."""
+    return frozenset(p.name for p in kernel.source.numbers)
 
 
 def may_double(kernel: Kernel) -> bool:

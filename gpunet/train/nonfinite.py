@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunet.backend import Array
 from gpunet.context import observe
+from gpunet.fused.step import Step
 from gpunet.layer import Layer
 from gpunet.tensor import Tensor
 from gpunet.where import all_finite
@@ -38,7 +39,7 @@ class NonFiniteError(ArithmeticError):
 class Watch:
     """Runs one step with its eyes open: `place` is the first bad thing that it saw, or None.
 
-    The trainer calls `forward` and `gradients` for each batch, then `parameters`.
+    The trainer calls `batch` for each batch, then `parameters`.
     """
 
     def __init__(self, model: Layer) -> None:
@@ -47,18 +48,18 @@ class Watch:
         self._names = {id(k): f"layer {name} ({type(k).__name__})" for name, k in _layers(model)}
         self._outputs: list[tuple[str, Tensor]] = []
 
-    def forward(self, x: Array, t: Array, loss: Any) -> Tensor:
-        """model and loss, noting the first layer (or the loss) with a bad output."""
+    def batch(self, step: Step, x: Array, t: Array, share: Any, add: bool) -> Array:
+        """`step.tape`, noting the first layer, or the loss, with a bad output, and then what each
+        layer passed back, the last layer first, and the parameters' gradients.
+        """
         self._outputs.clear()
         with observe(self._see):
-            value: Tensor = loss(self._model(x), t)
-        self._note(value.data, "the loss")
+            value = step.tape(x, t, share, add)
+        self._note(value, "the loss")
+        self._gradients()
         return value
 
-    def gradients(self) -> None:
-        """After backward: what each layer passed back, the last layer first, then the parameters'
-        gradients.
-        """
+    def _gradients(self) -> None:
         source = "the loss"
         for name, y in reversed(self._outputs):
             if y.grad is not None:

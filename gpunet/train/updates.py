@@ -63,8 +63,7 @@ class Updates:
         for k, (weight, share) in enumerate(zip(weights, shares, strict=True)):
             x, t = next(batches)
             if watch:
-                value = step.tape(x, t, share, add=k > 0, forward=watch.forward)
-                watch.gradients()
+                value = watch.batch(step, x, t, share, add=k > 0)
             else:
                 value = step.gradients(x, t, share, add=k > 0)
             found.append((value, weight))

@@ -4,13 +4,14 @@
 // A block has 32 columns and one chunk of the rows. With one chunk all is one launch, parts = 3.
 // Else the first launch, parts = 1, leaves each chunk's mean and sum of squares around it in
 // scratch[chunk, 2, column], and the second, parts = 2, combines them (Chan, Golub & LeVeque 1983).
+#include "counters.cuh"
 #include "nn/activation.cuh"
 #include "nn/columns.cuh"
 #include "nn/mask.cuh"
 // threads: 32, 32
-// in:  T* z, T* gamma, T* beta, T* b, int64 rows, int64 columns, T momentum, T eps, int32 track,
-//      int32 act, uint32 threshold, T scale, uint64 seed, uint64 layer, uint64 step, int64* clock,
-//      int32 parts
+// in:  T* z, T* gamma, T* beta, T* b, int64* counters
+// numbers: int64 rows, int64 columns, T momentum, T eps, int32 track, int32 act, uint32 threshold,
+//      T scale, uint64 seed, uint64 step, int32 parts
 // out: T* y, T* mean, T* inv, T* running_mean, T* running_var, T* scratch
 const long long column = 32LL * blockIdx.x + threadIdx.x;
 const bool inside = column < columns;
@@ -59,7 +60,7 @@ if (writes && blockIdx.y == 0) {
     }
 }
 const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);
-const Dropout drop{threshold, seed, layer, step + clock[1]};
+const Dropout drop{threshold, seed, step + counters[CALL]};
 for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
     const long long end = min(tile + MASK_ROWS, own.last);
     const Mask mask = draw_mask(drop, tile, end, columns);

@@ -1,16 +1,18 @@
 // Back through y = dropout(act(gamma * normal + beta)), normal = (z - mean) * inv, from y and z:
 //     dz = gamma * inv / rows * (rows * g - sum(g) - normal * sum(g * normal))
 // with g the gradient of what the activation saw; dbeta and dgamma are the two sums. The bias b that
-// BatchNorm takes away has the gradient 0.
+// BatchNorm takes away has the gradient 0. The array g comes with the gradient of y, holds g between
+// the two passes, and leaves with dz.
 //
-// Parts and chunks as in batch_norm.cu; scratch[chunk, 2, column] holds the two sums. g waits in dz.
+// Parts and chunks as in batch_norm.cu; scratch[chunk, 2, column] holds the two sums.
+#include "counters.cuh"
 #include "nn/backward.cuh"
 #include "nn/columns.cuh"
 // threads: 32, 32
-// in:  T* gy, T* y, T* z, T* mean, T* inv, T* gamma, int64 rows, int64 columns, int32 act,
-//      uint32 threshold, T scale, uint64 seed, uint64 layer, uint64 step, int64* clock, int32 add,
-//      int32 parts
-// out: T* dz, T* dgamma, T* dbeta, T* db, T* scratch
+// in:  T* y, T* z, T* mean, T* inv, T* gamma, int64* counters
+// numbers: int64 rows, int64 columns, int32 act, uint32 threshold, T scale, uint64 seed,
+//      uint64 step, int32 add, int32 parts
+// out: T* g, T* dgamma, T* dbeta, T* db, T* scratch
 const long long column = 32LL * blockIdx.x + threadIdx.x;
 const bool inside = column < columns;
 const bool writes = inside && threadIdx.y == 0;
@@ -19,16 +21,16 @@ const T centre = inside ? mean[column] : T(0), inverse = inside ? inv[column] : 
 T sum = T(0), sum_normal = T(0);
 
 if (parts & 1) {
-    const Dropout drop = shown_by_output(Dropout{threshold, seed, layer, step + clock[1]}, act);
+    const Dropout drop = shown_by_output(Dropout{threshold, seed, step + counters[CALL]}, act);
     for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
         const long long end = min(tile + MASK_ROWS, own.last);
         const Mask mask = draw_mask(drop, tile, end, columns);
         for (long long row = tile + threadIdx.y; inside && row < end; row += 32) {
             const long long i = row * columns + column;
-            const T g = output_backward(gy[i], y[i], mask.keeps(row, column), scale, act);
-            sum += g;
-            sum_normal += g * ((z[i] - centre) * inverse);
-            dz[i] = g;
+            const T da = output_backward(g[i], y[i], mask.keeps(row, column), scale, act);
+            sum += da;
+            sum_normal += da * ((z[i] - centre) * inverse);
+            g[i] = da;
         }
     }
 }
@@ -57,5 +59,5 @@ const T factor = inside ? gamma[column] * inverse / T(rows) : T(0);
 for (long long row = own.first + threadIdx.y; inside && row < own.last; row += 32) {
     const long long i = row * columns + column;
     const T normal = (z[i] - centre) * inverse;
-    dz[i] = factor * (T(rows) * dz[i] - sum - normal * sum_normal);
+    g[i] = factor * (T(rows) * g[i] - sum - normal * sum_normal);
 }

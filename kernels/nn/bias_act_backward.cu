@@ -1,14 +1,16 @@
-// Back through y = dropout(act(z + b)), from y: dz, and the sum of each chunk of its rows in
-// db[chunk, column], which with one chunk is db.
+// Back through y = dropout(act(z + b)), from y: g, the gradient of y, becomes that of z; and the sum
+// of each chunk of its rows goes to db[chunk, column], which with one chunk is db.
+#include "counters.cuh"
 #include "nn/backward.cuh"
 #include "nn/columns.cuh"
 // threads: 32, 32
-// in:  T* gy, T* y, int64 rows, int64 columns, int32 act, uint32 threshold, T scale, uint64 seed,
-//      uint64 layer, uint64 step, int64* clock, int32 add
-// out: T* dz, T* db
+// in:  T* y, int64* counters
+// numbers: int64 rows, int64 columns, int32 act, uint32 threshold, T scale, uint64 seed,
+//      uint64 step, int32 add
+// out: T* g, T* db
 const long long column = 32LL * blockIdx.x + threadIdx.x;
 const Rows own = rows_of_chunk(blockIdx.y, rows);
-const Dropout drop = shown_by_output(Dropout{threshold, seed, layer, step + clock[1]}, act);
+const Dropout drop = shown_by_output(Dropout{threshold, seed, step + counters[CALL]}, act);
 T sum = T(0);
 for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
     const long long end = min(tile + MASK_ROWS, own.last);
@@ -16,8 +18,9 @@ for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
     if (column >= columns) continue;
     for (long long row = tile + threadIdx.y; row < end; row += 32) {
         const long long i = row * columns + column;
-        dz[i] = output_backward(gy[i], y[i], mask.keeps(row, column), scale, act);
-        sum += dz[i];
+        const T dz = output_backward(g[i], y[i], mask.keeps(row, column), scale, act);
+        g[i] = dz;
+        sum += dz;
     }
 }
 sum = sum_down(sum);

@@ -8,7 +8,7 @@ constexpr int GROUPS = 3;  // of sixteen that 32 neighbours can touch
 
 struct Dropout {
     unsigned int threshold;  // 0: everything is kept
-    unsigned long long seed, layer, step;
+    unsigned long long seed, step;
 };
 
 struct Mask {
@@ -34,7 +34,7 @@ __device__ __forceinline__ Mask draw_mask(const Dropout &drop, long long first_r
     const long long row = first_row + place / GROUPS;
     if (place < MASK_ROWS * GROUPS && row < last_row) {
         const long long group = (row * columns + first_column) / 16 + place % GROUPS;
-        const Philox random = philox(drop.seed, drop.layer, group + 1, drop.step);
+        const Philox random = philox(drop.seed, group + 1, drop.step);
         unsigned int kept = 0;
         for (int e = 0; e < 16; ++e)
             kept |= ((random.word[e / 4] >> 16 * (e % 4) & 0xFFFF) >= drop.threshold) << e;

@@ -1,4 +1,5 @@
 // A batch's loss, among those of the epoch's batches.
-// in:  T loss, raw int64 clock
+#include "counters.cuh"
+// in:  T loss, raw int64 counters
 // out: raw float64 losses
-losses[clock[3]] = double(loss);
+losses[counters[BATCH]] = double(loss);

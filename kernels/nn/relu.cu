@@ -1,5 +1,5 @@
 // ReLU; a nan stays a nan.
-#include "common.cuh"
+#include "nn/activation.cuh"
 // in:  T x
 // out: T y
-y = maximum(x, T(0));
+y = relu(x);

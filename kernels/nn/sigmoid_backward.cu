@@ -1,4 +1,5 @@
 // Sigmoid backward, from the output.
+#include "nn/activation.cuh"
 // in:  T gy, T y
 // out: T gx
-gx = gy * y * (T(1) - y);
+gx = sigmoid_backward(gy, y);

@@ -1,4 +1,5 @@
 // Tanh backward, from the output.
+#include "nn/activation.cuh"
 // in:  T gy, T y
 // out: T gx
-gx = gy * (T(1) - y * y);
+gx = tanh_backward(gy, y);

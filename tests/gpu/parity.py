@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,11 @@ import numpy as np
 import gpunet as gn
 from gpunet import functional
 from gpunet.backend import to_host
-from gpunet.fused import kernels as fused
+from gpunet.clock import TICK
+from gpunet.fused import on_cupy, on_numpy
+from gpunet.fused.after import After, Drop
+from gpunet.fused.labelled import Labelled
+from gpunet.fused.resident import GATHER, NOTE_LOSS
 from gpunet.kernel import Kernel, clipped
 from gpunet.optim import base
 
@@ -114,8 +119,8 @@ def dropout_inputs(draw: Draw) -> tuple[Any, ...]:
     """A quarter is dropped. The scale is a number that its rounding to the dtype leaves alone."""
     x = draw()
     plane = max(int(np.prod(x.shape[-2:])), 1)
-    clock = np.array([0, 5, 0, 0, 0, 6, 0, 0])
-    return x, float(x.dtype.type(4 / 3)), 2**63 + 7, 3, 2**40 + 1, 2**14, plane, clock
+    counters = np.array([0, 5, 0, 0, 0, 6, 0, 0])
+    return x, counters, float(x.dtype.type(4 / 3)), 2**63 + 7, 2**40 + 1, 2**14, plane
 
 
 CASES = [
@@ -147,14 +152,15 @@ CASES = [
 
 @dataclass(frozen=True)
 class FusedCase:
-    """A function of gpunet.fused.kernels, run on copies of `fused_arrays(rows, columns)`.
+    """An op of a fused step, `run(ops, arrays, work)` with the ops of on_cupy and of on_numpy on
+    copies of `fused_arrays(rows, columns)`.
 
     outputs: the arrays to compare. An error is counted in ulps of the output's largest element and
     must not exceed `bound`.
     """
 
     kernel: Kernel
-    run: Callable[[dict[str, Array]], None]
+    run: Callable[[Any, dict[str, Array], Any], None]
     outputs: tuple[str, ...]
     bound: float
 
@@ -170,8 +176,11 @@ class FusedCase:
             name: a.astype(WIDER[dtype] if a.dtype == dtype else a.dtype)
             for name, a in host.items()
         }
-        self.run(placed)
-        self.run(wide)
+        wide["z"] = np.asfortranarray(wide["z"])  # as on_numpy keeps logits
+        for module, ops, arrays in ((xp, on_cupy, placed), (np, on_numpy, wide)):
+            work = ops.Workspace(module, shape[0], [shape[1]], arrays["z"].dtype)
+            work.counters = arrays["counters"]
+            self.run(ops, arrays, work)
         return max(_norm_ulps(to_host(placed[k]), wide[k], dtype) for k in self.outputs)
 
 
@@ -182,7 +191,7 @@ def _norm_ulps(result: Array, truth: Array, dtype: str) -> float:
     return ulps(result.astype(dtype), truth, np.full(truth.shape, size))
 
 
-DROP = fused.Drop(2**14, 4 / 3, 2**63 + 7, 3, 2**40)
+DROP = Drop(2**14, 4 / 3, 2**63 + 7, 2**40)
 
 
 def fused_arrays(dtype: str, rows: int, columns: int) -> dict[str, Array]:
@@ -192,78 +201,106 @@ def fused_arrays(dtype: str, rows: int, columns: int) -> dict[str, Array]:
     def draw(*shape: int) -> Array:
         return generator.standard_normal(shape).astype(dtype)
 
-    size = max(fused.scratch_size(rows, columns), fused.loss_scratch_size(rows, columns))
-    arrays = {name: draw(rows, columns) for name in ("z", "gy", "dz")}
+    arrays = {name: draw(rows, columns) for name in ("z", "g")}
     vectors = ("b", "gamma", "beta", "mean", "running_mean", "dgamma", "dbeta", "db")
     arrays |= {name: draw(columns) for name in vectors}
     arrays |= {name: 1 + abs(draw(columns)) for name in ("inv", "running_var")}
     arrays["y"] = arrays["z"] * (generator.uniform(size=(rows, columns)) > 0.25)
     return arrays | {
-        "scratch": draw(size),
         "data": generator.integers(0, 256, (2 * rows, columns)).astype(np.uint8),
         "order": generator.permutation(2 * rows),
         "labels": generator.integers(0, columns, 2 * rows),
         "passed": np.array([1, 1, rows, 1]),
         "loss": np.full(1, 1.25, dtype),
         "losses": np.zeros(2),
-        "hits": np.zeros(2, np.int64),
-        "clock": np.array([7, 5, rows // 2, 1, 8, 6, rows // 3, 1]),
+        "counters": np.array([7, 5, rows // 2, 1, 8, 6, rows // 3, 1]),
     }
 
 
-def _run_note_loss(a: dict[str, Array]) -> None:
-    fused.note_loss(a["loss"].reshape(()), a["clock"], a["losses"])
+def _norm_of(a: dict[str, Array]) -> Any:
+    """The BatchNorm layer of these arrays."""
+    gamma = SimpleNamespace(data=a["gamma"], grad=a["dgamma"])
+    beta = SimpleNamespace(data=a["beta"], grad=a["dbeta"])
+    running = {name: a[name] for name in ("running_mean", "running_var")}
+    return SimpleNamespace(gamma=gamma, beta=beta, momentum=0.1, eps=1e-5, track=True, **running)
 
 
-def _run_gather(a: dict[str, Array]) -> None:
-    fused.gather(a["data"], a["order"], a["clock"], a["y"], 2**-8)
+def _tick(ops: Any, a: dict[str, Array], work: Any) -> None:
+    counters = a["counters"]
+    if ops is on_cupy:
+        parts = {"now": counters[:4], "next": counters[4:]}
+        TICK.launch(work.cupy, passed=a["passed"], **parts)
+    else:
+        counters[:4] = counters[4:]
+        counters[4:] += a["passed"]
 
 
-def _run_bias_act(a: dict[str, Array]) -> None:
-    fused.bias_act(a["y"], a["b"], act="sigmoid", drop=DROP, clock=a["clock"])
+def _note_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
+    if ops is on_cupy:
+        arrays = {name: a[name] for name in ("counters", "losses")}
+        NOTE_LOSS.launch(work.cupy, loss=a["loss"].reshape(()), **arrays)
+    else:
+        a["losses"][a["counters"][3]] = a["loss"][0]
 
 
-def _run_bias_act_backward(a: dict[str, Array]) -> None:
-    shared = {"clock": a["clock"], "scratch": a["scratch"]}
-    fused.bias_act_backward(
-        a["gy"], a["y"], a["dz"], a["db"], act="tanh", drop=DROP, add=True, **shared
-    )
+def _gather(ops: Any, a: dict[str, Array], work: Any) -> None:
+    data, order, y, counters = (a[name] for name in ("data", "order", "y", "counters"))
+    if ops is on_cupy:
+        arrays = {"data": data, "order": order, "y": y, "counters": counters}
+        GATHER.launch(work.cupy, width=y.shape[1], scale=2**-8, **arrays)
+    else:
+        counters[:4] = counters[4:]
+        y[...] = data[order[counters[2] : counters[2] + len(y)]].astype(y.dtype) * 2**-8
 
 
-NORM = ("z", "gamma", "beta", "b", "y", "mean", "inv", "running_mean", "running_var")
-NORM_BACK = ("gy", "y", "z", "mean", "inv", "gamma", "dz", "dgamma", "dbeta", "db")
-LOSS = ("z", "b", "labels", "dz", "db", "losses", "hits")
+def _bias_act(ops: Any, a: dict[str, Array], work: Any) -> None:
+    ops.bias_act(a["y"], a["b"], After("sigmoid", DROP), work)
 
 
-def _run_batch_norm(a: dict[str, Array]) -> None:
-    shared = {"clock": a["clock"], "scratch": a["scratch"]}
-    fused.batch_norm(*(a[name] for name in NORM), act="relu", drop=DROP, **shared)
+def _bias_act_backward(ops: Any, a: dict[str, Array], work: Any) -> None:
+    ops.bias_act_backward(a["g"], a["y"], a["db"], After("tanh", DROP), True, work)
 
 
-def _run_batch_norm_backward(a: dict[str, Array]) -> None:
-    shared = {"clock": a["clock"], "scratch": a["scratch"]}
-    arrays = (a[name] for name in NORM_BACK)
-    fused.batch_norm_backward(*arrays, act="tanh", drop=DROP, add=True, **shared)
+def _batch_norm(ops: Any, a: dict[str, Array], work: Any) -> None:
+    arrays = (a[name] for name in ("z", "b", "y", "mean", "inv"))
+    ops.batch_norm(_norm_of(a), *arrays, After("relu", DROP), work)
 
 
-def _run_softmax_loss(a: dict[str, Array]) -> None:
-    shared = {name: a[name] for name in ("order", "clock", "scratch")}
-    arrays = (a[name] for name in LOSS)
-    fused.softmax_loss(*arrays, label_smoothing=0.1, share=0.5, add=True, **shared)
+def _batch_norm_backward(ops: Any, a: dict[str, Array], work: Any) -> None:
+    arrays = (a[name] for name in ("g", "y", "z", "mean", "inv", "db"))
+    ops.batch_norm_backward(_norm_of(a), *arrays, After("tanh", DROP), True, work)
+
+
+def _softmax_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
+    """With an order; on_numpy gets the labels that it stands for, and the rest is done by hand."""
+    z, counters, labels, losses = a["z"], a["counters"], a["labels"], a["losses"]
+    rows, settings = len(z), (0.1, 0.5, True)
+    given = Labelled(labels, losses, a["order"], True)
+    if ops is on_numpy:
+        own = labels[a["order"][counters[2] : counters[2] + rows]]
+        given = Labelled(own, losses[counters[3] : counters[3] + 1].reshape(()))
+        counters[4:] = counters[:4] + np.array([1, 1, rows, 1])
+    ops.softmax_loss(z, a["b"], a["db"], given, *settings, work)
 
 
 # Sums of up to 1100 terms: on the device 32 threads add theirs one by one, then by halves, in NumPy
 # one after another; roundings go up and down, and few add up.
 SUM_BOUND = 32
+NORMED = ("y", "mean", "inv", "running_mean", "running_var")
 FUSED_CASES = [
-    FusedCase(fused._tick, lambda a: fused.tick(a["clock"], a["passed"]), ("clock",), 0),
-    FusedCase(fused._note_loss, _run_note_loss, ("losses",), 0),
-    FusedCase(fused._gather, _run_gather, ("y", "clock"), 0),
-    FusedCase(fused._bias_act, _run_bias_act, ("y",), 6),
-    FusedCase(fused._bias_act_backward, _run_bias_act_backward, ("dz", "db"), SUM_BOUND),
-    FusedCase(fused._batch_norm, _run_batch_norm, NORM[4:], SUM_BOUND),
-    FusedCase(fused._batch_norm_backward, _run_batch_norm_backward, NORM_BACK[6:], SUM_BOUND),
-    FusedCase(fused._softmax_loss, _run_softmax_loss, (*LOSS[3:], "clock"), SUM_BOUND),
+    FusedCase(TICK, _tick, ("counters",), 0),
+    FusedCase(NOTE_LOSS, _note_loss, ("losses",), 0),
+    FusedCase(GATHER, _gather, ("y", "counters"), 0),
+    FusedCase(on_cupy.BIAS_ACT, _bias_act, ("y",), 6),
+    FusedCase(on_cupy.BIAS_ACT_BACKWARD, _bias_act_backward, ("g", "db"), SUM_BOUND),
+    FusedCase(on_cupy.BATCH_NORM, _batch_norm, NORMED, SUM_BOUND),
+    FusedCase(
+        on_cupy.BATCH_NORM_BACKWARD,
+        _batch_norm_backward,
+        ("g", "dgamma", "dbeta", "db"),
+        SUM_BOUND,
+    ),
+    FusedCase(on_cupy.SOFTMAX_LOSS, _softmax_loss, ("z", "db", "losses", "counters"), SUM_BOUND),
 ]
 
 

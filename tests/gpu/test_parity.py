@@ -59,8 +59,8 @@ def test_a_call(case: Case, shape: Any, layout: Any, dtype: str, xp: Any, large:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(2, 1), (31, 33), (1024, 40), (1025, 5), (3000, 33)])
 @pytest.mark.parametrize("case", FUSED_CASES, ids=lambda case: case.name)
-def test_a_fused_launch(case: FusedCase, shape: tuple[int, int], dtype: str, xp: Any) -> None:
-    assert case.error(xp, dtype, shape) <= case.bound
+def test_a_fused_launch(case: FusedCase, shape: tuple[int, int], dtype: str, cp: Any) -> None:
+    assert case.error(cp, dtype, shape) <= case.bound
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -158,29 +158,31 @@ def test_a_wrong_formula_is_seen(xp: Any) -> None:
         assert case.error(xp, dtype, (33,), contiguous) > right.bound
 
 
-def test_a_dropout_mask_off_by_one_element_is_seen(xp: Any) -> None:
+def test_a_dropout_mask_off_by_one_element_is_seen(cp: Any) -> None:
     right = next(c for c in CASES if c.name == "nn/dropout")
 
     def shifted(x: Any, *rest: Any) -> Any:
         y = functional._dropout.reference(x, *rest)
-        return np.where(np.roll(y != 0, 1), x, 0) * rest[0]
+        return np.where(np.roll(y != 0, 1), x, 0) * rest[1]
 
     case = Case(right.kernel, right.inputs, right.bound, truth=shifted)
-    assert case.error(xp, "float32", (33,), contiguous) > right.bound
+    assert case.error(cp, "float32", (33,), contiguous) > right.bound
 
 
-def test_a_wrong_fused_result_is_seen(xp: Any) -> None:
-    right = {case.name: case.error(xp, "float32", (31, 33)) for case in FUSED_CASES}
+def test_a_wrong_fused_result_is_seen(cp: Any) -> None:
+    right = {case.name: case.error(cp, "float32", (31, 33)) for case in FUSED_CASES}
     assert all(right[case.name] <= case.bound for case in FUSED_CASES)
     for case in FUSED_CASES[3:]:
 
-        def wrong(a: Any, run: Any = case.run, outputs: Any = case.outputs) -> None:
-            run(a)
+        def wrong(
+            ops: Any, a: Any, work: Any, run: Any = case.run, outputs: Any = case.outputs
+        ) -> None:
+            run(ops, a, work)
             if a["z"].dtype == np.float64:  # the truth
                 a[outputs[0]][-1] *= 1 + 1e-3
 
         wide = FusedCase(case.kernel, wrong, case.outputs, case.bound)
-        assert wide.error(xp, "float32", (31, 33)) > case.bound, case.name
+        assert wide.error(cp, "float32", (31, 33)) > case.bound, case.name
 
 
 def test_a_wrong_update_is_seen(xp: Any) -> None:

@@ -1,0 +1,259 @@
+"""The ops of a fused step on CuPy arrays: between two products a layer is one launch.
+
+Arrays are C-contiguous, of one dtype T (float32 or float64), (rows, columns) or (columns,), and all
+of one device. Nothing is allocated, nothing waits for the device, and shapes are not checked. Sums
+are always added in one order. `on_numpy` has the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from gpunet.backend import Array
+from gpunet.fused.after import ACTIVATIONS, NO_DROP, After
+from gpunet.fused.labelled import Labelled
+from gpunet.gemm import product
+from gpunet.kernel import BlockKernel, Kernel
+from gpunet.layers import BatchNorm
+
+WIDTH = 32  # columns of a block
+ONE_LAUNCH = 1024  # rows: up to here a block takes all rows of its columns
+CHUNK = 256  # rows of a chunk above
+LOSS_ONE_LAUNCH = 32768  # logits: up to here one block takes all
+LOSS_CHUNK, LOSS_CHUNKS = 32, 1024  # rows of a chunk above, and how many at most
+
+NOTHING = After(None, NO_DROP)  # follows the weighted sum
+
+BIAS_ACT = Kernel("nn/bias_act")
+BIAS_ACT_BACKWARD = BlockKernel("nn/bias_act_backward")
+BATCH_NORM = BlockKernel("nn/batch_norm")
+BATCH_NORM_BACKWARD = BlockKernel("nn/batch_norm_backward")
+SOFTMAX_LOSS = BlockKernel("nn/softmax_loss")
+
+
+class Workspace:
+    """Scratch memory for batches of `rows` rows and layers of `columns` outputs, the last of them
+    the logits, free to use for all launches of a stream.
+
+    counters: int64 (8,), see `gpunet.counters`; set before each walk.
+    """
+
+    def __init__(self, cupy: Any, rows: int, columns: Sequence[int], dtype: Any) -> None:
+        layers = 2 * _chunks(rows) * max(columns) if rows > ONE_LAUNCH else 0
+        last = columns[-1]
+        loss = 0 if _loss_fits(rows, last) else _loss_chunks(rows) * (last + 1)
+        self.cupy = cupy
+        self.counters: Array = None
+        self.scratch = cupy.empty(max(layers, loss, 1), dtype)
+
+
+def empty_logits(cupy: Any, rows: int, columns: int, dtype: Any) -> Array:
+    """A new array for `logits`, (rows, columns)."""
+    return cupy.empty((rows, columns), dtype)
+
+
+dot = product  # (a, b, out)
+
+
+def add_dot(a: Array, b: Array, out: Array) -> None:
+    """out += a @ b."""
+    product(a, b, out, add=True)
+
+
+def logits(x: Array, W: Array, out: Array) -> Array:
+    """x @ W in `out`, which `empty_logits` made."""
+    return product(x, W, out)
+
+
+def bias_act(y: Array, b: Array | None, after: After, work: Workspace) -> None:
+    """y = dropout(act(y + b)), in place. y: (rows, columns); b: (columns,) or None."""
+    if b is None and after == NOTHING:
+        return
+    width = 0 if b is None else y.shape[1]
+    b = y if b is None else b
+    BIAS_ACT.launch(work.cupy, b=b, width=width, y=y, **_numbers(after, work))
+
+
+def bias_act_backward(
+    g: Array, y: Array, db: Array | None, after: After, add: bool, work: Workspace
+) -> None:
+    """Back through `bias_act`, from its result y: g, the gradient of y, becomes that of the sum; db
+    is its sum over the batch, or is added to with `add`.
+    """
+    if db is None and after == NOTHING:
+        return
+    rows, columns = y.shape
+    groups, chunked = -(-columns // WIDTH), rows > ONE_LAUNCH and db is not None
+    chunks = _chunks(rows) if rows > ONE_LAUNCH else 1
+    sums = {"db": work.scratch, "add": False} if chunked else {"db": db, "add": add}
+    shape = {"rows": rows, "columns": columns}
+    launch, cupy = BIAS_ACT_BACKWARD.launch, work.cupy
+    launch(cupy, y.dtype, (groups, chunks), g=g, y=y, **shape, **sums, **_numbers(after, work))
+    if chunked:  # the chunks' sums, added up by the same kernel
+        shape = {"rows": chunks, "columns": columns}
+        nothing = _numbers(NOTHING, work)
+        sums = {"g": work.scratch, "y": work.scratch, "db": db, "add": add}
+        launch(cupy, y.dtype, (groups, 1), **sums, **shape, **nothing)
+
+
+def batch_norm(
+    layer: BatchNorm,
+    z: Array,
+    b: Array | None,
+    y: Array,
+    mean: Array,
+    inv: Array,
+    after: After,
+    work: Workspace,
+) -> None:
+    """y = dropout(act(batch_norm(z + b))) of a batch in training, and what backward needs.
+
+    Args:
+        layer: its gamma, beta and settings; running statistics are updated if `layer.track`.
+        z, y: (rows, columns), rows at least 2. b: (columns,) or None.
+        mean, inv: (columns,); set to the mean of z, without b, and 1 / sqrt(biased variance + eps).
+    """
+    rows, columns = z.shape
+    arguments: dict[str, Any] = {
+        "z": z,
+        "gamma": layer.gamma.data,
+        "beta": layer.beta.data,
+        "b": b,
+        "rows": rows,
+        "columns": columns,
+        "momentum": layer.momentum,
+        "eps": layer.eps,
+        "track": layer.track,
+        "y": y,
+        "mean": mean,
+        "inv": inv,
+        "running_mean": layer.running_mean,
+        "running_var": layer.running_var,
+        "scratch": work.scratch,
+        **_numbers(after, work),
+    }
+    for parts, grid in _parts(rows, columns):
+        BATCH_NORM.launch(work.cupy, z.dtype, grid, parts=parts, **arguments)
+
+
+def batch_norm_backward(
+    layer: BatchNorm,
+    g: Array,
+    y: Array,
+    z: Array,
+    mean: Array,
+    inv: Array,
+    db: Array | None,
+    after: After,
+    add: bool,
+    work: Workspace,
+) -> None:
+    """Back through `batch_norm`, from its y, z, mean and inv: g, the gradient of y, becomes that of
+    z; gamma's and beta's gradients are written, or added to with `add`. db becomes 0, or stays with
+    `add`.
+    """
+    rows, columns = z.shape
+    arguments: dict[str, Any] = {
+        "g": g,
+        "y": y,
+        "z": z,
+        "mean": mean,
+        "inv": inv,
+        "gamma": layer.gamma.data,
+        "rows": rows,
+        "columns": columns,
+        "add": add,
+        "dgamma": layer.gamma.grad,
+        "dbeta": layer.beta.grad,
+        "db": db,
+        "scratch": work.scratch,
+        **_numbers(after, work),
+    }
+    for parts, grid in _parts(rows, columns):
+        BATCH_NORM_BACKWARD.launch(work.cupy, z.dtype, grid, parts=parts, **arguments)
+
+
+def softmax_loss(
+    z: Array,
+    b: Array | None,
+    db: Array | None,
+    given: Labelled,
+    smoothing: float,
+    share: float,
+    add: bool,
+    work: Workspace,
+) -> None:
+    """The mean cross entropy of softmax(z + b), and its gradient.
+
+    Args:
+        z: (rows, columns), from `logits`; becomes `share` times the gradient of the
+            mean loss.
+        b, db: (columns,), or None. add: add to db instead of overwriting it.
+        given: a label out of range makes the loss and its row of z nan.
+        smoothing: e in q' = (1 - e) q + e / classes.
+    """
+    rows, columns = z.shape
+    arguments: dict[str, Any] = {
+        "z": z,
+        "b": b,
+        "labels": given.labels,
+        "order": given.order,
+        "rows": rows,
+        "columns": columns,
+        "smoothing": smoothing,
+        "share": share,
+        "add": add,
+        "ends_update": given.ends_update,
+        "db": db,
+        "losses": given.losses,
+        "scratch": work.scratch,
+        "counters": work.counters,
+    }
+    for parts, chunks, grid in _loss_parts(rows, columns):
+        launch = SOFTMAX_LOSS.launch
+        launch(work.cupy, z.dtype, grid, parts=parts, chunks=chunks, **arguments)
+
+
+def _numbers(after: After, work: Workspace) -> dict[str, Any]:
+    """`after` as the headers name it."""
+    act = ACTIVATIONS[after.act]
+    return {**after.drop._asdict(), "act": act, "counters": work.counters}
+
+
+# One launch or two
+
+
+Grid = tuple[int, int]
+
+
+def _chunks(rows: int) -> int:
+    return -(-rows // CHUNK)
+
+
+def _parts(rows: int, columns: int) -> Iterator[tuple[int, Grid]]:
+    """The launches of BatchNorm, each its `parts` and grid."""
+    groups = -(-columns // WIDTH)
+    if rows <= ONE_LAUNCH:
+        yield 3, (groups, 1)
+    else:
+        yield 1, (groups, _chunks(rows))
+        yield 2, (groups, _chunks(rows))
+
+
+def _loss_fits(rows: int, columns: int) -> bool:
+    return rows <= ONE_LAUNCH and rows * columns <= LOSS_ONE_LAUNCH
+
+
+def _loss_chunks(rows: int) -> int:
+    return min(-(-rows // LOSS_CHUNK), LOSS_CHUNKS)
+
+
+def _loss_parts(rows: int, columns: int) -> Iterator[tuple[int, int, Grid]]:
+    """The launches of the loss, each its `parts`, the chunks of rows, and grid."""
+    if _loss_fits(rows, columns):
+        yield 3, 1, (1, 1)
+    else:
+        chunks = _loss_chunks(rows)
+        yield 1, chunks, (1, chunks)
+        yield 2, chunks, (-(-(columns + 1) // WIDTH), 1)

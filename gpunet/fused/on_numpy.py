@@ -1,0 +1,228 @@
+"""The ops of a fused step on NumPy arrays, in place; the CUDA kernels behind `on_cupy` are held to
+them.
+
+The formulas of `functional` and `losses`, arranged for a processor: a sum over the batch is a
+product with a vector of ones, and the logits lie a column a sample, for along short rows a maximum
+or a broadcast is slow. Every argument is as in `on_cupy`. (A product with a mask of 0 and 1 leaves
+a nan a nan, and makes one of an infinite gradient, where a kernel writes 0.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet import rng
+from gpunet.backend import Array
+from gpunet.clock import CALL
+from gpunet.fused.after import After
+from gpunet.fused.labelled import Labelled
+from gpunet.layers import BatchNorm
+
+ZERO = np.zeros((), np.float32)  # an operand of no axes is quicker than a Python number
+SHOWN = ("relu", "sigmoid")  # their gradient is 0 where y is 0, so y shows dropout's mask
+
+
+class Workspace:
+    """What the ops use in passing, for batches of `rows` rows and layers of `columns` outputs, the
+    last of them the logits.
+
+    counters: int64 (8,), see `gpunet.counters`; set before each walk.
+    ones, share: (rows,), of 1 and of 1 / rows; a product with them is a sum, or a mean, over the
+    batch. classes: (columns[-1],), of 1. samples: 0 to rows - 1.
+    """
+
+    def __init__(self, xp: Any, rows: int, columns: Sequence[int], dtype: Any) -> None:
+        self.ones, self.share = np.ones(rows, dtype), np.full(rows, 1 / rows, dtype)
+        self.classes = np.ones(columns[-1], dtype)
+        self.rows, self.samples = np.array(rows), np.arange(rows)
+        self.places = np.empty_like(self.samples)
+        self.counters: Array = None
+        self._temporary: dict[Any, Array] = {}
+
+    def like(self, a: Array, number: int = 0) -> Array:
+        """Temporary array `number` of a's shape."""
+        key = a.shape, number
+        found = self._temporary.get(key)
+        if found is None:
+            found = self._temporary[key] = np.empty(a.shape, a.dtype)
+        return found
+
+
+dot = np.dot  # (a, b, out)
+
+
+def add_dot(a: Array, b: Array, out: Array) -> None:
+    """out += a @ b."""
+    np.add(out, np.dot(a, b), out=out)
+
+
+def empty_logits(xp: Any, rows: int, columns: int, dtype: Any) -> Array:
+    """A new array for `logits`, (rows, columns)."""
+    return np.empty((columns, rows), dtype).T
+
+
+def logits(x: Array, W: Array, out: Array) -> Array:
+    """x @ W in `out`, which `empty_logits` made."""
+    np.dot(W.T, x.T, out=out.T)
+    return out
+
+
+def bias_act(y: Array, b: Array | None, after: After, work: Workspace) -> None:
+    """y = dropout(act(y + b))."""
+    if b is not None:
+        np.add(y, b, out=y)
+    _act(y, after, work)
+
+
+def bias_act_backward(
+    g: Array, y: Array, db: Array | None, after: After, add: bool, work: Workspace
+) -> None:
+    """g, the gradient of y, becomes that of the sum; db is its sum over the batch."""
+    _act_backward(g, y, after, work)
+    if db is not None:
+        (add_dot if add else dot)(work.ones, g, db)
+
+
+def batch_norm(
+    layer: BatchNorm,
+    z: Array,
+    b: Array | None,
+    y: Array,
+    mean: Array,
+    inv: Array,
+    after: After,
+    work: Workspace,
+) -> None:
+    """y = dropout(act(gamma (z - mean) inv + beta)), inv = 1 / sqrt(variance + eps)."""
+    rows = len(z)
+    np.dot(work.share, z, out=mean)
+    centred = np.subtract(z, mean, out=y)
+    var = np.dot(work.share, np.multiply(centred, centred, out=work.like(z)))
+    np.add(var, layer.eps, out=inv)
+    np.sqrt(inv, out=inv)
+    np.reciprocal(inv, out=inv)
+    np.multiply(centred, layer.gamma.data * inv, out=y)
+    np.add(y, layer.beta.data, out=y)
+    if layer.track:
+        running_mean, running_var = layer.running_mean, layer.running_var
+        running_mean += layer.momentum * ((mean if b is None else mean + b) - running_mean)
+        running_var += layer.momentum * (var * (rows / (rows - 1)) - running_var)
+    _act(y, after, work)
+
+
+def batch_norm_backward(
+    layer: BatchNorm,
+    g: Array,
+    y: Array,
+    z: Array,
+    mean: Array,
+    inv: Array,
+    db: Array | None,
+    after: After,
+    add: bool,
+    work: Workspace,
+) -> None:
+    """g = gamma inv / B (B g - sum(g) - normal sum(g normal)); docs/backward.md derives it."""
+    _act_backward(g, y, after, work)
+    rows = len(g)
+    centred = np.subtract(z, mean, out=work.like(z, 1))
+    product_ = np.multiply(g, centred, out=work.like(z))
+    sum_g, sum_g_normal = np.dot(work.ones, g), np.dot(work.ones, product_) * inv
+    np.multiply(centred, inv * sum_g_normal / rows, out=centred)
+    np.subtract(g, centred, out=g)
+    np.subtract(g, sum_g / rows, out=g)
+    np.multiply(g, layer.gamma.data * inv, out=g)
+    _store(layer.beta.grad, sum_g, add)
+    _store(layer.gamma.grad, sum_g_normal, add)
+    if db is not None and not add:
+        db.fill(0)
+
+
+def softmax_loss(
+    z: Array,
+    b: Array | None,
+    db: Array | None,
+    given: Labelled,
+    smoothing: float,
+    share: float,
+    add: bool,
+    work: Workspace,
+) -> None:
+    """The mean cross entropy of softmax(z + b); z, from `logits`, becomes `share` times
+    its gradient.
+    """
+    rows, classes = z.shape
+    f = z.T
+    flat = f.reshape(-1)
+    if b is not None:
+        np.add(f, b[:, None], out=f)
+    np.subtract(f, np.maximum.reduce(f, axis=0), out=f)
+    places = np.multiply(given.labels, work.rows, out=work.places)
+    np.add(places, work.samples, out=places)
+    chosen = np.dot(work.ones, flat[places])
+    if smoothing:
+        chosen = (1 - smoothing) * chosen + smoothing / classes * flat.sum()
+    np.exp(f, out=f)
+    total = np.dot(work.classes, f)
+    given.losses[...] = (np.dot(work.ones, np.log(total)) - chosen) / rows
+    step = share / rows
+    np.multiply(f, np.divide(step, total, out=total), out=f)
+    flat[places] -= step
+    if smoothing:  # in this order a single class comes to exactly 0
+        flat[places] += step * smoothing
+        np.subtract(f, step * smoothing / classes, out=f)
+    if db is not None:
+        (add_dot if add else dot)(f, work.ones, db)
+
+
+def _act(y: Array, after: After, work: Workspace) -> None:
+    """y = dropout(act(y))."""
+    act, drop = after.act, after.drop
+    if act == "relu":
+        np.maximum(y, ZERO, out=y)
+    elif act == "tanh":
+        np.tanh(y, out=y)
+    elif act == "sigmoid":
+        np.negative(y, out=y)
+        with np.errstate(over="ignore"):  # 1 / (1 + inf) = 0
+            np.exp(y, out=y)
+        np.add(y, 1, out=y)
+        np.reciprocal(y, out=y)
+    if drop.threshold:
+        np.multiply(y, _mask(y, after, work), out=y)
+
+
+def _act_backward(g: Array, y: Array, after: After, work: Workspace) -> None:
+    """g, the gradient of y = dropout(act(x)), becomes that of x."""
+    act, drop = after.act, after.drop
+    if act is not None:
+        slope = work.like(y)
+        if act == "relu":
+            np.greater(y, ZERO, out=slope)
+        else:
+            a = np.divide(y, drop.scale, out=slope) if drop.threshold and drop.scale else y
+            if act == "tanh":
+                np.subtract(1, np.multiply(a, a, out=slope), out=slope)
+            else:
+                np.multiply(a, np.subtract(1, a, out=work.like(y, 1)), out=slope)
+        np.multiply(g, slope, out=g)
+    if drop.threshold:
+        np.multiply(g, drop.scale if act in SHOWN else _mask(y, after, work), out=g)
+
+
+def _mask(y: Array, after: After, work: Workspace) -> Array:
+    """What dropout multiplies y with: 0, or the scale."""
+    drop = after.drop
+    step = (drop.step + int(work.counters[CALL])) % 2**64
+    kept = rng.kept(y.shape, drop.threshold, drop.seed, step)
+    return np.multiply(kept, y.dtype.type(drop.scale), out=work.like(y))
+
+
+def _store(place: Any, value: Array, add: bool) -> None:
+    if add:
+        np.add(place, value, out=place)
+    else:
+        np.copyto(place, value)

@@ -1,0 +1,181 @@
+"""Forward, loss and backward of a plan, on either device: a block is an op, `(y, backward)`.
+
+What differs between the devices are the ops in between, `on_numpy` and `on_cupy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from gpunet import clock
+from gpunet.backend import Array, array_module
+from gpunet.fused import on_cupy, on_numpy
+from gpunet.fused.after import NO_DROP, After, next_drop
+from gpunet.fused.labelled import Labelled
+from gpunet.fused.plan import Block, Plan
+from gpunet.losses import labels
+
+Backward = Callable[[Array, bool], Any]  # (gradient of y, add) -> gradient of x
+
+
+class Buffers:
+    """A block, and what it writes for batches of a fixed number of rows.
+
+    y: its output. z: the weighted sum, y itself but for a BatchNorm. gx: the gradient of its input,
+    None in front. mean, inv: of a BatchNorm. after: what follows the sum, if there is no Dropout.
+    """
+
+    def __init__(self, xp: Any, block: Block, y: Array, first: bool) -> None:
+        rows, columns = y.shape
+        self.block, self.y = block, y
+        self.z = xp.empty_like(y) if block.norm else y
+        self.gx = None if first else xp.empty((rows, block.affine.in_features), y.dtype)
+        if block.norm:
+            self.mean, self.inv = xp.empty(columns, y.dtype), xp.empty(columns, y.dtype)
+        self.after = None if block.dropout else After(block.act, NO_DROP)
+
+
+class Batch:
+    """The walk through a plan for batches of `rows` rows.
+
+    captured: a CUDA graph may write to the buffers.
+    """
+
+    def __init__(self, plan: Plan, rows: int, xp: ModuleType) -> None:
+        self.plan, self.rows, self.captured = plan, rows, False
+        self.ops: Any = on_numpy if xp is np else on_cupy
+        self.xp: Any = xp
+        self.work = self.ops.Workspace(xp, rows, plan.columns, plan.dtype)
+        outputs = [xp.empty((rows, n), plan.dtype) for n in plan.columns[:-1]]
+        outputs.append(self.ops.empty_logits(xp, rows, plan.columns[-1], plan.dtype))
+        pairs = enumerate(zip(plan.blocks, outputs, strict=True))
+        *self._hidden, self._last = [Buffers(xp, block, y, k == 0) for k, (block, y) in pairs]
+        self._x: Array = None
+
+    def run(self, x: Array, given: Labelled, counters: Array, share: float, add: bool) -> None:
+        """The loss and, times `share`, the gradients, each in its place.
+
+        x: of the parameters' dtype, and rescaled. counters: int64 (8,), see `gpunet.counters`.
+        """
+        self.work.counters = counters
+        backs: list[Backward] = []
+        for own in self._hidden:
+            x, back = self._block(own, x)
+            backs.append(back)
+        g = self._output(x, given, share, add)
+        while backs:
+            g = backs.pop()(g, add)
+
+    def _block(self, own: Buffers, x: Array) -> tuple[Array, Backward]:
+        """dropout(act(batch_norm(x W + b)))."""
+        ops, work, block = self.ops, self.work, own.block
+        norm, bias = block.norm, block.affine.b
+        after = own.after or After(block.act, next_drop(block.dropout))
+        z = ops.dot(x, block.affine.W.data, own.z)
+        b = None if bias is None else bias.data
+        if norm is not None:
+            ops.batch_norm(norm, z, b, own.y, own.mean, own.inv, after, work)
+        else:
+            ops.bias_act(z, b, after, work)
+
+        def backward(g: Array, add: bool) -> Array | None:
+            db = None if bias is None else bias.grad
+            if norm is not None:
+                kept = (own.y, z, own.mean, own.inv)
+                ops.batch_norm_backward(norm, g, *kept, db, after, add, work)
+            else:
+                ops.bias_act_backward(g, z, db, after, add, work)
+            return self._products(own, x, g, add)
+
+        return own.y, backward
+
+    def _output(self, x: Array, given: Labelled, share: float, add: bool) -> Array | None:
+        """The loss of the last block, and back through it."""
+        own = self._last
+        affine, bias = own.block.affine, own.block.affine.b
+        z = self.ops.logits(x, affine.W.data, own.z)
+        b, db = (None, None) if bias is None else (bias.data, bias.grad)
+        smoothing = self.plan.loss.label_smoothing
+        self.ops.softmax_loss(z, b, db, given, smoothing, share, add, self.work)
+        return self._products(own, x, z, add)
+
+    def _products(self, own: Buffers, x: Array, g: Array, add: bool) -> Array | None:
+        """From the gradient of x W: W's, and x's."""
+        ops, W = self.ops, own.block.affine.W
+        (ops.add_dot if add else ops.dot)(x.T, g, W.grad)
+        return None if own.gx is None else ops.dot(g, W.data.T, own.gx)
+
+    def converted(self, x: Array) -> Array:
+        """x as the first block takes it: of its dtype, and rescaled."""
+        plan = self.plan
+        if self._x is None:
+            self._x = self.xp.empty((self.rows, plan.features), plan.dtype)
+        self._x[...] = x
+        if plan.rescale is not None:
+            self._x *= plan.dtype.type(plan.rescale.scale)
+        return self._x
+
+
+class Fused:
+    """Forward, loss and backward of a plan, for whatever batches come.
+
+    Buffers are kept for the batch sizes used last, `KEPT` at most, and those in a CUDA graph.
+    """
+
+    KEPT = 4
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.least = 2 if any(b.norm for b in plan.blocks) else 1
+        self._batches: dict[int, Batch] = {}
+
+    def accepts(self, x: Any, t: Any) -> bool:
+        """Rows of real numbers, and integers for labels; what else there is the layers take one by
+        one, or refuse.
+        """
+        xp = array_module(x)
+        return (
+            xp is not None
+            and array_module(t) is xp
+            and x.ndim == 2
+            and x.shape[1] == self.plan.features
+            and x.dtype.kind in "fiub"
+            and len(x) >= self.least
+            and t.ndim == 1
+            and t.dtype.kind in "iu"
+        )
+
+    def gradients(self, x: Any, t: Any, share: float, add: bool) -> Array | None:
+        """The loss of a batch, float64 (); its gradients, times `share`, are in the parameters'
+        `grad`. None, and nothing done, for what this does not accept.
+
+        ValueError for labels that do not fit, as from the loss.
+        """
+        if not self.accepts(x, t):
+            return None
+        xp, plan = array_module(x), self.plan
+        classes = labels(t, x.shape[:1], plan.columns[-1])
+        batch, losses = self.batch(len(classes), xp), xp.empty((), np.float64)
+        if plan.rescale is not None or x.dtype != plan.dtype:
+            x = batch.converted(x)
+        batch.run(x, Labelled(classes, losses), clock.array(xp), share, add)
+        return losses
+
+    def batch(self, rows: int, xp: ModuleType) -> Batch:
+        """The buffers for `rows` rows."""
+        batch = self._batches.get(rows)
+        if batch is None or batch.xp is not xp:
+            loose = [n for n, b in self._batches.items() if not b.captured]
+            if len(loose) >= self.KEPT:
+                del self._batches[loose[0]]
+            batch = self._batches[rows] = Batch(self.plan, rows, xp)
+        recorded = clock.recorded()
+        if recorded is not None:
+            batch.captured = True
+            for layer in (*self.plan.layers, self.plan.loss):
+                recorded.saw(layer)
+        return batch
