@@ -73,7 +73,9 @@ def refuse(t: Array, bad: Array, what: str, why: str, first: int = 0) -> None:
     place = where.first(bad)
     if place is not None:
         at = where.words((first + place[0], *place[1:]))
-        raise ValueError(f"{what} {t[place].item():g} in {at} is out of range: {why}")
+        value = t[place].item()
+        told = f"{value:g}" if isinstance(value, float) else value
+        raise ValueError(f"{what} {told} in {at} is out of range: {why}")
 
 
 def _probabilities(t: Array, z: Array, name: str) -> Array:

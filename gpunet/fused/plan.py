@@ -66,6 +66,11 @@ class Plan:
         return [b.affine.out_features for b in self.blocks]
 
     @cached_property
+    def parts(self) -> list[Layer]:
+        """All that a step depends on: the layers, what holds them, and the loss."""
+        return [*(container for container, _ in self.containers), *self.layers, self.loss]
+
+    @cached_property
     def mode_dependent(self) -> list[Layer]:
         """The layers that behave otherwise in evaluation mode."""
         return [k for k in self.layers if isinstance(k, (BatchNorm, Dropout))]

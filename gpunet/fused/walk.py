@@ -176,6 +176,6 @@ class Fused:
         recorded = clock.recorded()
         if recorded is not None:
             batch.captured = True
-            for layer in (*self.plan.layers, self.plan.loss):
-                recorded.saw(layer)
+            for part in self.plan.parts:
+                recorded.saw(part)
         return batch
