@@ -19,8 +19,6 @@ TREE = Tree(ROOT)
 CIRCLES: set[str] = {
     "gpunet.clock gpunet.kernel gpunet.native",
     "gpunet.optim.base gpunet.optim.saving",
-    "gpunet.study.batchnorm_picture gpunet.study.batchnorm_walk",
-    "gpunet.study.probe gpunet.study.probe_picture",
     "gpunet.train.callbacks gpunet.train.guard gpunet.train.trainer",
 }
 LONG_FILES: set[str] = {

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import to_host
-from gpunet.files import write_atomically
 from gpunet.study import svg
 from gpunet.study.batchnorm_stage import CLOSED_FORM, Stage
 from gpunet.study.styles import GRADIENT, ON_LIGHT, TEXT
-
-Walk = Any  # of gpunet.study.batchnorm_walk, which imports this module
 
 ROWS, FEATURES = 8, 4  # what is shown of a larger batch
 CELL_WIDTH, CELL_HEIGHT = 62.0, 18.0
@@ -61,17 +58,21 @@ text {{ font-family: {svg.SANS}; fill: {TEXT}; font-size: 12px }}
 """
 
 
-def save_picture(walk: Walk, path: str | os.PathLike[str]) -> None:
-    """Draw and write, atomically. ValueError for a name that does not end in .svg."""
-    if not os.fspath(path).lower().endswith(".svg"):
-        raise ValueError(f"{os.fspath(path)}: the name must end in .svg")
-    write_atomically(path, _Picture(walk).bytes())
+def save_picture(
+    stages: Iterable[Stage], differences: Mapping[str, float], path: str | os.PathLike[str]
+) -> None:
+    """Draw and write, atomically: inputs and stages, and what was found beside the closed form.
+
+    ValueError for a name that does not end in .svg.
+    """
+    svg.save(path, _Picture(stages, differences).bytes())
 
 
 class _Picture:
-    def __init__(self, walk: Walk) -> None:
-        self.walk = walk
-        self.batch, self.features = walk["x"].value.shape
+    def __init__(self, stages: Iterable[Stage], differences: Mapping[str, float]) -> None:
+        self.stages = {stage.name: stage for stage in stages}
+        self.differences = differences
+        self.batch, self.features = self.stages["x"].value.shape
         shown = min(self.batch, ROWS), min(self.features, FEATURES)
         self.column = max(148.0, shown[1] * CELL_WIDTH + 14)
         self.tall, self.flat = (
@@ -95,8 +96,8 @@ class _Picture:
             _arrowhead("to", TEXT, "auto"),
             _arrowhead("from", GRADIENT, "auto-start-reverse"),
         )
-        stages = (*self.walk.inputs, *self.walk.stages)
-        inside = [arrows, *self._words(), *self._arrows(), *(self._stage(s) for s in stages)]
+        stages = map(self._stage, self.stages.values())
+        inside = [arrows, *self._words(), *self._arrows(), *stages]
         return svg.document(self.width, self.height, STYLE, inside)
 
     def _words(self) -> Iterator[str]:
@@ -114,13 +115,15 @@ class _Picture:
             "it. One column a feature; blue is positive, orange negative." + part,
         )
         x, y = MARGIN, self.places["gamma"][1] - self.flat / 2 + 14
-        found = self.walk.differences
         lines = [
             ("", "Where two dashed arrows meet, the gradients add up."),
             ("", "All of it in closed form:"),
             ("number", _pretty(CLOSED_FORM)),
             ("", "Largest difference between stages, closed form and gpunet's batch_norm:"),
-            ("number", ", ".join(f"{name} {svg.number(v, 2)}" for name, v in found.items())),
+            (
+                "number",
+                ", ".join(f"{name} {svg.number(v, 2)}" for name, v in self.differences.items()),
+            ),
         ]
         for k, (kind, words) in enumerate(lines):
             yield svg.text(x, y + 20 * k, words, class_=kind or None)
@@ -129,7 +132,7 @@ class _Picture:
 
     def _size(self, name: str) -> tuple[float, float]:
         """Width and height of a stage's numbers."""
-        value = self.walk[name].value
+        value = self.stages[name].value
         columns = min(value.shape[-1], FEATURES)
         return columns * CELL_WIDTH, self.tall if value.ndim > 1 else self.flat
 

@@ -128,7 +128,7 @@ class Walk:
 
         ValueError for a name that does not end in .svg.
         """
-        save_picture(self, path)
+        save_picture((*self.inputs, *self.stages), self.differences, path)
 
 
 def batchnorm(x: Any, gamma: Any, beta: Any, dy: Any, eps: float = 1e-5) -> Walk:
@@ -146,6 +146,25 @@ def batchnorm(x: Any, gamma: Any, beta: Any, dy: Any, eps: float = 1e-5) -> Walk
         DeviceError: arrays of two devices.
     """
     x, gamma, beta, dy = _arrays(x, gamma, beta, dy)
+    inputs, stages = _stages(x, gamma, beta, dy, eps)
+    return Walk(
+        inputs=inputs,
+        stages=stages,
+        staged={
+            "y": stages[-1].value,
+            "dx": inputs[0].gradient,
+            "dgamma": inputs[1].gradient,
+            "dbeta": inputs[2].gradient,
+        },
+        closed_form=_closed_form(x, gamma, beta, dy, eps),
+        framework=_framework(x, gamma, beta, dy, eps),
+    )
+
+
+def _stages(
+    x: Array, gamma: Array, beta: Array, dy: Array, eps: float
+) -> tuple[tuple[Stage, ...], tuple[Stage, ...]]:
+    """x, gamma and beta, then the eight."""
     # Forward
     mu, mean_back = mean(x)
     c, centre_back = centre(x, mu)
@@ -180,13 +199,7 @@ def batchnorm(x: Any, gamma: Any, beta: Any, dy: Any, eps: float = 1e-5) -> Walk
         Stage("scale", "m = gamma n", m, "dm = dy", dm),
         Stage("shift", "y = m + beta", y, "dy, given", dy),
     )
-    return Walk(
-        inputs,
-        stages,
-        {"y": y, "dx": dx, "dgamma": dgamma, "dbeta": dbeta},
-        _closed_form(x, gamma, beta, dy, eps),
-        _framework(x, gamma, beta, dy, eps),
-    )
+    return inputs, stages
 
 
 def _closed_form(x: Array, gamma: Array, beta: Array, dy: Array, eps: float) -> Results:

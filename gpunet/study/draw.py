@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
 
-from gpunet.files import write_atomically
 from gpunet.study import placing, svg
 from gpunet.study.graph import Card, Graph, Group, graph_of
 from gpunet.study.layering import layout
@@ -69,11 +68,9 @@ def draw(loss: Tensor, path: str | os.PathLike[str], *, depth: int | None = None
         ValueError: `loss` was not computed by recorded ops; another ending; a negative depth.
         OSError: the folder is missing or not writable.
     """
-    if not os.fspath(path).lower().endswith(".svg"):
-        raise ValueError(f"{os.fspath(path)}: the name must end in .svg")
     if depth is not None and depth < 0:
         raise ValueError(f"depth must be at least 0, got {depth}")
-    write_atomically(path, _Picture(graph_of(loss), loss, depth).bytes())
+    svg.save(path, _Picture(graph_of(loss), loss, depth).bytes())
 
 
 class _Picture:
@@ -167,41 +164,11 @@ class _Picture:
     def _group(self, group: Group) -> str:
         shut = group.key in self.closed
         around = self.placing.boxes.get(group.key, self.folded[group.key])
-        toggle = svg.element(
-            "g",
-            svg.element(
-                "text",
-                svg.element("tspan", "▸" if shut else "▾", class_="sign"),
-                svg.element("tspan", " " + escape(group.title), class_="name"),
-                x=INSET,
-                y=17,
-            ),
-            class_="toggle",
-            role="button",
-            tabindex=0,
-            aria_expanded=str(not shut).lower(),
-            transform=f"translate({-around.left:.2f} 0)",
-        )
-        left = INSET - self.folded[group.key].left
-        summary = [
-            svg.text(left, 32 + LINE * k, line, class_="line")
-            for k, line in enumerate(_summary(group))
-        ]
-        frame = svg.element(
-            "rect",
-            class_="frame",
-            x=-around.left,
-            y=0,
-            width=around.left + around.right,
-            height=around.height,
-            rx=8,
-        )
-        style = None if shut else "display:none"
         return svg.element(
             "g",
-            frame,
-            toggle,
-            svg.element("g", *summary, class_="summary", style=style),
+            _frame(around),
+            _toggle(group, around, shut),
+            _contents(group, INSET - self.folded[group.key].left, shut),
             id=f"i{group.key}",
             class_="group shut" if shut else "group",
             **self._place(group.key),
@@ -291,13 +258,53 @@ def _box(card: Card, x: float, y: float) -> str:
 # Groups
 
 
+def _frame(around: Box) -> str:
+    return svg.element(
+        "rect",
+        class_="frame",
+        x=-around.left,
+        y=0,
+        width=around.left + around.right,
+        height=around.height,
+        rx=8,
+    )
+
+
+def _toggle(group: Group, around: Box, shut: bool) -> str:
+    """The sign and the name that fold the group."""
+    words = svg.element(
+        "text",
+        svg.element("tspan", "▸" if shut else "▾", class_="sign"),
+        svg.element("tspan", " " + escape(group.title), class_="name"),
+        x=INSET,
+        y=17,
+    )
+    return svg.element(
+        "g",
+        words,
+        class_="toggle",
+        role="button",
+        tabindex=0,
+        aria_expanded=str(not shut).lower(),
+        transform=f"translate({-around.left:.2f} 0)",
+    )
+
+
+def _contents(group: Group, left: float, shut: bool) -> str:
+    """What is said of a folded group; hidden in an open one."""
+    lines = [
+        svg.text(left, 32 + LINE * k, line, class_="line") for k, line in enumerate(_summary(group))
+    ]
+    return svg.element("g", *lines, class_="summary", style=None if shut else "display:none")
+
+
 def _folded_box(group: Group) -> Box:
     lines = _summary(group)
     return box(_width("▸ " + group.title, lines), 26 + LINE * len(lines))
 
 
 def _summary(group: Group) -> list[str]:
-    """What is said of a folded group."""
+    """Its output, and how much is in it."""
     cards = list(group.cards())
     leaves = [side for card in cards for side in card.sides if side.kind == "parameter"]
     parameters = sum(leaf.size for leaf in leaves)

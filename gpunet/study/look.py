@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -38,3 +40,47 @@ class Look:
     update: float
     counts: Host
     edges: Host
+
+
+def layers_of(looks: Sequence[Look]) -> list[str]:
+    """The names of the layers, in the order in which they are called."""
+    return list(dict.fromkeys(look.layer for look in looks))
+
+
+def epochs_of(looks: Sequence[Look]) -> list[int]:
+    return list(dict.fromkeys(look.epoch for look in looks))
+
+
+def looks_at(looks: Sequence[Look], layer: str) -> list[Look]:
+    """Those at one layer. KeyError for an unknown name."""
+    found = [look for look in looks if look.layer == layer]
+    if not found:
+        raise KeyError(f"no layer {layer!r}; there are {', '.join(layers_of(looks))}")
+    return found
+
+
+HEAD = ("layer", "kind", "mean", "spread", "zeros", "gradient", "of parameters", "update")
+
+
+def table(looks: Sequence[Look]) -> str:
+    """A line a look; words to the left, numbers to the right."""
+    rows = [HEAD, *(_cells(look) for look in looks)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        words = [cell.ljust(w) for cell, w in zip(row[:2], widths[:2], strict=True)]
+        numbers = [cell.rjust(w) for cell, w in zip(row[2:], widths[2:], strict=True)]
+        lines.append("  ".join([*words, *numbers]).rstrip())
+    return "\n".join(lines)
+
+
+def _cells(look: Look) -> tuple[str, ...]:
+    norms = (look.gradient, look.parameter_gradient, look.update)
+    return (
+        look.layer,
+        look.kind,
+        f"{look.mean:.3g}",
+        f"{look.spread:.3g}",
+        f"{look.zeros:.0%}",
+        *("" if math.isnan(v) else f"{v:.2e}" for v in norms),
+    )

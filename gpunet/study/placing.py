@@ -13,6 +13,8 @@ from gpunet.study.layering import Layout
 ROW_GAP, ITEM_GAP, LANE = 30.0, 26.0, 18.0  # between rows, between items, width of a lane
 PAD, TITLE = 14.0, 24.0  # inside a group's frame; the height of its title
 
+Parts = tuple[list[int], list[int], list[int]]  # of a row: lanes, what is between, lanes
+
 
 class Box(NamedTuple):
     """Around an axis, on which edges arrive at `top` and leave at `bottom`."""
@@ -65,38 +67,52 @@ class Placing:
         left = right = self.folded[key].left - PAD if framed else 0.0
         rows = [self._split(row) for row in self.layout.rows[key]]
         for before, row, after in rows:
-            height = max(self._measure(k).height for k in row if k not in self.layout.lanes)
-            for k in (*before, *row, *after):
-                if k in self.layout.lanes:
-                    self.boxes[k] = Box(LANE / 2, LANE / 2, height, 0.0, height)
-            x, axes = 0.0, {}
-            for k in row:
-                axes[k] = x + self.boxes[k].left
-                x += self.boxes[k].left + self.boxes[k].right + ITEM_GAP
-            items = [axes[k] for k in row if k not in self.layout.lanes]
-            middle = sum(items) / len(items)
-            for k in row:
-                self._offsets[k] = axes[k] - middle, y + (height - self.boxes[k].height) / 2
-            for k in (*before, *row, *after):
+            whole = [*before, *row, *after]
+            height = self._measure_row(whole)
+            ends = self._put_row(row, y, height)
+            for k in whole:
                 over = (height - self.boxes[k].height) / 2
                 self._offsets.setdefault(k, (0.0, y))
                 self._spans[k] = -over, height - over
-            left, right = max(left, middle), max(right, x - ITEM_GAP - middle)
+            left, right = max(left, ends[0]), max(right, ends[1])
             y += height + ROW_GAP
-        # Lanes at the ends of rows lie outside of all rows, so that they run straight.
+        left, right = self._put_lanes(rows, left, right)
+        y -= ROW_GAP
+        if not framed:
+            return Box(left, right, y, 0.0, y)
+        return Box(left + PAD, right + PAD, y + PAD, 0.0, y + PAD)
+
+    def _measure_row(self, row: list[int]) -> float:
+        """Its height, that of the highest item; a lane is as high as that."""
+        lanes = self.layout.lanes
+        height = max(self._measure(k).height for k in row if k not in lanes)
+        for k in lanes.intersection(row):
+            self.boxes[k] = Box(LANE / 2, LANE / 2, height, 0.0, height)
+        return height
+
+    def _put_row(self, row: list[int], y: float, height: float) -> tuple[float, float]:
+        """What lies between its outer lanes, side by side; how far it reaches left and right."""
+        x, axes = 0.0, {}
+        for k in row:
+            axes[k] = x + self.boxes[k].left
+            x += self.boxes[k].left + self.boxes[k].right + ITEM_GAP
+        items = [axes[k] for k in row if k not in self.layout.lanes]
+        middle = sum(items) / len(items)
+        for k in row:
+            self._offsets[k] = axes[k] - middle, y + (height - self.boxes[k].height) / 2
+        return middle, x - ITEM_GAP - middle
+
+    def _put_lanes(self, rows: list[Parts], left: float, right: float) -> tuple[float, float]:
+        """Lanes at the ends of rows lie outside of all rows, so that they run straight."""
         for before, _, after in rows:
             for n, k in enumerate(reversed(before)):
                 self._offsets[k] = -left - ITEM_GAP / 2 - n * LANE, self._offsets[k][1]
             for n, k in enumerate(after):
                 self._offsets[k] = right + ITEM_GAP / 2 + n * LANE, self._offsets[k][1]
         left += LANE * max(len(before) for before, _, _ in rows)
-        right += LANE * max(len(after) for _, _, after in rows)
-        y -= ROW_GAP
-        if not framed:
-            return Box(left, right, y, 0.0, y)
-        return Box(left + PAD, right + PAD, y + PAD, 0.0, y + PAD)
+        return left, right + LANE * max(len(after) for _, _, after in rows)
 
-    def _split(self, row: list[int]) -> tuple[list[int], list[int], list[int]]:
+    def _split(self, row: list[int]) -> Parts:
         """The lanes at its left end, what is between, and those at its right end."""
         items = [k for k, key in enumerate(row) if key not in self.layout.lanes]
         return row[: items[0]], row[items[0] : items[-1] + 1], row[items[-1] + 1 :]

@@ -15,7 +15,7 @@ from gpunet.backend import Array, to_host
 from gpunet.context import observe
 from gpunet.layer import Layer
 from gpunet.layers import Sigmoid, Tanh
-from gpunet.study.look import Host, Look
+from gpunet.study.look import Host, Look, epochs_of, layers_of, looks_at, table
 from gpunet.study.probe_picture import save_picture
 from gpunet.study.symptoms import symptoms
 from gpunet.tensor import Tensor
@@ -77,24 +77,22 @@ class Probe(Callback):
     @property
     def layers(self) -> list[str]:
         """Their dotted names, in the order in which they are called."""
-        return list(dict.fromkeys(look.layer for look in self.looks))
+        return layers_of(self.looks)
 
     @property
     def epochs(self) -> list[int]:
-        return list(dict.fromkeys(look.epoch for look in self.looks))
+        return epochs_of(self.looks)
 
     def of(self, layer: str) -> list[Look]:
         """The looks at one layer, one an epoch. KeyError for an unknown name."""
-        if layer not in self.layers:
-            raise KeyError(f"no layer {layer!r}; there are {', '.join(self.layers)}")
-        return [look for look in self.looks if look.layer == layer]
+        return looks_at(self.looks, layer)
 
     def __str__(self) -> str:
         """The last epoch as a table."""
         if not self.looks:
             return "Probe: nothing seen yet"
         last = [look for look in self.looks if look.epoch == self.epochs[-1]]
-        return f"after epoch {self.epochs[-1]}\n" + _table(last)
+        return f"after epoch {self.epochs[-1]}\n" + table(last)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Histograms of every layer's outputs, gradient norms and update ratios over the epochs, as
@@ -102,11 +100,11 @@ class Probe(Callback):
 
         ImportError without matplotlib; ValueError before the first look.
         """
-        save_picture(self, path)
+        save_picture(self.looks, path)
 
     def _look(self, trainer: Trainer, epoch: int) -> None:
         assert self._feed is not None
-        step = _Step(trainer, self._feed)
+        step = _ObservedStep(trainer, self._feed)
         with step.taken_back():
             step.run()
             looks = list(step.looks(epoch))
@@ -120,8 +118,8 @@ class Probe(Callback):
                 warnings.warn(f"{when}, {words}", RuntimeWarning, stacklevel=4)
 
 
-class _Step:
-    """One training step on the kept rows, with open eyes."""
+class _ObservedStep:
+    """One training step on the kept rows, each layer's output noted."""
 
     def __init__(self, trainer: Trainer, feed: Feed) -> None:
         self.trainer, self.model, self.feed = trainer, trainer.model, feed
@@ -185,20 +183,20 @@ class _Step:
             counts, edges = _histogram(values)
             zero = values == 0
             yield Look(
-                epoch,
-                name,
-                type(layer).__name__,
-                float(values.mean()),
-                float(values.std()),
-                float(zero.mean()),
-                float(zero.reshape(-1, values.shape[-1]).all(axis=0).mean()),
-                _saturated(layer, values),
-                sum(after[key].size for key in own),
-                math.nan if y.grad is None else _norm([y.grad]),
-                _norm([self.gradients[key] for key in own]),
-                change / weight if weight else math.nan,
-                counts,
-                edges,
+                epoch=epoch,
+                layer=name,
+                kind=type(layer).__name__,
+                mean=float(values.mean()),
+                spread=float(values.std()),
+                zeros=float(zero.mean()),
+                dead=float(zero.reshape(-1, values.shape[-1]).all(axis=0).mean()),
+                saturated=_saturated(layer, values),
+                parameters=sum(after[key].size for key in own),
+                gradient=math.nan if y.grad is None else _norm([y.grad]),
+                parameter_gradient=_norm([self.gradients[key] for key in own]),
+                update=change / weight if weight else math.nan,
+                counts=counts,
+                edges=edges,
             )
 
 
@@ -231,28 +229,3 @@ def _saturated(layer: Layer, y: Host) -> float:
     if isinstance(layer, Tanh):
         return float((1 - y * y < 0.1).mean())
     return math.nan
-
-
-def _table(looks: list[Look]) -> str:
-    head = ["layer", "kind", "mean", "spread", "zeros", "gradient", "of parameters", "update"]
-    rows = [head]
-    for k in looks:
-        numbers = (k.gradient, k.parameter_gradient, k.update)
-        rows.append(
-            [
-                k.layer,
-                k.kind,
-                f"{k.mean:.3g}",
-                f"{k.spread:.3g}",
-                f"{k.zeros:.0%}",
-                *("" if math.isnan(v) else f"{v:.2e}" for v in numbers),
-            ]
-        )
-    widths = [max(len(row[c]) for row in rows) for c in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(w) if c < 2 else cell.rjust(w)
-            for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -4,78 +4,62 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet.study import pictures
-from gpunet.study.look import Look
+from gpunet.study.look import Look, epochs_of, layers_of, looks_at
 from gpunet.study.styles import GREY
-
-Probe = Any  # of gpunet.study.probe, which imports this module
 
 COLUMNS = 4
 SHOWN = 4  # epochs in a histogram
 NAMED = 16  # layers in the legend of the lines
 USUAL = 1e-3  # of an update by its weights
+HEIGHTS = 1.9, 3.4  # inches of a row of histograms, and of the lines below
 
 
-def save_picture(probe: Probe, path: str | os.PathLike[str]) -> None:
-    """Draw and write, atomically. ImportError without matplotlib; ValueError with nothing seen."""
-    if not probe.looks:
+def save_picture(looks: Sequence[Look], path: str | os.PathLike[str]) -> None:
+    """Draw and write, atomically. ImportError without matplotlib; ValueError without a look."""
+    if not looks:
         raise ValueError("Probe saw nothing yet: give it to a Trainer as a callback, then fit")
-    pictures.save_figure(draw_probe(probe), path)
+    pictures.save_figure(draw_looks(looks), path)
 
 
-def draw_probe(probe: Probe) -> Any:
+def draw_looks(looks: Sequence[Look]) -> Any:
     """The matplotlib figure: a histogram for each layer, from the first epoch (light) to the last
     (dark), and below the gradient norms and the update ratios over the epochs.
     """
-    from matplotlib import colormaps
-    from matplotlib.ticker import MaxNLocator
-
-    layers = probe.layers
-    rows = math.ceil(len(layers) / COLUMNS)
-    figure = pictures.new_figure(11, 1.9 * rows + 3.6)
-    above, below = figure.subfigures(2, height_ratios=(1.9 * rows, 3.4))
-    above.suptitle("outputs, share of rows and units", fontsize=10)
-    panels = above.subplots(rows, COLUMNS, squeeze=False).flat
-    epochs = _chosen(probe.epochs)
-    shades = colormaps["viridis_r"]
-    colours = {e: shades(0.15 + 0.8 * k / max(len(epochs) - 1, 1)) for k, e in enumerate(epochs)}
-    for panel, layer in zip(panels, layers, strict=False):
-        _histograms(panel, [look for look in probe.of(layer) if look.epoch in colours], colours)
-    for panel in above.axes[len(layers) :]:
-        panel.set_visible(False)
-    handles, labels = above.axes[0].get_legend_handles_labels()
-    above.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
-    left, right = below.subplots(1, 2)
-    depth = colormaps["plasma"]
-    for k, layer in enumerate(layers):
-        colour = depth(0.9 * k / max(len(layers) - 1, 1))
-        looks = probe.of(layer)
-        label = f"{layer} {looks[0].kind}"
-        _line(left, looks, [look.gradient for look in looks], colour, label)
-        _line(right, looks, [look.update for look in looks], colour, label)
-    left.set(xlabel="epoch", ylabel="gradient norm at the output")
-    right.axhline(USUAL, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    right.set(xlabel="epoch", ylabel="update / weights")
-    for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.tick_params(which="both", labelsize=8)
-    if len(layers) <= NAMED:
-        below.legend(
-            *left.get_legend_handles_labels(),
-            loc="outside right center",
-            frameon=False,
-            fontsize=8,
-        )
+    rows = math.ceil(len(layers_of(looks)) / COLUMNS)
+    heights = HEIGHTS[0] * rows, HEIGHTS[1]
+    figure = pictures.new_figure(11, sum(heights) + 0.2)
+    above, below = figure.subfigures(2, height_ratios=heights)
+    _histograms(above, looks, rows)
+    _lines(below, looks)
     return figure
 
 
-def _histograms(axes: Any, looks: list[Look], colours: dict[int, Any]) -> None:
+def _histograms(figure: Any, looks: Sequence[Look], rows: int) -> None:
+    """A panel for each layer, with the same few epochs in each."""
+    from matplotlib import colormaps
+
+    figure.suptitle("outputs, share of rows and units", fontsize=10)
+    layers, epochs = layers_of(looks), _chosen(epochs_of(looks))
+    shades = colormaps["viridis_r"]
+    colours = {e: shades(0.15 + 0.8 * k / max(len(epochs) - 1, 1)) for k, e in enumerate(epochs)}
+    figure.subplots(rows, COLUMNS)
+    for panel, layer in zip(figure.axes, layers, strict=False):
+        own = looks_at(looks, layer)
+        _histogram(panel, [look for look in own if look.epoch in colours], colours)
+    for panel in figure.axes[len(layers) :]:
+        panel.set_visible(False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
+
+
+def _histogram(axes: Any, looks: list[Look], colours: dict[int, Any]) -> None:
     for look in looks:
-        total = max(int(look.counts.sum()), 1)
         axes.stairs(
-            look.counts / total,
+            look.counts / max(int(look.counts.sum()), 1),
             look.edges,
             color=colours[look.epoch],
             linewidth=1.2,
@@ -88,13 +72,34 @@ def _histograms(axes: Any, looks: list[Look], colours: dict[int, Any]) -> None:
     pictures.bare(axes)
 
 
-def _line(axes: Any, looks: list[Look], values: list[float], colour: Any, label: str) -> None:
-    points = [
-        (k.epoch, v) for k, v in zip(looks, values, strict=True) if math.isfinite(v) and v > 0
-    ]
-    if points:
-        marker = "o" if len(points) < 3 else None
-        axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker)
+def _lines(figure: Any, looks: Sequence[Look]) -> None:
+    """Left the gradient norms, right the update ratios, a line for each layer."""
+    from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
+
+    left, right = figure.subplots(1, 2)
+    depth, layers = colormaps["plasma"], layers_of(looks)
+    for k, layer in enumerate(layers):
+        colour, own = depth(0.9 * k / max(len(layers) - 1, 1)), looks_at(looks, layer)
+        label = f"{layer} {own[0].kind}"
+        _line(left, [(look.epoch, look.gradient) for look in own], colour, label)
+        _line(right, [(look.epoch, look.update) for look in own], colour, label)
+    left.set(xlabel="epoch", ylabel="gradient norm at the output")
+    right.axhline(USUAL, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
+    right.set(xlabel="epoch", ylabel="update / weights")
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.tick_params(which="both", labelsize=8)
+    if len(layers) <= NAMED:
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=8)
+
+
+def _line(axes: Any, points: list[tuple[int, float]], colour: Any, label: str) -> None:
+    known = [(epoch, v) for epoch, v in points if math.isfinite(v) and v > 0]
+    if known:
+        marker = "o" if len(known) < 3 else None
+        axes.plot(*zip(*known, strict=True), color=colour, label=label, marker=marker)
         axes.set_yscale("log")
     pictures.bare(axes)
 

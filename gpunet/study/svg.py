@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from html import escape
+
+from gpunet.files import write_atomically
 
 SANS = "system-ui, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 MONO = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -33,6 +36,13 @@ def short(value: object) -> str:
 def number(value: float, digits: int = 3) -> str:
     """ "−0.0123": with a minus as wide as a plus."""
     return f"{value:.{digits}g}".replace("-", "−")
+
+
+def save(path: str | os.PathLike[str], document: bytes) -> None:
+    """Write it atomically. ValueError for a name that does not end in .svg."""
+    if not os.fspath(path).lower().endswith(".svg"):
+        raise ValueError(f"{os.fspath(path)}: the name must end in .svg")
+    write_atomically(path, document)
 
 
 def document(width: float, height: float, style: str, inside: Iterable[str]) -> bytes:

@@ -287,7 +287,7 @@ def test_the_table() -> None:
 
 def test_the_figure(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from gpunet.study.probe_picture import draw_probe
+    from gpunet.study.probe_picture import draw_looks
 
     probe = Probe(data(), warn=False)
     with pytest.raises(ValueError, match="nothing yet"):
@@ -295,7 +295,7 @@ def test_the_figure(tmp_path: Path) -> None:
     train(gn.MLP([FEATURES, 8, 8, 2], batch_norm=True), [probe], 6)
     probe.save(tmp_path / "probe.png")
     assert (tmp_path / "probe.png").read_bytes().startswith(b"\x89PNG")
-    figure = draw_probe(probe)
+    figure = draw_looks(probe.looks)
     panels = [a for a in figure.axes if a.get_visible()]
     assert len(panels) == len(probe.layers) + 2
     labels = panels[0].get_legend_handles_labels()[1]
