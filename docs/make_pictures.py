@@ -20,8 +20,7 @@ import numpy as np
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import LANDSCAPES, Landscape
-from gpunet.study.paths import Path as Walk
-from gpunet.study.paths import descend
+from gpunet.study.paths import Descent, descend
 from gpunet.study.pictures import bare, draw_bands, encode_figure, new_figure
 from gpunet.study.styles import style
 
@@ -59,7 +58,7 @@ PICTURES = {
 }
 
 
-def walks(name: str, landscape: Landscape, settings: dict[str, Any]) -> list[Walk]:
+def walks(name: str, landscape: Landscape, settings: dict[str, Any]) -> list[Descent]:
     """The grey path, if there is one, then the optimizer's own."""
     beside = PICTURES[name].beside
     others = [descend(landscape, beside)] if beside else []
@@ -78,17 +77,17 @@ def draw(name: str) -> Any:
     return figure
 
 
-def _line(walk: Walk, name: str) -> dict[str, Any]:
+def _line(walk: Descent, name: str) -> dict[str, Any]:
     """As in every picture, or grey for comparison."""
     return style(name).line(1.5) if walk.optimizer == name else {"color": GREY, "linewidth": 1.0}
 
 
-def _label(walk: Walk) -> str:
+def _label(walk: Descent) -> str:
     rate = "no learning rate" if walk.lr is None else f"lr {walk.lr:g}"
     return f"{style(walk.optimizer).label}, {rate}"
 
 
-def _over_contours(axes: Any, landscape: Landscape, paths: list[Walk], name: str) -> None:
+def _over_contours(axes: Any, landscape: Landscape, paths: list[Descent], name: str) -> None:
     grid = heights(landscape, *GRID)
     x, y = (np.linspace(*ends, n) for ends, n in zip(landscape.window, GRID, strict=True))
     draw_bands(axes, x, y, grid, levels(grid, 10))
@@ -109,7 +108,7 @@ def _over_contours(axes: Any, landscape: Landscape, paths: list[Walk], name: str
     axes.legend(fontsize=8, loc="lower right")
 
 
-def _over_steps(axes: Any, landscape: Landscape, paths: list[Walk], name: str) -> None:
+def _over_steps(axes: Any, landscape: Landscape, paths: list[Descent], name: str) -> None:
     for walk in paths:
         own = walk.optimizer == name
         axes.plot(

@@ -9,8 +9,7 @@ import click
 from gpunet.commands import common, options, parse
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.landscapes import LANDSCAPES, Landscape
-from gpunet.study.paths import Path as Walk
-from gpunet.study.paths import descend
+from gpunet.study.paths import Descent, descend
 
 DEFAULT = "sgd,momentum,adagrad,rmsprop,adam,cocob"
 
@@ -103,7 +102,7 @@ def _rate(optimizer: str, rates: parse.Rates) -> float | None:
     return rates.get(optimizer, rates.get(""))
 
 
-def _write(place: Landscape, walks: list[Walk], out: Path, pictures: bool) -> list[str]:
+def _write(place: Landscape, walks: list[Descent], out: Path, pictures: bool) -> list[str]:
     """The files' names; the animation first, for it needs nothing else."""
     from gpunet.study.animation import save_animation
     from gpunet.study.path_picture import save_picture
@@ -120,7 +119,7 @@ def _write(place: Landscape, walks: list[Walk], out: Path, pictures: bool) -> li
     return [f"{stem}.{ending}" for ending in ("html", *endings)]
 
 
-def _ending(walk: Walk) -> str:
+def _ending(walk: Descent) -> str:
     rate = "" if walk.lr is None else f"lr {walk.lr:g}"
     point = ", ".join(f"{x:.4g}" for x in walk.points[-1])
     end = "diverged after" if walk.diverged else "after"

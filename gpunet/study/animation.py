@@ -12,7 +12,7 @@ from typing import Any
 from gpunet.files import write_atomically
 from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import Landscape
-from gpunet.study.paths import Path, longest_first
+from gpunet.study.paths import Descent, longest_first
 from gpunet.study.styles import style
 
 GRID = (121, 91)
@@ -21,13 +21,13 @@ SECONDS = 8.0  # a whole animation, at the middle speed
 
 
 def save_animation(
-    landscape: Landscape, paths: Sequence[Path], path: str | os.PathLike[str]
+    landscape: Landscape, paths: Sequence[Descent], path: str | os.PathLike[str]
 ) -> None:
     """Write `animation(landscape, paths)` atomically."""
     write_atomically(path, animation(landscape, paths).encode())
 
 
-def animation(landscape: Landscape, paths: Sequence[Path]) -> str:
+def animation(landscape: Landscape, paths: Sequence[Descent]) -> str:
     """The page: play, pause, step, speed and a slider; a legend switches paths on and off.
 
     ValueError without a path.
@@ -41,7 +41,7 @@ def animation(landscape: Landscape, paths: Sequence[Path]) -> str:
     return template.replace("{{title}}", title).replace("{{data}}", data.replace("<", "\\u003c"))
 
 
-def _data(landscape: Landscape, paths: Sequence[Path]) -> dict[str, Any]:
+def _data(landscape: Landscape, paths: Sequence[Descent]) -> dict[str, Any]:
     """All that the page draws, numbers to five digits."""
     steps = max(1, *(len(path) for path in paths))
     data = {
@@ -81,7 +81,7 @@ def _curve(landscape: Landscape) -> dict[str, Any]:
     }
 
 
-def _path(path: Path) -> dict[str, Any]:
+def _path(path: Descent) -> dict[str, Any]:
     look = style(path.optimizer)
     return {
         "label": look.label,

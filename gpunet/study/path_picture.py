@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.study import pictures
 from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import Landscape
-from gpunet.study.paths import Path, longest_first
+from gpunet.study.paths import Descent, longest_first
 from gpunet.study.styles import GREY, style
 
 GRID = (161, 121)
@@ -19,12 +19,14 @@ DOTTED = 130  # points; a path of more shows no single ones
 FAR = 20.0  # windows away: beyond it a point's distance no longer shows, and may overflow
 
 
-def save_picture(landscape: Landscape, paths: Sequence[Path], path: str | os.PathLike[str]) -> None:
+def save_picture(
+    landscape: Landscape, paths: Sequence[Descent], path: str | os.PathLike[str]
+) -> None:
     """Draw and write (.png, .svg or .pdf), atomically. ImportError without matplotlib."""
     pictures.save_figure(draw_paths(landscape, paths), path)
 
 
-def draw_paths(landscape: Landscape, paths: Sequence[Path]) -> Any:
+def draw_paths(landscape: Landscape, paths: Sequence[Descent]) -> Any:
     """The matplotlib figure. A ring is the start, a full dot the end, a star a minimum."""
     rows = -(-len(paths) // 2)  # of the legend
     figure = pictures.new_figure(7.2, (5.0 if landscape.dim == 2 else 5.8) + 0.2 * rows)
@@ -36,7 +38,7 @@ def draw_paths(landscape: Landscape, paths: Sequence[Path]) -> Any:
     return figure
 
 
-def _over_contours(figure: Any, landscape: Landscape, paths: Sequence[Path]) -> Any:
+def _over_contours(figure: Any, landscape: Landscape, paths: Sequence[Descent]) -> Any:
     axes = figure.subplots()
     values = heights(landscape, *GRID)
     x, y = (np.linspace(*ends, n) for ends, n in zip(landscape.window, GRID, strict=True))
@@ -48,7 +50,7 @@ def _over_contours(figure: Any, landscape: Landscape, paths: Sequence[Path]) -> 
     return axes
 
 
-def _on_curve(figure: Any, landscape: Landscape, paths: Sequence[Path]) -> Any:
+def _on_curve(figure: Any, landscape: Landscape, paths: Sequence[Descent]) -> Any:
     """Above the curve with the points, below it the variable over the steps, downwards."""
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))
     x = np.linspace(*landscape.window[0], 1001)
@@ -76,7 +78,7 @@ def _near(points: Any, landscape: Landscape) -> Any:
     return np.clip(points, low - FAR * (high - low), high + FAR * (high - low))
 
 
-def _draw(axes: Any, points: Any, path: Path, chords: bool = False) -> None:
+def _draw(axes: Any, points: Any, path: Descent, chords: bool = False) -> None:
     """The line with its points; `chords`, between points of a curve, stay faint."""
     line = style(path.optimizer).line()
     if not chords:
@@ -89,7 +91,7 @@ def _draw(axes: Any, points: Any, path: Path, chords: bool = False) -> None:
     axes.plot(*points[-1], markersize=8, markeredgecolor="white", zorder=4, **dots)
 
 
-def _legend(figure: Any, landscape: Landscape, paths: Sequence[Path]) -> None:
+def _legend(figure: Any, landscape: Landscape, paths: Sequence[Descent]) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], **style(p.optimizer).line()) for p in paths]
@@ -103,7 +105,7 @@ def _stars(axes: Any, points: Sequence[Sequence[float]]) -> None:
         axes.plot(*point, "*", markersize=10, color="black", markeredgecolor="white", zorder=5)
 
 
-def describe(path: Path, landscape: Landscape) -> str:
+def describe(path: Descent, landscape: Landscape) -> str:
     """ "SGD, lr 0.95: f = 0.0017", and what else is to be said of where it ended."""
     rate = "no lr" if path.lr is None else f"lr {path.lr:g}"
     if path.diverged:
@@ -113,7 +115,7 @@ def describe(path: Path, landscape: Landscape) -> str:
     return f"{style(path.optimizer).label}, {rate}: {end}"
 
 
-def outside(path: Path, landscape: Landscape) -> bool:
+def outside(path: Descent, landscape: Landscape) -> bool:
     """Whether the path ends outside the window."""
     low, high = np.array(landscape.window).T
     return bool(((path.points[-1] < low) | (path.points[-1] > high)).any())

@@ -17,7 +17,7 @@ Host = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
+class Descent:
     """What `descend` found; float64 throughout.
 
     points (n + 1, dim) from the start, values (n + 1,), gradients (n, dim) that the steps used.
@@ -52,10 +52,10 @@ class Path:
             return np.where(self.gradients == 0, np.nan, -self.steps / self.gradients)
 
 
-def longest_first(paths: Sequence[Path]) -> list[Path]:
+def longest_first(paths: Sequence[Descent]) -> list[Descent]:
     """By how far they went, there and back: drawn in this order, no path hides a shorter one."""
 
-    def length(path: Path) -> float:
+    def length(path: Descent) -> float:
         with np.errstate(over="ignore"):
             return float(np.linalg.norm(path.steps, axis=1).sum())
 
@@ -70,7 +70,7 @@ def descend(
     steps: int | None = None,
     lr: float | None = None,
     **settings: Any,
-) -> Path:
+) -> Descent:
     """Up to `steps` updates of one of gpunet's own optimizers, in float64.
 
     Args:
@@ -94,8 +94,17 @@ def descend(
     if lr is not None:
         settings["lr"] = lr
     opt = OPTIMIZERS[optimizer]([point], **settings)
-    found = _walk(landscape, point, opt, landscape.steps if steps is None else steps)
-    return Path(optimizer, lr, *found)
+    points, values, gradients, diverged = _walk(
+        landscape, point, opt, landscape.steps if steps is None else steps
+    )
+    return Descent(
+        optimizer=optimizer,
+        lr=lr,
+        points=points,
+        values=values,
+        gradients=gradients,
+        diverged=diverged,
+    )
 
 
 def _walk(

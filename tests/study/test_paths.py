@@ -13,7 +13,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.study.landscapes import LANDSCAPES, Landscape
-from gpunet.study.paths import Path, descend, longest_first
+from gpunet.study.paths import Descent, descend, longest_first
 from gpunet.study.rates import default_lr
 
 BOWL, WELLS, SINC = LANDSCAPES["bowl"], LANDSCAPES["wells"], LANDSCAPES["sinc"]
@@ -26,7 +26,7 @@ def turns(x: np.ndarray) -> int:
     return int((np.diff(np.sign(x)) != 0).sum())
 
 
-def overshoot(path: Path, axis: int = 0) -> float:
+def overshoot(path: Descent, axis: int = 0) -> float:
     """How far beyond 0 it gets, from where it started."""
     return float((-np.sign(path.points[0, axis]) * path.points[:, axis]).max())
 
