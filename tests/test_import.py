@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 import gpunet
+import gpunet.study
 
 # Each is loaded when it is used: CuPy by a GPU, safetensors by a file, numpy.random by a layer.
 LATER = {"cupy", "cupyx", "cuda", "matplotlib", "safetensors", "tqdm", "click", "PIL", "numpy.random"}  # fmt: skip  # noqa: E501
@@ -38,8 +44,8 @@ def python(code: str, cache: Path) -> list[str]:
 
 def test_what_it_loads(tmp_path: Path) -> None:
     loaded = set(python(LOADED, tmp_path))
-    assert "gpunet.layers" in loaded  # it did import
-    assert not {"gpunet.train", "gpunet.fused", "gpunet.study"} & loaded
+    assert "gpunet.optim" in loaded  # it did import
+    assert not {"gpunet.layers", "gpunet.train", "gpunet.fused", "gpunet.study"} & loaded
     assert loaded & LATER == set()
 
 
@@ -52,3 +58,26 @@ def test_how_long_it_takes(tmp_path: Path) -> None:
     runs = [[float(text) for text in python(TIMED, tmp_path)] for _ in range(7)]
     numpy_takes, gpunet_takes = (min(column) for column in zip(*runs, strict=True))
     assert gpunet_takes <= max(0.050, 0.5 * numpy_takes), (numpy_takes, gpunet_takes)
+
+
+@pytest.mark.parametrize("package", [gpunet, gpunet.study], ids=lambda p: p.__name__)
+def test_every_name_is_there_and_in_what_editors_read(package: Any) -> None:
+    stub = ast.parse(Path(package.__file__).with_suffix(".pyi").read_text("utf-8"))
+    read = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    named = [alias.asname for node in read for alias in node.names if alias.name != "*"]
+    stars = [node.module for node in read if node.names[0].name == "*"]
+    for module in stars:
+        named += import_module(module).__all__
+    assert sorted(named) == sorted(package.__all__)
+    assert len(set(named)) == len(named)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'x'"):
+        package.x  # noqa: B018
+
+
+def test_names_are_there_before_anything_is_loaded(tmp_path: Path) -> None:
+    code = "import gpunet; print('MLP' in dir(gpunet), gpunet.layers.__name__, gpunet.MLP.__name__)"
+    assert python(code, tmp_path) == ["True", "gpunet.layers", "MLP"]
+    assert python("from gpunet import *; print(Trainer.__name__)", tmp_path) == ["Trainer"]

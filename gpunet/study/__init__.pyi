@@ -1,0 +1,8 @@
+"""The names that gpunet.study gives, for editors and type checkers."""
+
+from gpunet.study.batchnorm_walk import batchnorm as batchnorm
+from gpunet.study.loss_surface import Surface as Surface
+from gpunet.study.loss_surface import surface as surface
+from gpunet.study.probe import Probe as Probe
+from gpunet.study.trajectory import Trajectory as Trajectory
+from gpunet.study.watch import watching as watching
