@@ -20,7 +20,7 @@ _HOMES = {
     "containers": "MLP Sequential",
     "context": "no_grad",
     "fused.step": "Step",
-    "gemm": "matmul_precision",
+    "precision": "matmul_precision",
     "initializers": "Glorot He LeCun Normal Xavier",
     "layer": "Layer",
     "layers": "Affine BatchNorm Dropout ReLU Rescale Sigmoid Tanh",

@@ -9,95 +9,20 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib
-import platform
-import threading
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunet.backend import Array, array_module, loaded_cupy
+from gpunet.cublas import Handle, check, handle_of
+from gpunet.precision import compute_type
 
 Shape = tuple[int, ...]
 
 # Numbers of cuBLAS's C interface (cublas_api.h).
 PLAIN, TRANSPOSED = 0, 1  # CUBLAS_OP_N, CUBLAS_OP_T
 DEFAULT = -1  # CUBLAS_GEMM_DEFAULT: the library picks the algorithm
-DEFAULT_MATH = 0  # no fewer bits than the compute type has
-COMPUTE = {"float32": 68, "tf32": 77, "bfloat16": 75}  # CUBLAS_COMPUTE_32F and its FAST forms
-COMPUTE_64F = 70
-STATUS = {
-    1: "CUBLAS_STATUS_NOT_INITIALIZED",
-    3: "CUBLAS_STATUS_ALLOC_FAILED",
-    7: "CUBLAS_STATUS_INVALID_VALUE",
-    8: "CUBLAS_STATUS_ARCH_MISMATCH",
-    11: "CUBLAS_STATUS_MAPPING_ERROR",
-    13: "CUBLAS_STATUS_EXECUTION_FAILED",
-    14: "CUBLAS_STATUS_INTERNAL_ERROR",
-    15: "CUBLAS_STATUS_NOT_SUPPORTED",
-    16: "CUBLAS_STATUS_LICENSE_ERROR",
-}
 LARGEST = 2**31 - 1  # cuBLAS takes sizes as C ints
-
-
-# ---------------------------------------------------------------------------------------------
-# Precision
-
-
-_precision = "float32"
-_compute = {"f": COMPUTE["float32"], "d": COMPUTE_64F}  # by the dtype of the operands
-
-
-def precision() -> str:
-    """How float32 products are computed on GPUs now: "float32", "tf32" or "bfloat16"."""
-    return _precision
-
-
-class matmul_precision:
-    """Compute float32 products on GPUs with fewer bits, and faster; for all threads.
-
-    gn.matmul_precision("tf32")  # from here on
-    with gn.matmul_precision("bfloat16"):  # inside the block
-        ...
-
-    cuBLAS rounds the operands as it reads them; sums and results stay float32. What that adds to
-    the error of an element, as a part of (abs(a) @ abs(b)):
-
-    - "float32", the default: nothing.
-    - "tf32", 10 bits of mantissa: 5e-4 or less as a rule, 1e-3 at most.
-    - "bfloat16", 7 bits: 4e-3 or less as a rule, 1e-2 at most.
-
-    Errors of random sign cancel, so long sums fare better. It has no effect on the CPU, on float64,
-    and on what `product` leaves to CuPy; GPUs before Ampere have neither format. A captured graph
-    keeps the precision that it was captured with.
-
-    Raises:
-        ValueError: another word.
-    """
-
-    def __init__(self, name: str) -> None:
-        if name not in COMPUTE:
-            raise ValueError(
-                f'matmul_precision must be "float32", "tf32" or "bfloat16", got {name!r}'
-            )
-        self._before = _precision
-        _set_precision(name)
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        _set_precision(self._before)
-
-
-def _set_precision(name: str) -> None:
-    global _precision
-    _precision, _compute["f"] = name, COMPUTE[name]
-
-
-# ---------------------------------------------------------------------------------------------
-# Products
 
 
 def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
@@ -121,7 +46,7 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
     if plan is None:
         a, b = _readable(xp, a), _readable(xp, b)
         plan = _plan_for(a, b)
-    handle = None if plan is None else _handle(xp)
+    handle = None if plan is None else handle_of(xp)
     if plan is None or handle is None or not _are_near(handle, a, b, a if out is None else out):
         return _by_matmul(xp, a, b, out, add)
     if out is None:
@@ -161,7 +86,7 @@ def gemm(a: Array, b: Array, out: Array, add: bool = False) -> Array:
     plan = _plan_for(a, b)
     if plan is None or not _takes(plan, out):
         raise _misfit("float32 or float64 arrays that fit", a, b, out)
-    handle = _handle(cupy)
+    handle = handle_of(cupy)
     if handle is None:
         raise RuntimeError(
             "no cuBLAS library was found; the extras cuda12 and cuda13 of gpunet install one"
@@ -276,6 +201,8 @@ class _Operand(NamedTuple):
 def _operand(shape: Shape, strides: Shape, itemsize: int) -> _Operand | None:
     """None where neither rows nor columns lie close, or matrices run backwards."""
     rows, columns = shape[-2:]
+    if 0 in shape:  # CuPy gives such an array any strides
+        return _Operand(PLAIN, max(columns, 1), 0)
     if 0 in shape:  # CuPy's strides of an array without elements are 0
         return _Operand(PLAIN, max(columns, 1), 0)
     if any(stride % itemsize for stride in strides):
@@ -306,12 +233,12 @@ def _takes(plan: _Plan, out: Array) -> bool:
     return bool(fits and out.flags.c_contiguous)
 
 
-def _are_near(handle: _Handle, a: Array, b: Array, out: Array) -> bool:
+def _are_near(handle: Handle, a: Array, b: Array, out: Array) -> bool:
     device = handle.device
     return bool(a.data.device_id == device == b.data.device_id == out.data.device_id)
 
 
-def _run(handle: _Handle, plan: _Plan, a: Array, b: Array, out: Array, add: bool) -> Array:
+def _run(handle: Handle, plan: _Plan, a: Array, b: Array, out: Array, add: bool) -> Array:
     if plan.terms == 0 or out.size == 0:
         if not add and out.size:
             out.fill(0)
@@ -327,146 +254,9 @@ def _run(handle: _Handle, plan: _Plan, a: Array, b: Array, out: Array, add: bool
         plan.scales[bool(add)],
         pointer(out.data.ptr),
         *plan.after_out,
-        _compute[plan.kind],
+        compute_type(plan.kind, handle.capability),
         DEFAULT,
     )
     if status:
-        _check(status, "cublasGemmStridedBatchedEx" if plan.batched else "cublasGemmEx")
+        check(status, "cublasGemmStridedBatchedEx" if plan.batched else "cublasGemmEx")
     return out
-
-
-# ---------------------------------------------------------------------------------------------
-# Handles
-
-
-class _Handle:
-    """A cuBLAS handle, which one thread uses at a time, and the stream that it is set to.
-
-    cuBLAS writes parts of its sums into a workspace. Without a fixed one it would allocate in a
-    capture, and one for two streams would be written by both: so each stream object has one for
-    each handle, kept on the stream object, since no graph that was captured there may outlive it.
-    """
-
-    def __init__(self, cupy: Any, library: Any, device: int) -> None:
-        if cupy.cuda.get_current_stream().is_capturing():
-            raise RuntimeError(
-                "a thread's first matrix product creates its cuBLAS handle, which must not happen "
-                "in a capture: run what is to be captured once before"
-            )
-        self.cupy, self.library, self.device = cupy, library, device
-        self.single, self.batched = library.cublasGemmEx, library.cublasGemmStridedBatchedEx
-        self.pointer = ctypes.c_void_p()
-        self.stream: Any = None
-        _check(library.cublasCreate_v2(ctypes.byref(self.pointer)), "cublasCreate_v2")
-        _check(library.cublasSetMathMode(self.pointer, DEFAULT_MATH), "cublasSetMathMode")
-
-    def use(self, stream: Any) -> None:
-        """Set stream and workspace, in this order: setting the stream resets the workspace."""
-        workspaces = vars(stream).setdefault("_gpunet_workspaces", {})
-        if self not in workspaces:
-            # Straight from cudaMalloc: a pool could lend it again while a graph still writes to it.
-            workspaces[self] = self.cupy.cuda.Memory(self._workspace_size())
-        memory, pointer = workspaces[self], ctypes.c_void_p
-        status = self.library.cublasSetStream_v2(self.pointer, pointer(stream.ptr))
-        _check(status, "cublasSetStream_v2")
-        status = self.library.cublasSetWorkspace_v2(
-            self.pointer, pointer(memory.ptr), ctypes.c_size_t(memory.size)
-        )
-        _check(status, "cublasSetWorkspace_v2")
-        self.stream = stream  # held, so that no other stream can come to be the same object
-
-    def _workspace_size(self) -> int:
-        """What cuBLAS's manual recommends: 32 MiB from Hopper on, and ample before."""
-        major = int(self.cupy.cuda.Device(self.device).compute_capability[:-1])
-        return (32 if major >= 9 else 8) << 20
-
-
-_idle: dict[tuple[Any, int], list[_Handle]] = {}
-
-
-class _Handles(dict[tuple[Any, int], _Handle]):
-    """A thread's handles, by CuPy module and device. When the thread ends, others may have them.
-
-    They are never destroyed: cublasDestroy waits for the device, which would spoil a capture.
-    """
-
-    def __del__(self, idle: dict[tuple[Any, int], list[_Handle]] = _idle) -> None:
-        for key, handle in self.items():
-            idle.setdefault(key, []).append(handle)
-
-
-class _Thread(threading.local):
-    def __init__(self) -> None:
-        self.handles = _Handles()
-
-
-_thread = _Thread()
-
-
-def _handle(cupy: Any) -> _Handle | None:
-    """This thread's handle for the current device, set to the current stream; None without cuBLAS.
-
-    Raises RuntimeError where a new one would be created in a capture.
-    """
-    key = cupy, cupy.cuda.get_device_id()
-    handle = _thread.handles.get(key)
-    if handle is None:
-        found = library()
-        if found is None:
-            return None
-        handle = _thread.handles[key] = _idle_handle(key) or _Handle(cupy, found, key[1])
-    stream = cupy.cuda.get_current_stream()
-    if stream is not handle.stream:
-        handle.use(stream)
-    return handle
-
-
-def _idle_handle(key: tuple[Any, int]) -> _Handle | None:
-    try:
-        return _idle[key].pop()
-    except (KeyError, IndexError):
-        return None
-
-
-def _check(status: int, routine: str) -> None:
-    if status:
-        name = STATUS.get(status, "an unknown status")
-        raise RuntimeError(f"{routine} failed: {name} ({status})")
-
-
-# ---------------------------------------------------------------------------------------------
-# The library
-
-
-def library() -> Any | None:
-    """cuBLAS's C functions, or None where there is no library (or no CuPy that could need it).
-
-    Without it products are CuPy's own: in full precision, and refused in a capture.
-    """
-    cupy = loaded_cupy()
-    simulated = getattr(cupy, "_gpunet_cublas", None)  # gpunet.testing.simgpu brings its own
-    return simulated if cupy is None or simulated is not None else _load()
-
-
-@functools.cache
-def _load() -> Any | None:
-    """The library that CuPy itself uses."""
-    for name in _names():
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None
-
-
-def _names() -> Iterator[str]:
-    """Where it may be: as CuPy finds it, in a pip package above all; then by its own name."""
-    try:
-        pathfinder = importlib.import_module("cuda.pathfinder")
-        yield str(pathfinder.load_nvidia_dynamic_lib("cublas").abs_path)
-    except Exception:  # not installed, or it finds none: then the system's loader may
-        pass
-    cupy: Any = loaded_cupy()
-    major = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    windows = platform.system() == "Windows"
-    yield f"cublas64_{major}.dll" if windows else f"libcublas.so.{major}"

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import clock, context, gemm
+from gpunet import clock, context
 from gpunet.backend import Array, array_module, common_module
+from gpunet.precision import precision
 from gpunet.tensor import Tensor
 
 
@@ -113,7 +114,7 @@ class Replay:
     def state(self) -> tuple[Any, ...]:
         """What a recording depends on and the device cannot follow."""
         now = context.current()
-        return gemm.precision(), now.frozen, now.recording, self.clock.structure()
+        return precision(), now.frozen, now.recording, self.clock.structure()
 
     def _first(self, key: Hashable, step: Callable[[], Any], rows: int, batches: int) -> Any:
         """As it is, on the stream that the recording will use."""

@@ -23,7 +23,6 @@ CIRCLES: set[str] = {
 }
 LONG_FILES: set[str] = {
     "benchmarks/verify_gpu.py",
-    "gpunet/gemm.py",
     "gpunet/testing/simgpu/array.py",
     "gpunet/testing/simgpu/kernels.py",
 }

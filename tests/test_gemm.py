@@ -5,16 +5,17 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet import cublas
 from gpunet import gemm as module
 from gpunet.backend import to_host
-from gpunet.gemm import gemm, precision, product
+from gpunet.gemm import gemm, product
+from gpunet.precision import compute_type, precision
 from gpunet.study.gradcheck import gradcheck
 from gpunet.testing import simgpu
 
@@ -259,7 +260,7 @@ def test_dtypes_and_layouts_that_do_not_fit(cupy: Any) -> None:
 
 def test_an_array_of_another_device(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x = cupy.ones((2, 2), np.float32)
-    monkeypatch.setattr(module._handle(cupy), "device", 7)
+    monkeypatch.setattr(cublas.handle_of(cupy), "device", 7)
     with pytest.raises(ValueError, match=r"arrays on the current device, 7.*device 0"):
         gemm(x, x, cupy.empty_like(x))
     np.testing.assert_array_equal(to_host(product(x, x)), np.full((2, 2), 2.0))  # CuPy's business
@@ -361,7 +362,7 @@ def test_a_handle_is_not_created_in_a_capture(cupy: Any) -> None:
                 errors.append(str(error))
             stream.end_capture()
 
-    module._idle.clear()
+    cublas._idle.clear()
     in_a_thread(first_product_of_a_thread)
     assert len(errors) == 1
     assert "run what is to be captured once before" in errors[0]
@@ -410,9 +411,9 @@ def test_each_thread_has_a_handle_and_leaves_it_to_the_next(cupy: Any) -> None:
 
     def work() -> None:
         product(x, x)
-        handles.append(module._handle(cupy))
+        handles.append(cublas.handle_of(cupy))
 
-    module._idle.clear()
+    cublas._idle.clear()
     work()
     in_a_thread(work)
     in_a_thread(work)
@@ -447,66 +448,20 @@ def test_threads_at_once_get_their_own_results(cupy: Any) -> None:
 
 def test_an_error_of_cublas_is_named(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     x = cupy.ones((2, 2), np.float32)
-    monkeypatch.setattr(module._handle(cupy), "single", lambda *_: 15)
+    monkeypatch.setattr(cublas.handle_of(cupy), "single", lambda *_: 15)
     with pytest.raises(RuntimeError, match=r"cublasGemmEx failed: CUBLAS_STATUS_NOT_SUPPORTED"):
         product(x, x)
     with pytest.raises(RuntimeError, match=r"cublasCreate_v2 failed: an unknown status \(99\)"):
-        module._check(99, "cublasCreate_v2")
-
-
-# --- the library ----------------------------------------------------------------------------------
+        cublas.check(99, "cublasCreate_v2")
 
 
 def test_without_a_library_products_are_cupys(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "library", lambda: None)
-    monkeypatch.setattr(module._thread, "handles", {})
+    monkeypatch.setattr(cublas, "library", lambda: None)
+    monkeypatch.setattr(cublas._thread, "handles", {})
     x = array(cupy, None, 4, 4, "float32")
     check(product(x, x), x, x)
     with pytest.raises(RuntimeError, match="no cuBLAS library was found"):
         gemm(x, x, cupy.empty_like(x))
-
-
-def test_the_simulated_gpu_brings_its_library(sim: Any) -> None:
-    assert module.library() is sim._gpunet_cublas
-
-
-def a_cupy(version: int) -> Any:
-    runtime = SimpleNamespace(runtimeGetVersion=lambda: version)
-    return SimpleNamespace(ndarray=int, cuda=SimpleNamespace(runtime=runtime))
-
-
-def test_where_the_library_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pathfinder(name: str) -> Any:
-        assert name == "cublas"
-        return SimpleNamespace(abs_path="/found/libcublas.so.13")
-
-    found = SimpleNamespace(load_nvidia_dynamic_lib=pathfinder)
-    monkeypatch.setattr(module, "loaded_cupy", lambda: a_cupy(12090))
-    monkeypatch.setattr(
-        module.importlib, "import_module", lambda name: {"cuda.pathfinder": found}[name]
-    )
-    monkeypatch.setattr(module.platform, "system", lambda: "Linux")
-    assert list(module._names()) == ["/found/libcublas.so.13", "libcublas.so.12"]
-    monkeypatch.setattr(module.importlib, "import_module", lambda name: {}[name])
-    assert list(module._names()) == ["libcublas.so.12"]
-    monkeypatch.setattr(module.platform, "system", lambda: "Windows")
-    monkeypatch.setattr(module, "loaded_cupy", lambda: a_cupy(13000))
-    assert list(module._names()) == ["cublas64_13.dll"]
-
-
-def test_the_first_library_that_loads_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str) -> str:
-        if name == "missing":
-            raise OSError(name)
-        return f"library {name}"
-
-    monkeypatch.setattr(module.ctypes, "CDLL", load)
-    monkeypatch.setattr(module, "_names", lambda: iter(["missing", "there", "later"]))
-    assert module._load.__wrapped__() == "library there"
-    monkeypatch.setattr(module, "_names", lambda: iter(["missing"]))
-    assert module._load.__wrapped__() is None
-    monkeypatch.setattr(module, "loaded_cupy", lambda: None)
-    assert module.library() is None
 
 
 def test_arguments_are_what_c_expects() -> None:
@@ -524,6 +479,13 @@ def test_arguments_are_what_c_expects() -> None:
 
 
 # --- precision ------------------------------------------------------------------------------------
+
+
+def test_gpus_before_ampere_compute_in_float32() -> None:
+    with gn.matmul_precision("tf32"):
+        assert [compute_type("f", capability) for capability in (75, 80, 120)] == [68, 77, 77]
+        assert compute_type("d", 90) == 70
+    assert compute_type("f", 90) == 68
 
 
 @pytest.mark.parametrize(("name", "low", "high"), [("tf32", 1e-5, 1e-3), ("bfloat16", 1e-4, 1e-2)])

@@ -11,8 +11,8 @@ import numpy as np
 
 from gpunet.backend import Array, array_module, to_host
 from gpunet.context import frozen, no_grad
-from gpunet.gemm import precision
 from gpunet.layer import Layer
+from gpunet.precision import precision
 from gpunet.tensor import Tensor
 
 Host = np.ndarray[Any, Any]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import context, gemm
+from gpunet import context, cublas
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import Step
@@ -143,6 +143,6 @@ def refusal(step: Step, feed: Feed) -> str | None:
         return "the loss has class weights"
     if not context.current().plain:
         return "the layers are watched, or frozen"
-    if gemm.library() is None:
+    if cublas.library() is None:
         return "no cuBLAS library was found, and CuPy's own calls of it cannot be captured"
     return None
