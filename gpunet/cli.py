@@ -1,4 +1,4 @@
-"""The command line: the group that holds `gpunet.commands`, and how mistakes are told.
+"""The command line: the group that holds `gpunet.commands`, and how a mistake becomes one line.
 
 A user's mistake is one line on stderr and exit status 2, never a traceback.
 """
@@ -20,7 +20,7 @@ from gpunet.commands.train import train
 
 
 def main() -> None:
-    """The console command: `cli`, with every mistake told in one line."""
+    """The console command: `cli`, with every mistake in one line."""
     try:
         code = cli(prog_name="gpunet", standalone_mode=False)
         sys.stdout.flush()

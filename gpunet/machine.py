@@ -79,9 +79,9 @@ def driver() -> Driver | Problem:
     count, version = ctypes.c_int(0), ctypes.c_int(0)
     status = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(count))
     if status or not count.value:
-        said = ctypes.c_char_p()
-        cuda.cuGetErrorString(status, ctypes.byref(said))
-        text = f" ({said.value.decode()})" if status and said.value else ""
+        words = ctypes.c_char_p()
+        cuda.cuGetErrorString(status, ctypes.byref(words))
+        text = f" ({words.value.decode()})" if status and words.value else ""
         return Problem(
             f"the NVIDIA driver finds no GPU: CUDA error {status}{text}",
             "run nvidia-smi; in a container start it with --gpus all; check CUDA_VISIBLE_DEVICES",

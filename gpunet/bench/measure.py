@@ -13,7 +13,7 @@ from gpunet.bench.places import Place
 from gpunet.bench.steps import modes, runner
 from gpunet.bench.workloads import Workload
 
-ROUNDS, FEW = 30, 5  # FEW: rounds of a whole epoch, or where no time is told
+ROUNDS, FEW = 30, 5  # FEW: rounds of a whole epoch, or where time means nothing
 ADAM_BYTES = 28  # a parameter: reads gradient, parameter, m and v, writes the last three
 COPIED, MULTIPLIED = 10**8, 4096  # elements of the copy, rows of the square matrices
 

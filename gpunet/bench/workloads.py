@@ -1,4 +1,4 @@
-"""The workloads that gpunet's speed is told by: what each is, and its arrays.
+"""The workloads by which gpunet's speed is measured: what each is, and its arrays.
 
     W1   784-100-10, batch 100, SGD: the first network of the textbooks
     W2   784-256-128-10 with BatchNorm and Dropout, batch 128, Adam

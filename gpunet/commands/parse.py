@@ -86,8 +86,8 @@ def rate(text: str, *, zero: bool = True) -> float:
     """A learning rate; zero: whether it may be 0."""
     value = finite(text)
     if not (value >= 0 if zero else value > 0):
-        wanted = "from 0" if zero else "above 0"
-        raise ValueError(f"{text.strip()!r} is no learning rate; give a number {wanted}")
+        range_ = "from 0" if zero else "above 0"
+        raise ValueError(f"{text.strip()!r} is no learning rate; give a number {range_}")
     return value
 
 

@@ -291,7 +291,7 @@ def _toggle(group: Group, around: Box, shut: bool) -> str:
 
 
 def _contents(group: Group, left: float, shut: bool) -> str:
-    """What is said of a folded group; hidden in an open one."""
+    """The lines of a folded group; hidden in an open one."""
     lines = [
         svg.text(left, 32 + LINE * k, line, class_="line") for k, line in enumerate(_summary(group))
     ]

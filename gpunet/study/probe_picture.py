@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.study import pictures
-from gpunet.study.look import Look, epochs_of, layers_of, looks_at
+from gpunet.study.probe_look import Look, epochs_of, layers_of, looks_at
 from gpunet.study.styles import GREY
 
 COLUMNS = 4

@@ -17,7 +17,7 @@ Shape = tuple[Any, ...]  # of whole numbers, or "batch" for an axis of any lengt
 
 
 @dataclass(frozen=True)
-class Row:
+class LayerSummary:
     """A layer: its dotted name, its class, the shape of its (last) output, None if it was not
     called, and what it holds itself, its inner layers left out.
 
@@ -41,7 +41,7 @@ class Summary:
     model: str
     input: Shape
     output: Shape
-    rows: tuple[Row, ...]
+    rows: tuple[LayerSummary, ...]
 
     @property
     def parameters(self) -> int:
@@ -128,7 +128,7 @@ def _batched(shape: tuple[int, ...], any_batch: bool) -> Shape:
     return (*shape[:-2], "batch", shape[-1])
 
 
-def _rows(model: Layer, found: dict[int, list[Shape]]) -> list[Row]:
+def _rows(model: Layer, found: dict[int, list[Shape]]) -> list[LayerSummary]:
     """Containers with nothing of their own are left out, for their layers say it all."""
     seen: set[int] = set()
     rows = []
@@ -144,7 +144,7 @@ def _rows(model: Layer, found: dict[int, list[Shape]]) -> list[Row]:
         seen |= {id(p) for p in new}
         shapes = found.get(id(layer), [])
         rows.append(
-            Row(
+            LayerSummary(
                 name=name or "(model)",
                 kind=type(layer).__name__,
                 output=shapes[-1] if shapes else None,
@@ -157,7 +157,7 @@ def _rows(model: Layer, found: dict[int, list[Shape]]) -> list[Row]:
     return rows
 
 
-def _kind(row: Row) -> str:
+def _kind(row: LayerSummary) -> str:
     return f"{row.kind}, {row.calls} calls" if row.calls > 1 else row.kind
 
 
@@ -165,7 +165,7 @@ def _shape(shape: Shape | None) -> str:
     return "not called" if shape is None else f"({', '.join(map(str, shape))})"
 
 
-def _count(row: Row) -> str:
+def _count(row: LayerSummary) -> str:
     return f"shared {row.parameters:,}" if row.shared else f"{row.parameters:,}"
 
 

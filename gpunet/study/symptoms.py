@@ -1,11 +1,11 @@
-"""What is wrong with a network, told from one look into each of its layers."""
+"""What is wrong with a network, from one look into each of its layers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 
-from gpunet.study.look import Look
+from gpunet.study.probe_look import Look
 
 DEAD = 0.5  # share of a ReLU's units that are 0 for every row
 SATURATED = 0.5  # share of a sigmoid's or tanh's outputs on its flat ends

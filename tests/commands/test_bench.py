@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
 
 from gpunet.bench import places, timing
-from gpunet.cli import main
 from gpunet.commands import bench
 from gpunet.testing import simgpu
+from tests.console import Run
 
 KEYS = {
     *("workload", "device", "mode", "us_per_step", "launches", "d2h_copies", "h2d_copies"),
     *("synchronisations", "bytes_allocated"),
 }
-Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def gpunet(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path):
-    """Calls the console command in an empty folder: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
+def gpunet(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`gpunet bench ...`."""
     monkeypatch.setattr(timing, "ROUND_S", 0.001)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gpunet", "bench", *words])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
+    return partial(gpunet, "bench")
 
 
 @pytest.fixture

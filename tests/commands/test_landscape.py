@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
 import gpunet as gn
-from gpunet.cli import cli, main
-from gpunet.commands.landscape import landscape
 from gpunet.study.landscapes import LANDSCAPES
 from gpunet.study.paths import descend
+from tests.console import Run
 
-Capture = pytest.CaptureFixture[str]
 ENDINGS = ("html", "png", "svg")
 
 
 @pytest.fixture
-def gpunet(monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path):
-    """Calls the console command in an empty folder: (exit status, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(cli.commands, "landscape", landscape)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gpunet", "landscape", *words])
-        try:
-            main()
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
+def gpunet(gpunet: Run) -> Run:
+    """`gpunet landscape ...`."""
+    return partial(gpunet, "landscape")
 
 
 def test_it_writes_pictures_and_an_animation_and_says_where_each_ended(gpunet, tmp_path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
 
-Row = dict[str, Any]
+TableRow = dict[str, Any]
 
 
 def spread(stat: Stat | None, form: str = ".4f") -> str:
@@ -62,12 +62,12 @@ def _cells(summary: OptimizerSummary, comparison: Comparison) -> list[str]:
     return [*cells, workable(summary), f"{len(summary.diverged)} of {summary.runs}"]
 
 
-def rows(comparison: Comparison) -> list[Row]:
+def rows(comparison: Comparison) -> list[TableRow]:
     """One row an optimizer, numbers in full; None where there is none."""
     return [_row(summary, comparison) for summary in comparison.summaries]
 
 
-def _row(summary: OptimizerSummary, comparison: Comparison) -> Row:
+def _row(summary: OptimizerSummary, comparison: Comparison) -> TableRow:
     best, aim, found = summary.best, comparison.target, summary.workable
     test = "test_accuracy" if aim.accuracy else "test_loss"
     return {
@@ -91,7 +91,7 @@ def _row(summary: OptimizerSummary, comparison: Comparison) -> Row:
     }
 
 
-def _pair(name: str, stat: Stat | None) -> Row:
+def _pair(name: str, stat: Stat | None) -> TableRow:
     mean, sd = (stat.mean, stat.sd) if stat else (None, None)
     return {name: _known(mean), f"{name}_sd": _known(sd)}
 
@@ -100,7 +100,7 @@ def _known(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def run_rows(comparison: Comparison) -> list[Row]:
+def run_rows(comparison: Comparison) -> list[TableRow]:
     """One row a run."""
     cells = [(summary, cell) for summary in comparison.summaries for cell in summary.cells]
     return [
@@ -121,7 +121,7 @@ def run_rows(comparison: Comparison) -> list[Row]:
     ]
 
 
-def to_csv(found: Sequence[Row]) -> bytes:
+def to_csv(found: Sequence[TableRow]) -> bytes:
     """With a header line; nothing in a field means that there is no such number."""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(found[0]), lineterminator="\n")
