@@ -1,44 +1,33 @@
 """An optimizer of your own: signum.cu beside this file, and the class below.
 
 What to notice: the .cu file holds the formula and, in its first lines, the signature; the class
-holds what CUDA cannot (the defaults, the scalars as a function of t, the NumPy reference), and
-everything else is inherited: one launch for all parameters, clipping, schedules, groups, saving.
+holds what CUDA cannot, the defaults and the NumPy reference. Everything else is inherited: one
+launch for all parameters, weight decay, clipping, schedules, groups, saving.
 Where g++ is installed the CUDA text itself runs, on the simulated GPU, and agrees.
 """
-
-from pathlib import Path
 
 import numpy as np
 
 import gpunet as gn
 from gpunet.data import load
-from gpunet.kernel import UpdateKernel
 from gpunet.testing import simgpu
-
-
-def reference(grad, lr, momentum, weight_decay, param, average):
-    """The header's names in the header's order; param and state are changed in place."""
-    if weight_decay:
-        grad = grad + weight_decay * param
-    average *= momentum
-    average += (1 - momentum) * grad
-    param -= lr * np.sign(average)
 
 
 class Signum(gn.Optimizer):
     """Every weight moves by lr, up or down."""
 
-    kernel = UpdateKernel(Path(__file__).with_name("signum.cu"), reference)
-
-    def __init__(self, parameters=None, lr=1e-3, momentum=0.9, weight_decay=0.0, **common):
-        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, **common)
+    lr: gn.schedules.Rate = 1e-3
+    momentum: float = 0.9
 
     @staticmethod
-    def scalars(t, lr, momentum, weight_decay):
-        return {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    def reference(grad, lr, momentum, param, average):
+        """The header's names in the header's order; param and state are changed in place."""
+        average *= momentum
+        average += (1 - momentum) * grad
+        param -= lr * np.sign(average)
 
 
-print("state arrays, from the header:", [slot.name for slot in Signum.kernel.slots])
+print("state arrays, from the header:", [slot.name for slot in Signum.kernel.source.outputs[1:]])
 
 gn.seed(0)
 data = load("digits")

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 
 Schedule = Callable[[int], float]
+Rate = float | Schedule  # what an optimizer takes for lr
 
 
 def _positive(value: float, name: str) -> None:

@@ -9,8 +9,9 @@
 
 Header lines: `in` and `out` (arrays), `numbers` (passed by value), `scalars` (optimizers: one row
 of the scalar table, read as T), and for reductions `map`, `reduce`, `post`, `identity`. `T name if
-option` exists only where that option is compiled in, and the body asks for it with `#if OPTION`.
-Nothing else repeats a signature: inputs, numbers, outputs, in this order.
+option` exists only where that option is compiled in, and the body asks for it with `#if OPTION`;
+`T name = start` is a state of an optimizer that does not start from 0. Nothing else repeats a
+signature: inputs, numbers, outputs, in this order.
 
 A line `// threads: 32, 8` makes the file a block kernel: the body is what each thread of a block of
 that size does, and an array is written `T* x` (see `gpunet.kernel.BlockKernel`). A header line that
@@ -27,18 +28,21 @@ from pathlib import Path
 
 HEADER = re.compile(r"//\s*(threads|in|numbers|scalars|out|map|reduce|post|identity):\s*(.*?)\s*$")
 INCLUDE = re.compile(r'\s*#include\s+"([^"]+)"\s*$')
-PARAMETER = re.compile(r"(raw\s+)?(\w+)(\*)?\s+(\w+)(?:\s+if\s+(\w+))?$")
+ARGUMENT = re.compile(r"(raw\s+)?(\w+)(\*)?\s+(\w+)(?:\s+if\s+(\w+))?(?:\s*=\s*(\w+))?$")
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One array or number of a kernel: `raw T x`, `T m if centered`, `T* z` of a block kernel."""
+class Argument:
+    """One array or number of a kernel: `raw T x`, `T* z` of a block kernel; of an optimizer
+    `T m if centered`, and `T w1 = param`, which starts from what the name stands for.
+    """
 
     type: str
     name: str
     raw: bool = False
     option: str | None = None
     pointer: bool = False
+    start: str | None = None
 
     def declare(self, suffix: str = "") -> str:
         return f"{'raw ' if self.raw else ''}{self.type} {self.name}{suffix}"
@@ -54,10 +58,10 @@ class Source:
 
     name: str
     path: Path
-    inputs: tuple[Parameter, ...]
-    numbers: tuple[Parameter, ...]
+    inputs: tuple[Argument, ...]
+    numbers: tuple[Argument, ...]
     scalars: tuple[str, ...]
-    outputs: tuple[Parameter, ...]
+    outputs: tuple[Argument, ...]
     reduction: dict[str, str]
     includes: tuple[str, ...]
     body: str
@@ -70,11 +74,11 @@ class Source:
         return tuple(dict.fromkeys(p.option for p in self.outputs if p.option))
 
     @property
-    def signature(self) -> tuple[Parameter, ...]:
+    def signature(self) -> tuple[Argument, ...]:
         """Inputs, numbers, outputs: the order of a launch's arguments."""
         return (*self.inputs, *self.numbers, *self.outputs)
 
-    def outputs_with(self, options: frozenset[str]) -> tuple[Parameter, ...]:
+    def outputs_with(self, options: frozenset[str]) -> tuple[Argument, ...]:
         """The outputs that exist when `options` are compiled in."""
         return tuple(p for p in self.outputs if p.option is None or p.option in options)
 
@@ -130,8 +134,8 @@ def read(name: str | Path) -> Source:
         raise ValueError(f"{label}: no line `// out: ...` in the header")
     threads = _threads(header.get("threads", ""), where.get("threads", label))
 
-    def parameters(line: str, pointers: bool = bool(threads)) -> tuple[Parameter, ...]:
-        return _parameters(header.get(line, ""), where.get(line, label), pointers)
+    def parameters(line: str, pointers: bool = bool(threads)) -> tuple[Argument, ...]:
+        return _arguments(header.get(line, ""), where.get(line, label), pointers)
 
     return Source(
         name=name,
@@ -176,13 +180,14 @@ def _threads(text: str, where: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-def _parameters(text: str, where: str, pointers: bool) -> tuple[Parameter, ...]:
+def _arguments(text: str, where: str, pointers: bool) -> tuple[Argument, ...]:
     """pointers: of a block kernel, whose arrays are written `T* x`."""
     found = []
     for item in filter(None, (part.strip() for part in text.split(","))):
-        match = PARAMETER.match(item)
-        if match is None or bool(match[3]) != pointers or (pointers and (match[1] or match[5])):
+        match = ARGUMENT.match(item)
+        if match is None or bool(match[3]) != pointers or (pointers and any(match.group(1, 5, 6))):
             form = "`T* array`" if pointers else "`T name`"
             raise ValueError(f"{where}: cannot read the parameter {item!r}; write {form}")
-        found.append(Parameter(match[2], match[4], bool(match[1]), match[5], bool(match[3])))
+        raw, kind, pointer, name, option, start = match.groups()
+        found.append(Argument(kind, name, bool(raw), option, bool(pointer), start))
     return tuple(found)

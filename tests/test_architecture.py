@@ -17,8 +17,6 @@ FRONT = ("gpunet.study", "gpunet.commands", "gpunet.cli")  # what shows things, 
 TREE = Tree(ROOT)
 
 CIRCLES: set[str] = {
-    "gpunet.clock gpunet.kernel gpunet.native",
-    "gpunet.optim.base gpunet.optim.saving",
     "gpunet.train.callbacks gpunet.train.guard gpunet.train.trainer",
 }
 LONG_FILES: set[str] = {

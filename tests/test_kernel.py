@@ -14,12 +14,14 @@ import pytest
 import gpunet as gn
 from gpunet import clock, functional
 from gpunet.fused import on_cupy, resident
-from gpunet.kernel import BlockKernel, Kernel, clipped, reference_names
-from gpunet.optim import base
+from gpunet.kernel import BlockKernel, Kernel
+from gpunet.optim import kernel as updates
+from gpunet.optim.kernel import clipped
+from gpunet.optim.scalars import is_steady, names_of
 from gpunet.source import kernel_dir
 
 OPTIMIZERS = list(gn.OPTIMIZERS.values())
-OTHERS = [v for m in (functional, base) for v in vars(m).values() if isinstance(v, Kernel)]
+OTHERS = [v for m in (functional, updates) for v in vars(m).values() if isinstance(v, Kernel)]
 LAUNCHED = [
     v for m in (on_cupy, resident, clock) for v in vars(m).values() if isinstance(v, Kernel)
 ]
@@ -30,7 +32,7 @@ def test_header_names_are_the_reference_names_in_order(optimizer: Any) -> None:
     source = optimizer.kernel.source
     header = [p.name for p in source.inputs] + list(source.scalars)
     header += [p.name for p in source.outputs]
-    assert tuple(header) == reference_names(optimizer.kernel.reference)
+    assert tuple(header) == names_of(optimizer.kernel.reference)
     assert [p.name for p in source.inputs] == ["grad"]
     assert source.outputs[0].name == "param"
 
@@ -41,7 +43,7 @@ def test_header_inputs_are_the_reference_inputs_in_order(kernel: Kernel) -> None
         assert len(kernel.source.inputs) == kernel.reference.nin
     else:
         header = [p.name for p in (*kernel.source.inputs, *kernel.source.numbers)]
-        assert tuple(header) == reference_names(kernel.reference)
+        assert tuple(header) == names_of(kernel.reference)
     assert kernel.source.scalars == ()
 
 
@@ -71,21 +73,23 @@ def test_steady_optimizers_are_those_that_do_not_use_t(optimizer: Any) -> None:
     if "lr" in settings:
         settings = {**settings, "lr": 0.1}
     rows = [optimizer.scalars(t, **settings) for t in (1, 2, 9, 1000)]
-    assert optimizer.steady == all(row == rows[0] for row in rows)
+    steady = is_steady(settings, optimizer.derived, optimizer.kernel)
+    assert steady == all(row == rows[0] for row in rows)
 
 
 def test_slots_come_from_the_out_line() -> None:
-    assert [p.name for p in gn.COCOB.kernel.slots] == ["L", "G", "reward", "theta", "w1"]
-    assert [p.name for p in gn.SGD.kernel.slots] == []
+    slots = gn.COCOB.kernel.slots(gn.COCOB().defaults)
+    assert [slot.name for slot in slots] == ["L", "G", "reward", "theta", "w1"]
+    assert gn.SGD.kernel.slots(gn.SGD().defaults) == ()
 
 
 def test_what_cupy_is_given_for_an_update() -> None:
     text = gn.Momentum.kernel.text()
     ins, outs, body = text.arguments
     assert (text.kind, text.name) == ("ElementwiseKernel", "gpunet_optim_momentum")
-    assert ins == "T grad_, raw T rows, raw int64 clock, raw T norm_"
+    assert ins == "T grad_, raw T rows, int64 at, raw int64 clock, raw T norm_"
     assert outs == "T param_, T velocity_"
-    assert "const T momentum = rows[row + 3];" in body
+    assert "const T momentum = rows[row + 4];" in body
     assert body.endswith("param_ = param;\nvelocity_ = velocity;")
     assert '#line 1 "kernels/common.cuh"' in text.preamble
 
@@ -93,13 +97,13 @@ def test_what_cupy_is_given_for_an_update() -> None:
 def test_options_are_defined_and_name_the_kernel() -> None:
     text = gn.RMSProp.kernel.text(frozenset({"centered"}))
     assert text.name == "gpunet_optim_rmsprop_centered"
-    assert text.preamble.startswith("#define CENTERED 1\n#define WITH_MOMENTUM 0\n")
+    assert text.preamble.startswith("#define CENTERED 1\n#define MOMENTUM 0\n")
     assert text.arguments[1] == "T param_, T square_avg_, T grad_avg_"
     assert gn.RMSProp.kernel.text().arguments[1] == "T param_, T square_avg_"
 
 
 def test_what_cupy_is_given_for_a_reduction() -> None:
-    text = base.norm.text()
+    text = updates.norm_of.text()
     assert text.kind == "ReductionKernel"
     assert text.arguments[:2] == ("T x", "float64 y")
     assert text.arguments[3:] == ("a + b", "y = sqrt(a)", "0")

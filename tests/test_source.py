@@ -11,7 +11,7 @@ import gpunet as gn
 from gpunet import clock, functional, source
 from gpunet.fused import on_cupy, resident
 from gpunet.kernel import Kernel
-from gpunet.optim import base
+from gpunet.optim import kernel as updates
 
 CUDA_FILES = sorted(p for p in source.kernel_dir().rglob("*") if p.suffix in (".cu", ".cuh"))
 DOUBLE = re.compile(r"(?<![\w.])(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?(?!\w)")
@@ -44,8 +44,8 @@ def test_the_parts_of_a_file(write) -> None:
         "// out: T y, T extra if wanted\n\n// a comment\ny = x[0];\nextra = y;\n",
     )
     found = source.read(name)
-    assert found.inputs == (source.Parameter("T", "x", raw=True),)
-    assert found.numbers == (source.Parameter("int64", "n"),)
+    assert found.inputs == (source.Argument("T", "x", raw=True),)
+    assert found.numbers == (source.Argument("int64", "n"),)
     assert [p.name for p in found.signature] == ["x", "n", "y", "extra"]
     assert found.scalars == ("lr", "eps")
     assert [p.name for p in found.outputs] == ["y", "extra"]
@@ -64,9 +64,9 @@ def test_the_header_of_a_block_kernel(write) -> None:
     )
     found = source.read(name)
     assert found.threads == (32, 8)
-    assert found.inputs == (source.Parameter("T", "x", pointer=True),)
+    assert found.inputs == (source.Argument("T", "x", pointer=True),)
     assert [p.name for p in found.numbers] == ["rows", "act"]
-    assert found.outputs == (source.Parameter("T", "y", pointer=True),)
+    assert found.outputs == (source.Argument("T", "y", pointer=True),)
     assert found.body == '#line 6 "kernels/block.cu"\ny[0] = x[0];'
     assert source.read("block").options == ()
 
@@ -123,7 +123,7 @@ def test_the_folder_is_found_and_a_missing_one_named(
 
 
 def test_every_kernel_has_an_owner_and_every_owner_a_kernel() -> None:
-    modules = (functional, base, clock, on_cupy, resident)
+    modules = (functional, updates, clock, on_cupy, resident)
     kernels = [value for module in modules for value in vars(module).values()]
     owned = [k.source.name for k in kernels if isinstance(k, Kernel)]
     owned += [optimizer.kernel.source.name for optimizer in gn.OPTIMIZERS.values()]

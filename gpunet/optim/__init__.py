@@ -1,62 +1,29 @@
-"""The optimizers: one file each, and `base.py` with what they share."""
+"""The optimizers: one file each, found by itself, and `base.py` with what they share.
 
-from gpunet.optim.adabelief import AdaBelief
-from gpunet.optim.adadelta import AdaDelta
-from gpunet.optim.adagrad import AdaGrad
-from gpunet.optim.adam import Adam
-from gpunet.optim.adamax import AdaMax
-from gpunet.optim.adamw import AdamW
-from gpunet.optim.amsgrad import AMSGrad
+OPTIMIZERS has the classes by name in lower case, in the order of `TAUGHT`, new ones last.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
 from gpunet.optim.base import Optimizer
-from gpunet.optim.cocob import COCOB
-from gpunet.optim.lion import Lion
-from gpunet.optim.momentum import Momentum
-from gpunet.optim.nadam import NAdam
-from gpunet.optim.nesterov import Nesterov
-from gpunet.optim.radam import RAdam
-from gpunet.optim.rmsprop import RMSProp
-from gpunet.optim.rprop import RProp
-from gpunet.optim.sgd import SGD
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    kind.__name__.lower(): kind
-    for kind in (
-        SGD,
-        Momentum,
-        Nesterov,
-        AdaGrad,
-        RMSProp,
-        RProp,
-        AdaDelta,
-        Adam,
-        AdaMax,
-        COCOB,
-        AdamW,
-        AMSGrad,
-        NAdam,
-        RAdam,
-        AdaBelief,
-        Lion,
-    )
-}
+# Each builds on those before it.
+TAUGHT = (
+    *("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "rprop", "adadelta", "adam", "adamax"),
+    *("cocob", "adamw", "amsgrad", "nadam", "radam", "adabelief", "lion"),
+)
 
-__all__ = [
-    "COCOB",
-    "OPTIMIZERS",
-    "SGD",
-    "AMSGrad",
-    "AdaBelief",
-    "AdaDelta",
-    "AdaGrad",
-    "AdaMax",
-    "Adam",
-    "AdamW",
-    "Lion",
-    "Momentum",
-    "NAdam",
-    "Nesterov",
-    "Optimizer",
-    "RAdam",
-    "RMSProp",
-    "RProp",
-]
+for _found in iter_modules(__path__):
+    import_module(f"{__name__}.{_found.name}")
+
+
+def _place(kind: type[Optimizer]) -> tuple[int, str]:
+    name = kind.__name__.lower()
+    return TAUGHT.index(name) if name in TAUGHT else len(TAUGHT), name
+
+
+_classes = sorted(Optimizer.__subclasses__(), key=_place)
+OPTIMIZERS = {kind.__name__.lower(): kind for kind in _classes}
+globals().update({kind.__name__: kind for kind in _classes})
+__all__ = ["OPTIMIZERS", "Optimizer", *sorted(kind.__name__ for kind in _classes)]

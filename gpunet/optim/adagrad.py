@@ -1,31 +1,8 @@
 """AdaGrad: steps shrink where gradients have been large."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 
-from gpunet.backend import Array
-from gpunet.kernel import UpdateKernel
-from gpunet.optim.base import Optimizer
-from gpunet.optim.segment import Hyper
-
-
-def reference(
-    grad: Array,
-    lr: Any,
-    eps: Any,
-    eps_root: Any,
-    weight_decay: Any,
-    param: Array,
-    sum_square: Array,
-) -> None:
-    if weight_decay:
-        grad = grad + weight_decay * param
-    sum_square += grad * grad
-    param -= lr * grad / (np.sqrt(sum_square + eps_root) + eps)
+from gpunet.optim.base import KW_ONLY, Optimizer, Rate
 
 
 class AdaGrad(Optimizer):
@@ -37,36 +14,17 @@ class AdaGrad(Optimizer):
         eps_inside: the root covers eps, sqrt(h + eps), as in Keras and optax; False is PyTorch.
     """
 
-    kernel = UpdateKernel("optim/adagrad", reference)
-    steady = True
-
-    def __init__(
-        self,
-        parameters: Iterable[Any] | None = None,
-        lr: Any = 1e-2,
-        eps: float = 1e-10,
-        *,
-        initial_accumulator: float = 0.0,
-        eps_inside: bool = False,
-        weight_decay: float = 0.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr=lr,
-            eps=eps,
-            initial_accumulator=initial_accumulator,
-            eps_inside=eps_inside,
-            weight_decay=weight_decay,
-            **common,
-        )
+    lr: Rate = 1e-2
+    eps: float = 1e-10
+    _: KW_ONLY
+    initial_accumulator: float = 0.0
+    eps_inside: bool = False
 
     @staticmethod
-    def scalars(
-        t: int, lr: float, eps: float, eps_inside: bool, weight_decay: float, **_: Any
-    ) -> dict[str, float]:
-        outside, inside = (0.0, eps) if eps_inside else (eps, 0.0)
-        return {"lr": lr, "eps": outside, "eps_root": inside, "weight_decay": weight_decay}
+    def derived(eps, eps_inside):
+        return {"eps": 0.0, "eps_root": eps} if eps_inside else {"eps_root": 0.0}
 
-    def initial(self, slot: str, param: Array, hyper: Hyper) -> Array | float:
-        return float(hyper["initial_accumulator"])
+    @staticmethod
+    def reference(grad, lr, eps, eps_root, param, sum_square):
+        sum_square += grad**2
+        param -= lr * grad / (np.sqrt(sum_square + eps_root) + eps)

@@ -1,76 +1,23 @@
 """AMSGrad: Adam whose denominator never shrinks."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 
-from gpunet.backend import Array
-from gpunet.kernel import UpdateKernel
-from gpunet.optim.base import Optimizer
-
-
-def reference(
-    grad: Array,
-    lr: Any,
-    beta1: Any,
-    beta2: Any,
-    eps: Any,
-    weight_decay: Any,
-    correction1: Any,
-    correction2: Any,
-    param: Array,
-    m: Array,
-    v: Array,
-    v_max: Array,
-) -> None:
-    if weight_decay:
-        grad = grad + weight_decay * param
-    m += (1 - beta1) * (grad - m)
-    v *= beta2
-    v += (1 - beta2) * grad * grad
-    np.maximum(v_max, v, out=v_max)
-    param -= lr * (m / correction1) / (np.sqrt(v_max / correction2) + eps)
+from gpunet.optim.base import Optimizer, Pair, Rate
 
 
 class AMSGrad(Optimizer):
     """AMSGrad (Reddi, Kale & Kumar 2018), PyTorch's Adam(amsgrad=True): the largest raw v so far,
-    then bias correction. weight_decay is L2.
+    then bias correction.
     """
 
-    kernel = UpdateKernel("optim/amsgrad", reference)
-
-    def __init__(
-        self,
-        parameters: Iterable[Any] | None = None,
-        lr: Any = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        *,
-        weight_decay: float = 0.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr=lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            **common,
-        )
+    lr: Rate = 1e-3
+    betas: Pair = (0.9, 0.999)
+    eps: float = 1e-8
 
     @staticmethod
-    def scalars(
-        t: int, lr: float, betas: tuple[float, float], eps: float, weight_decay: float
-    ) -> dict[str, float]:
-        return {
-            "lr": lr,
-            "beta1": betas[0],
-            "beta2": betas[1],
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "correction1": 1 - betas[0] ** t,
-            "correction2": 1 - betas[1] ** t,
-        }
+    def reference(grad, lr, beta1, beta2, eps, correction1, correction2, param, m, v, v_max):
+        m += (1 - beta1) * (grad - m)
+        v *= beta2
+        v += (1 - beta2) * grad**2
+        np.maximum(v_max, v, out=v_max)
+        param -= lr * (m / correction1) / (np.sqrt(v_max / correction2) + eps)

@@ -1,194 +1,108 @@
-"""Optimizer: parameters in an arena, one row of scalars a step, one fused kernel a segment.
+"""Optimizer: parameters in an arena, one row of scalars a step, one fused kernel a part.
 
-A subclass holds what CUDA cannot: its defaults, `scalars(t, ...)` as a pure function, the initial
-state, and the NumPy `reference` of its kernel.
+A subclass is a file of CUDA with the formula, and what CUDA cannot hold: the defaults, and the
+NumPy `reference` of the formula.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial, reduce
-from typing import Any, ClassVar
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunet import clock
-from gpunet.arena import Arena, check_parameters
-from gpunet.backend import Array, array_module, common_module
-from gpunet.kernel import Kernel, UpdateKernel
-from gpunet.optim import saving
-from gpunet.optim.check import Settings, hyperparameter, number
-from gpunet.optim.dicts import check_dicts
-from gpunet.optim.segment import Hyper, Part, Segment, State
-from gpunet.optim.table import ScalarTable
-from gpunet.parameter import Parameter
-from gpunet.source import Parameter as Slot
+from gpunet.arena import Arena
+from gpunet.backend import Array
+from gpunet.optim.check import Settings, checked, resolve
+from gpunet.optim.declared import ONCE, Declared, Pair
+from gpunet.optim.dicts import ByKey
+from gpunet.optim.groups import read_groups
+from gpunet.optim.kernel import UpdateKernel, norms_of
+from gpunet.optim.parts import Part, Segment, adopt
+from gpunet.optim.rows import Row
+from gpunet.optim.saving import ByParameter, copied, read
+from gpunet.optim.scalars import is_steady, known_at, row
+from gpunet.schedules import Rate
 
-norm = Kernel("optim/norm", lambda x: np.linalg.norm(x.astype(np.float64, copy=False)))
+if TYPE_CHECKING:
+    from gpunet.optim.declared import Members
+
+__all__ = ["KW_ONLY", "Optimizer", "Pair", "Rate"]  # what an optimizer's file needs
 
 
-class Optimizer:
+class Optimizer(Declared):
     """Base of all optimizers.
 
     Args:
         parameters: `model.parameters()`; or dicts {"params": [...], "lr": ..., ...}, groups with
             settings of their own; or None for `update(params, grads)` on dicts of arrays.
+        weight_decay: L2, added to the gradient: weight_decay * param. Biases, gamma and beta are
+            left out.
         clip_norm: scale the gradients so that their global 2-norm is at most this (PyTorch's
             min(1, clip_norm / (norm + 1e-6))).
         clip_value: clamp each gradient element to [-clip_value, clip_value] (after clip_norm).
         decay_all: let weight_decay reach biases, gamma and beta too.
-        hyper: the optimizer's own settings.
 
-    Every update is one kernel launch over all parameters of a group, two if only some of them are
-    decayed. `t` counts the updates made.
+    The others are an optimizer's own. Each is an attribute as well: assigning sets it for all
+    groups. `t` counts the updates made. Every update is one kernel launch over all parameters of a
+    group, two if only some of them are decayed.
 
     Raises:
         ValueError: a setting outside its range (the message names it), a parameter given twice.
         TypeError: something that is not a Parameter; an unknown setting.
     """
 
-    kernel: ClassVar[UpdateKernel]
-    scalars: ClassVar[Callable[..., dict[str, float]]]
-    """A pure function (t, **settings): the kernel's scalars at update t = 1, 2, ... in float64."""
-    steady: ClassVar[bool] = False
-    """True if t is not used: then one row of scalars serves until a setting changes."""
-    has_lr: ClassVar[bool] = True
-    """False for an optimizer without a learning rate (COCOB)."""
-
-    def __init__(
-        self,
-        parameters: Iterable[Any] | None,
-        *,
-        clip_norm: float | None = None,
-        clip_value: float | None = None,
-        decay_all: bool = False,
-        **hyper: Any,
-    ) -> None:
-        self.t = 0
-        self._refuse_unknown(hyper)
-        self.defaults = Settings({k: hyperparameter(k, v) for k, v in hyper.items()})
-        self.clip_norm = hyperparameter("clip_norm", clip_norm)
-        self.clip_value = hyperparameter("clip_value", clip_value)
-        self.decay_all = hyperparameter("decay_all", decay_all)
-        self.groups: list[Settings] = []
-        self.arenas: list[Arena] = []
-        self.segments: list[Segment] = []
-        self._tables: dict[tuple[bool, Any, Any], ScalarTable] = {}
-        self._zeros: dict[Any, Array] = {}
-        self.loose: dict[Any, State] = {}
-        self.parameters: list[Parameter] = []
-        if parameters is not None:
-            self._adopt(self._read_groups(parameters))
+    if TYPE_CHECKING:
+        parameters: Members = Members()
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    decay_all: bool = False
 
     # What a subclass says
 
-    def options(self, hyper: Hyper) -> frozenset[str]:
-        """The kernel's compile-time options that these settings switch on."""
-        return frozenset()
+    reference: ClassVar[Callable[..., None]]
+    """The formula on NumPy arrays: the header's names in the header's order, param and state
+    changed in place."""
+    derived: ClassVar[Callable[..., Mapping[str, float]]] = staticmethod(lambda: {})
+    """The scalars that are no settings, from those that it names: settings, t = 1, 2, ..., and
+    where there are `betas` beta1, beta2 and correction1, correction2 = 1 - beta^t."""
+    cuda: ClassVar[Path]
+    """The .cu file; by default that of the class's name, in lower case, beside its Python file."""
+    kernel: ClassVar[UpdateKernel]
 
-    def initial(self, slot: str, param: Array, hyper: Hyper) -> Array | float:
-        """What a state array starts from: a number, or an array like `param`."""
-        return 0.0
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "reference" in vars(cls):
+            cls.kernel = UpdateKernel(_cuda_of(cls), cls.reference)
 
-    # Settings
-
-    @property
-    def lr(self) -> Any:
-        """The first group's learning rate (or schedule); assigning sets every group's.
-
-        AttributeError for an optimizer without one (COCOB).
-        """
-        self._need_lr()
-        return self.groups[0]["lr"] if self.groups else self.defaults["lr"]
-
-    @lr.setter
-    def lr(self, value: Any) -> None:
-        self._need_lr()
-        for group in (self.defaults, *self.groups):
-            group["lr"] = value
-
-    def _need_lr(self) -> None:
-        if not self.has_lr:
-            raise AttributeError(f"{type(self).__name__} has no learning rate")
-
-    def current_lr(self) -> float:
-        """The number that the next update uses, in the first group; nan without a learning rate."""
-        if not self.has_lr:
-            return math.nan
-        return resolve(self.lr, self.t)
+    def __init__(self, *values: Any, **given: Any) -> None:
+        arguments = self.named(values, given)
+        parameters, name = arguments.pop("parameters"), type(self).__name__
+        self.clip_norm, self.clip_value, self.decay_all = (
+            checked(once, arguments.pop(once), getattr(Optimizer, once)) for once in ONCE
+        )
+        self.t = 0
+        self.defaults = Settings({k: self.arguments[k].default for k in arguments})
+        for setting, value in arguments.items():
+            self.defaults[setting] = value  # checked
+        self.by_key = ByKey(name, self.kernel, self.defaults)
+        groups = [] if parameters is None else read_groups(parameters, self.defaults, name)
+        self.groups = [group.settings for group in groups]
+        self.parameters = [p for group in groups for p in group.members]
+        self.segments: list[Segment] = adopt(groups, self.kernel)
+        self.arenas: list[Arena] = list(dict.fromkeys(s.arena for s in self.segments))
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.defaults.items())
         return f"{type(self).__name__}({settings})"
 
-    @classmethod
-    def _refuse_unknown(cls, given: Mapping[str, Any]) -> None:
-        """TypeError for a setting that no constructor in the class's line names."""
-        known = {name for c in cls.__mro__[:-1] for name in inspect.signature(c).parameters}
-        for name in given:
-            if name not in known:
-                own = [n for n in given if n in known]
-                raise TypeError(f"{cls.__name__} has no setting {name!r}; it has {', '.join(own)}")
-
-    # Parameters into arenas
-
-    def _read_groups(self, parameters: Iterable[Any]) -> list[tuple[Settings, list[Parameter]]]:
-        if not isinstance(parameters, Iterable) or isinstance(parameters, (str, Mapping)):
-            raise TypeError(
-                f"{type(self).__name__} got {type(parameters).__name__} for its parameters; give "
-                "model.parameters(), or settings by name: lr=0.1"
-            )
-        items = list(parameters)
-        groups = items if all(isinstance(g, Mapping) for g in items) else [{"params": items}]
-        found = [(self._group(g), list(g["params"])) for g in groups]
-        members = check_parameters([p for _, members in found for p in members])
-        if not members:
-            raise ValueError(f"{type(self).__name__} got no parameters")
-        common_module([p.data for p in members], type(self).__name__)
-        return found
-
-    def _group(self, given: Mapping[str, Any]) -> Settings:
-        if "params" not in given:
-            raise ValueError(f'a parameter group needs "params"; it has {", ".join(given)}')
-        own = {k: v for k, v in given.items() if k != "params"}
-        for name in own:
-            if name not in self.defaults:
-                raise TypeError(f"{type(self).__name__} has no setting {name!r}")
-        group = Settings(self.defaults | {k: hyperparameter(k, v) for k, v in own.items()})
-        if "lr" in group:
-            resolve(group["lr"], 0)  # a bad schedule is told now, before anything is changed
-        return group
-
-    def _adopt(self, groups: list[tuple[Settings, list[Parameter]]]) -> None:
-        """One arena a dtype; in it each group's decayed parameters, then its others."""
-        self.groups = [group for group, _ in groups]
-        self.parameters = [p for _, members in groups for p in members]
-        for dtype in dict.fromkeys(p.dtype for p in self.parameters):
-            lists = [
-                [p for p in members if p.dtype == dtype and p.decay is decayed]
-                for _, members in groups
-                for decayed in (True, False)
-            ]
-            arena = Arena(lists)
-            places = iter(arena.ranges)
-            segments = [Segment(arena, g, next(places), next(places)) for g in self.groups]
-            self.arenas.append(arena)
-            self.segments += [s for s in segments if len(s.whole.grad)]
-            self._add_state(arena)
-
-    def _add_state(self, arena: Arena) -> None:
-        segments = [s for s in self.segments if s.arena is arena]
-        for slot in self.kernel.slots:
-            users = [s for s in segments if self._has(slot, s.group)]
-            buffer = arena.like() if users else None
-            for s in users:
-                param = s.whole.state["param"]
-                s.add_state(slot.name, buffer, self.initial(slot.name, param, s.group))
-
-    def _has(self, slot: Slot, hyper: Hyper) -> bool:
-        return slot.option is None or slot.option in self.options(hyper)
+    def current_lr(self) -> float:
+        """The number that the next update uses, in the first group; nan without a learning rate."""
+        return resolve(self.lr, self.t) if self.has_lr else math.nan
 
     # The step
 
@@ -211,49 +125,61 @@ class Optimizer:
                 "call update(params, grads)"
             )
         self._check_parameters_are_here()
+        gradients = [arena.grad for arena in self.arenas]
         recorded = clock.recorded()
-        if recorded is not None:
-            recorded.follow(self)
-            if not recorded.capturing:
-                self.prepare(recorded, 1)
-        launches = [  # every row first: a bad schedule then leaves all parameters as they were
-            (s.arena, part, part.ring.array if recorded else self._row(s.group, part))
-            for s in self.segments
-            for part in s.launches(self.decay_all)
-        ]
-        norms = self._norms([a.grad for a in self.arenas])
-        for arena, part, row in launches:
-            norm = norms[arena.dtype]
-            cut = part.blocks() if arena.xp is np else None
-            self.kernel.update(arena.xp, part.grad, row, norm, part.state, cut)
         if recorded is None:
-            self.t += 1
+            self._update(self._parts(), gradients)
+            return
+        recorded.follow(self)
+        if not recorded.capturing:
+            self.prepare(recorded, 1)
+        self._launch([(part, (part.rows.table, 0)) for part in self._parts()], gradients)
 
-    # In a captured step; see gpunet.clock
+    def update(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
+        """One update of every array in `params`, in place, from the gradient of the same key: the
+        interface of the "from scratch" book. State is kept by key. Arrays with fewer than two axes
+        count as biases: weight_decay leaves them out unless decay_all.
 
-    def prepare(self, recorded: clock.Clock, steps: int) -> None:
-        """Bring the scalars of the next updates to the device. RuntimeError as for `step`, or if
-        settings were changed that decide how many launches an update has.
+        Raises:
+            ValueError: keys, shapes or dtypes that differ, or that changed since the last call.
+            DeviceError: arrays of two devices.
         """
-        self._check_parameters_are_here()
-        at = recorded.now[clock.UPDATE]
-        for s in self.segments:
-            for part in s.launches(self.decay_all):
-                hyper = self._of_part(s.group, part.decayed)
-                settings = (dict(hyper), self.clip_norm, self.clip_value)
-                compute = partial(self._scalar_row, hyper=hyper, dtype=s.arena.dtype)
-                part.ring.prepare(at, self.t + 1, steps, settings, compute)
+        self._update(self.by_key.parts(params, grads), list(grads.values()))
 
-    def advance(self, updates: int, calls: int) -> None:
-        """Count updates that a captured step made."""
-        self.t += updates
+    def _update(self, parts: Sequence[Part], gradients: Sequence[Array]) -> None:
+        for part in parts:  # every row first: a bad schedule then leaves all as it was
+            self._prepare(part)
+        self._launch([(part, part.rows[self.t + 1]) for part in parts], gradients)
+        self.t += 1
 
-    def structure(self) -> Callable[[], Any]:
-        """What is fixed when a step is captured: its launches, and whether a norm is taken."""
-        return lambda: (
-            self.clip_norm is None,
-            [part for s in self.segments for part in s.launches(self.decay_all)],
-        )
+    def _launch(self, parts: Sequence[tuple[Part, Row]], gradients: Sequence[Array]) -> None:
+        """gradients: all of them, for their norm."""
+        norms = {} if self.clip_norm is None else norms_of(gradients)
+        for part, numbers in parts:
+            self.kernel.update(part, numbers, norms.get(part.dtype))
+
+    def _parts(self) -> list[Part]:
+        return [part for s in self.segments for part in s.parts(self.decay_all)]
+
+    def _prepare(self, part: Part, steps: int = 1, shift: int | None = None) -> None:
+        """See that the rows of the next `steps` updates of a part are there; see `Rows.prepare`."""
+        settings = {**part.settings, "clip_norm": self.clip_norm, "clip_value": self.clip_value}
+        if not (part.decayed or self.decay_all):
+            settings["weight_decay"] = 0.0
+
+        def compute(t: int) -> list[float]:
+            return row(t, settings, self.derived, self.kernel, part.rows.dtype)
+
+        steady = is_steady(settings, self.derived, self.kernel)
+        part.rows.prepare(self.t + 1, settings, compute, steps=steps, steady=steady, shift=shift)
+
+    @classmethod
+    def scalars(cls, t: int, **settings: Any) -> dict[str, float]:
+        """The header's scalars at update t = 1, 2, ... under numbers for settings: a pure function
+        of them, in float64.
+        """
+        known = known_at(t, settings, cls.derived)
+        return {name: known[name] for name in cls.kernel.source.scalars}
 
     def lost(self) -> bool:
         """True if parameters have left: for another optimizer, or to another device."""
@@ -266,86 +192,27 @@ class Optimizer:
                     f"this optimizer lost its parameters: {arena.stale}; make a new one"
                 )
 
-    def _norms(self, gradients: list[Array]) -> dict[Any, Array]:
-        """By dtype, the global norm as a device array of shape (1,); 0 if nothing clips by it."""
-        if self.clip_norm is None:
-            return {g.dtype: self._zero(g) for g in gradients}
-        xp = array_module(gradients[0])
-        total = reduce(xp.hypot, [norm(g.reshape(-1)) for g in gradients])
-        dtypes = {g.dtype for g in gradients}
-        return {d: xp.reshape(total, 1).astype(d, copy=False) for d in dtypes}
+    # In a captured step; see gpunet.clock
 
-    def _zero(self, like: Array) -> Array:
-        key = type(like), like.dtype
-        if key not in self._zeros:
-            self._zeros[key] = array_module(like).zeros(1, like.dtype)
-        return self._zeros[key]
+    def prepare(self, recorded: clock.Clock, steps: int) -> None:
+        """Bring the scalars of the next updates to the device. RuntimeError as for `step`."""
+        self._check_parameters_are_here()
+        for part in self._parts():
+            self._prepare(part, steps, recorded.now[clock.UPDATE] - (self.t + 1))
 
-    def _of_part(self, group: Hyper, decayed: bool) -> Hyper:
-        """The settings that hold for a part: weight_decay reaches the decayed ones only."""
-        if decayed or self.decay_all or not group["weight_decay"]:
-            return group
-        return {**group, "weight_decay": 0.0}
+    def advance(self, updates: int, calls: int) -> None:
+        """Count updates that a captured step made."""
+        self.t += updates
 
-    def _row(self, group: Hyper, part: Part) -> Any:
-        hyper = self._of_part(group, part.decayed)
-        return self._row_of(part.rows, hyper, part.rows.dtype)
+    def structure(self) -> Callable[[], Any]:
+        """What is fixed when a step is captured: its launches, and whether a norm is taken."""
+        return lambda: (self.clip_norm is None, self._parts())
 
-    def _row_of(self, table: ScalarTable, hyper: Hyper, dtype: Any) -> Any:
-        settings = (hyper, self.clip_norm, self.clip_value)
-        steady = self.steady and not callable(hyper.get("lr"))
-        return table.row(self.t + 1, settings, lambda t: self._scalar_row(t, hyper, dtype), steady)
-
-    def _scalar_row(self, t: int, hyper: Hyper, dtype: Any) -> list[float]:
-        """The two clipping limits, then the kernel's scalars, as the header orders them."""
-        settings = dict(hyper)
-        if "lr" in settings:
-            settings["lr"] = resolve(settings["lr"], t - 1)
-        if "betas" in settings:  # 1 - beta^t must be that of the beta the kernel gets
-            settings["betas"] = [number("betas", dtype.type(b)) for b in settings["betas"]]
-        values = self.scalars(t, **settings)
-        limits = [math.inf if c is None else c for c in (self.clip_norm, self.clip_value)]
-        return limits + [values[name] for name in self.kernel.source.scalars]
+    # State
 
     def buffers(self) -> list[Array]:
         """The flat arrays that a step changes: parameters and state of every segment."""
         return [array for s in self.segments for array in s.whole.state.values()]
-
-    def update(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
-        """One update of every array in `params`, in place, from the gradient of the same key: the
-        interface of the "from scratch" book. State is kept by key. Arrays with fewer than two axes
-        count as biases: weight_decay leaves them out unless decay_all.
-
-        Raises:
-            ValueError: keys, shapes or dtypes that differ, or that changed since the last call.
-            DeviceError: arrays of two devices.
-        """
-        check_dicts(params, grads, self.loose, type(self).__name__)
-        norms = self._norms([grads[key] for key in params]) if params else {}
-        rows = {
-            key: self._loose_row(p.ndim > 1, array_module(p), p.dtype) for key, p in params.items()
-        }
-        for key, param in params.items():
-            if key not in self.loose:
-                self.loose[key] = self._loose_state(param)
-            state = self.loose[key] | {"param": param}
-            xp = array_module(param)
-            self.kernel.update(xp, grads[key], rows[key], norms[param.dtype], state)
-        self.t += 1
-
-    def _loose_row(self, decayed: bool, xp: Any, dtype: Any) -> Any:
-        key = (decayed, xp, dtype)
-        if key not in self._tables:
-            self._tables[key] = ScalarTable(xp, dtype)
-        return self._row_of(self._tables[key], self._of_part(self.defaults, decayed), dtype)
-
-    def _loose_state(self, param: Array) -> State:
-        state: State = {}
-        for slot in self.kernel.slots:
-            if self._has(slot, self.defaults):
-                state[slot.name] = array_module(param).zeros_like(param)
-                state[slot.name][...] = self.initial(slot.name, param, self.defaults)
-        return state
 
     def state_dict(self) -> dict[str, Any]:
         """{"optimizer": class name, "t", "groups": settings, "state": {slot: one array per
@@ -353,7 +220,13 @@ class Optimizer:
         parameters were given; "arrays" is what `update` keeps. Schedules are left out of the
         settings.
         """
-        return saving.state_of(self)
+        return {
+            "optimizer": type(self).__name__,
+            "t": self.t,
+            "groups": [{k: v for k, v in g.items() if not callable(v)} for g in self.groups],
+            "state": copied(self._state()),
+            "arrays": copied(self.by_key.state),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict()`, bit for bit; its arrays may live on either device. Nothing
@@ -362,14 +235,30 @@ class Optimizer:
         Raises:
             ValueError: another optimizer's state, or parameters of other shapes.
         """
-        saving.load_into(self, state)
+        own = self._state()
+        saved = read(state, type(self).__name__, self.groups, own)
+        for slot, arrays in own.items():
+            for array, ready in zip(arrays, saved.state[slot], strict=True):
+                if array is not None:
+                    array[...] = ready
+        for group, settings in zip(self.groups, saved.groups, strict=True):
+            group.update(settings)
+        self.by_key.state = saved.by_key
+        self.t = saved.t
+
+    def _state(self) -> ByParameter:
+        slices = {place: a for s in self.segments for place, a in s.slices().items()}
+        names = [slot.name for slot in self.kernel.source.outputs[1:]]
+        return {name: [slices.get((id(p), name)) for p in self.parameters] for name in names}
 
 
-def resolve(lr: Any, t: int) -> float:
-    """The learning rate after t updates; ValueError if a schedule gives a bad one."""
-    if not callable(lr):
-        return number("lr", lr)
-    try:
-        return number("lr", lr(t))
-    except ValueError as error:
-        raise ValueError(f"the schedule's {error} at t = {t}") from None
+def _cuda_of(kind: type[Optimizer]) -> str | Path:
+    """The file with an optimizer's formula; for gpunet's own it lies under kernels/."""
+    name = kind.__name__.lower()
+    if kind.__module__.startswith("gpunet.optim."):
+        return f"optim/{name}"
+    beside = Path(kind.reference.__code__.co_filename)
+    path: Path = vars(kind).get("cuda", beside.with_name(f"{name}.cu"))
+    if not path.is_file():
+        raise FileNotFoundError(f"{kind.__name__} has no file {path}; name it: cuda = Path(...)")
+    return path

@@ -1,4 +1,7 @@
-"""What a hyper-parameter may be: one rule per name, for every optimizer and every device."""
+"""What a setting may be: one rule per name, for every optimizer and every device.
+
+A setting of another name may be any finite number, or two, or True or False, as its default is.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ Rule = tuple[str, Callable[[float], bool]]
 NOT_NEGATIVE: Rule = ("at least 0", lambda v: v >= 0)
 POSITIVE: Rule = ("greater than 0", lambda v: v > 0)
 FRACTION: Rule = ("in [0, 1)", lambda v: 0 <= v < 1)
+ANY: Rule = ("that is finite", lambda v: True)
 
 RULES: dict[str, Rule] = {
     "lr": NOT_NEGATIVE,
@@ -36,7 +40,7 @@ FLAG_TOO = {"eps_hat"}  # a number, or True or False
 
 def number(name: str, value: Any) -> float:
     """`value` as a float if it is allowed for `name`; ValueError naming the argument if not."""
-    words, allowed = RULES[name]
+    words, allowed = RULES.get(name, ANY)
     try:
         found = math.nan if isinstance(value, (str, bytes, bool)) else float(value)
     except (TypeError, ValueError):
@@ -46,19 +50,32 @@ def number(name: str, value: Any) -> float:
     return found
 
 
-def hyperparameter(name: str, value: Any) -> Any:
-    """A checked value: number, pair of numbers, flag, None where optional, or a schedule for lr."""
-    if isinstance(value, bool) and (name not in RULES or name in FLAG_TOO):
+def checked(name: str, value: Any, like: Any = None) -> Any:
+    """A checked value: number, pair of numbers, flag, None where optional, or a schedule for lr.
+
+    like: a value that is allowed, such as the default.
+    """
+    if isinstance(value, bool) and (isinstance(like, bool) or name in FLAG_TOO):
         return value
     if value is None and name in OPTIONAL:
         return None
     if name == "lr" and callable(value):
         return value
-    if name in ("betas", "etas", "step_sizes"):
+    if isinstance(like, tuple):
         return _pair(name, value)
-    if name not in RULES:
+    if isinstance(like, bool) and name not in FLAG_TOO:
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return number(name, value)
+
+
+def resolve(lr: Any, t: int) -> float:
+    """The learning rate after t updates; ValueError if a schedule gives a bad one."""
+    if not callable(lr):
+        return number("lr", lr)
+    try:
+        return number("lr", lr(t))
+    except ValueError as error:
+        raise ValueError(f"the schedule's {error} at t = {t}") from None
 
 
 class Settings(dict[str, Any]):
@@ -70,7 +87,7 @@ class Settings(dict[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         if name not in self:
             raise TypeError(f"there is no setting {name!r}; there is {', '.join(self)}")
-        super().__setitem__(name, hyperparameter(name, value))
+        super().__setitem__(name, checked(name, value, self[name]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (dict(self),)

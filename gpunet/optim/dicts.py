@@ -1,4 +1,4 @@
-"""Dicts of arrays, the interface of the "from scratch" book: what must fit before an update."""
+"""Dicts of arrays, the interface of the "from scratch" book: each array is a part of its own."""
 
 from __future__ import annotations
 
@@ -8,20 +8,49 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, common_module
-from gpunet.optim.segment import State
+from gpunet.optim.check import Settings
+from gpunet.optim.kernel import State, UpdateKernel
+from gpunet.optim.parts import Part, start
+from gpunet.optim.rows import Rows
 
 
-def check_dicts(
-    params: Mapping[Any, Array], grads: Mapping[Any, Array], kept: Mapping[Any, State], name: str
-) -> None:
-    """ValueError or DeviceError, naming the key, unless an update of `params` by `grads` can go on
-    from the state that is `kept` by key.
+class ByKey:
+    """What an optimizer (its name, kernel and settings) keeps of the arrays in dicts.
+
+    state: by key, the state arrays by name.
     """
-    if params.keys() != grads.keys():
-        differ = sorted(map(str, params.keys() ^ grads.keys()))
-        raise ValueError(f"params and grads have different keys: {', '.join(differ)}")
-    for key, param in params.items():
-        grad = grads[key]
+
+    def __init__(self, name: str, kernel: UpdateKernel, settings: Settings) -> None:
+        self.name, self.kernel, self.settings = name, kernel, settings
+        self.state: dict[Any, State] = {}
+        self._rows: dict[tuple[bool, Any, Any], Rows] = {}
+
+    def parts(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> list[Part]:
+        """What an update consists of; a key that is new gets its state.
+
+        ValueError or DeviceError, naming the key, where the arrays do not fit each other or what is
+        kept.
+        """
+        if params.keys() != grads.keys():
+            differ = sorted(map(str, params.keys() ^ grads.keys()))
+            raise ValueError(f"params and grads have different keys: {', '.join(differ)}")
+        for key, param in params.items():
+            self._check(key, param, grads[key])
+        known = [a for key in params for a in self.state.get(key, {}).values()]
+        common_module([*params.values(), *grads.values(), *known], self.name)
+        return [self._part(key, param, grads[key]) for key, param in params.items()]
+
+    def _part(self, key: Any, param: Array, grad: Array) -> Part:
+        xp, decayed = array_module(param), param.ndim > 1
+        if key not in self.state:
+            slots = self.kernel.slots(self.settings)
+            state = {slot.name: xp.zeros_like(param) for slot in slots}
+            start(state | {"param": param}, slots, self.settings)
+            self.state[key] = state
+        rows = self._rows.setdefault((decayed, xp, param.dtype), Rows(xp, param.dtype))
+        return Part(grad, self.state[key] | {"param": param}, self.settings, decayed, rows)
+
+    def _check(self, key: Any, param: Array, grad: Array) -> None:
         if array_module(param) is None or param.dtype not in (np.float32, np.float64):
             raise ValueError(f"params[{key!r}] must be a float32 or float64 array")
         if getattr(grad, "shape", None) != param.shape or grad.dtype != param.dtype:
@@ -30,11 +59,9 @@ def check_dicts(
                 f"{getattr(grad, 'dtype', type(grad).__name__)} of shape "
                 f"{getattr(grad, 'shape', '?')}"
             )
-        known = next(iter(kept.get(key, {}).values()), param)
+        known = next(iter(self.state.get(key, {}).values()), param)
         if known.shape != param.shape or known.dtype != param.dtype:
             raise ValueError(
                 f"params[{key!r}] was {known.dtype} of shape {known.shape} at the last update, "
                 f"now {param.dtype} of shape {param.shape}"
             )
-    known_arrays = [a for key in params for a in kept.get(key, {}).values()]
-    common_module([*params.values(), *grads.values(), *known_arrays], name)

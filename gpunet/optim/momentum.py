@@ -1,23 +1,6 @@
 """Momentum: a heavy ball that remembers its velocity."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import Any
-
-from gpunet.backend import Array
-from gpunet.kernel import UpdateKernel
-from gpunet.optim.base import Optimizer
-
-
-def reference(
-    grad: Array, lr: Any, momentum: Any, weight_decay: Any, param: Array, velocity: Array
-) -> None:
-    if weight_decay:
-        grad = grad + weight_decay * param
-    velocity *= momentum
-    velocity -= lr * grad
-    param += velocity
+from gpunet.optim.base import Optimizer, Rate
 
 
 class Momentum(Optimizer):
@@ -27,20 +10,11 @@ class Momentum(Optimizer):
     buffer form; when lr changes, old steps here keep the lr that they were made with.
     """
 
-    kernel = UpdateKernel("optim/momentum", reference)
-    steady = True
-
-    def __init__(
-        self,
-        parameters: Iterable[Any] | None = None,
-        lr: Any = 1e-2,
-        momentum: float = 0.9,
-        *,
-        weight_decay: float = 0.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, **common)
+    lr: Rate = 1e-2
+    momentum: float = 0.9
 
     @staticmethod
-    def scalars(t: int, lr: float, momentum: float, weight_decay: float) -> dict[str, float]:
-        return {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    def reference(grad, lr, momentum, param, velocity):
+        velocity *= momentum
+        velocity -= lr * grad
+        param += velocity

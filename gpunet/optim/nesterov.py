@@ -1,23 +1,6 @@
 """Nesterov: the gradient is taken where the momentum is about to carry the weights."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import Any
-
-from gpunet.backend import Array
-from gpunet.kernel import UpdateKernel
-from gpunet.optim.base import Optimizer
-
-
-def reference(
-    grad: Array, lr: Any, momentum: Any, weight_decay: Any, param: Array, velocity: Array
-) -> None:
-    if weight_decay:
-        grad = grad + weight_decay * param
-    velocity *= momentum
-    velocity -= lr * grad
-    param += momentum * velocity - lr * grad
+from gpunet.optim.base import Optimizer, Rate
 
 
 class Nesterov(Optimizer):
@@ -28,20 +11,11 @@ class Nesterov(Optimizer):
     PyTorch's nesterov=True while lr is constant.
     """
 
-    kernel = UpdateKernel("optim/nesterov", reference)
-    steady = True
-
-    def __init__(
-        self,
-        parameters: Iterable[Any] | None = None,
-        lr: Any = 1e-2,
-        momentum: float = 0.9,
-        *,
-        weight_decay: float = 0.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, **common)
+    lr: Rate = 1e-2
+    momentum: float = 0.9
 
     @staticmethod
-    def scalars(t: int, lr: float, momentum: float, weight_decay: float) -> dict[str, float]:
-        return {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    def reference(grad, lr, momentum, param, velocity):
+        velocity *= momentum
+        velocity -= lr * grad
+        param += momentum * velocity - lr * grad

@@ -1,37 +1,8 @@
 """RProp: only the signs of the gradients, a step size for every weight."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import Any
-
 import numpy as np
 
-from gpunet.backend import Array
-from gpunet.kernel import UpdateKernel
-from gpunet.optim.base import Optimizer, resolve
-from gpunet.optim.segment import Hyper
-
-
-def reference(
-    grad: Array,
-    eta_minus: Any,
-    eta_plus: Any,
-    step_min: Any,
-    step_max: Any,
-    weight_decay: Any,
-    param: Array,
-    step_size: Array,
-    last_sign: Array,
-) -> None:
-    if weight_decay:
-        grad = grad + weight_decay * param
-    sign = np.sign(grad)
-    turn = sign * last_sign
-    eta = np.where(turn > 0, eta_plus, np.where(turn < 0, eta_minus, np.ones_like(eta_plus)))
-    np.clip(step_size * eta, step_min, step_max, out=step_size)
-    last_sign[...] = np.where(turn < 0, np.zeros_like(eta_plus), sign)
-    param -= step_size * last_sign
+from gpunet.optim.base import Optimizer, Pair, Rate
 
 
 class RProp(Optimizer):
@@ -47,43 +18,20 @@ class RProp(Optimizer):
         step_sizes: (smallest, largest).
     """
 
-    kernel = UpdateKernel("optim/rprop", reference)
-    steady = True
-
-    def __init__(
-        self,
-        parameters: Iterable[Any] | None = None,
-        lr: Any = 1e-2,
-        etas: tuple[float, float] = (0.5, 1.2),
-        step_sizes: tuple[float, float] = (1e-6, 50.0),
-        *,
-        weight_decay: float = 0.0,
-        **common: Any,
-    ) -> None:
-        super().__init__(
-            parameters,
-            lr=lr,
-            etas=etas,
-            step_sizes=step_sizes,
-            weight_decay=weight_decay,
-            **common,
-        )
+    lr: Rate = 1e-2
+    etas: Pair = (0.5, 1.2)
+    step_sizes: Pair = (1e-6, 50.0)
 
     @staticmethod
-    def scalars(
-        t: int,
-        lr: float,
-        etas: tuple[float, float],
-        step_sizes: tuple[float, float],
-        weight_decay: float,
-    ) -> dict[str, float]:
-        return {
-            "eta_minus": etas[0],
-            "eta_plus": etas[1],
-            "step_min": step_sizes[0],
-            "step_max": step_sizes[1],
-            "weight_decay": weight_decay,
-        }
+    def derived(etas, step_sizes):
+        names = ("eta_minus", "eta_plus", "step_min", "step_max")
+        return dict(zip(names, (*etas, *step_sizes), strict=True))
 
-    def initial(self, slot: str, param: Array, hyper: Hyper) -> Array | float:
-        return resolve(hyper["lr"], 0) if slot == "step_size" else 0.0
+    @staticmethod
+    def reference(grad, eta_minus, eta_plus, step_min, step_max, param, step_size, last_sign):
+        sign = np.sign(grad)
+        turn = sign * last_sign
+        eta = np.where(turn > 0, eta_plus, np.where(turn < 0, eta_minus, 1))
+        np.clip(step_size * eta, step_min, step_max, out=step_size)
+        last_sign[...] = np.where(turn < 0, 0, sign)
+        param -= step_size * last_sign

@@ -2,91 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunet.backend import Array, device_of, to_device
-from gpunet.optim.check import hyperparameter
-from gpunet.optim.segment import Hyper
+from gpunet.optim.check import Settings, checked
+from gpunet.optim.kernel import State
 
-Optimizer = Any  # of gpunet.optim.base, which imports this module
-
-
-def state_of(optimizer: Optimizer) -> dict[str, Any]:
-    """What `Optimizer.state_dict` returns."""
-    views = _views(optimizer)
-    state: dict[str, list[Array | None]] = {}
-    for slot in optimizer.kernel.slots:
-        own = [views.get((id(p), slot.name)) for p in optimizer.parameters]
-        state[slot.name] = [None if v is None else v.copy() for v in own]
-    return {
-        "optimizer": type(optimizer).__name__,
-        "t": optimizer.t,
-        "groups": [{k: v for k, v in g.items() if not callable(v)} for g in optimizer.groups],
-        "state": state,
-        "arrays": _copied(optimizer.loose),
-    }
+ByParameter = dict[str, list[Array | None]]  # by slot, a parameter's array or None for none
 
 
-def load_into(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
-    """What `Optimizer.load_state_dict` does."""
-    t, settings = _checked_head(optimizer, state)
-    views = _views(optimizer)
-    pairs = [
-        (own, _checked_array(f"{slot} of parameter {k}", own, array))
-        for slot, arrays in state["state"].items()
-        for k, (own, array) in enumerate(
-            zip([views.get((id(p), slot)) for p in optimizer.parameters], arrays, strict=True)
-        )
-    ]
-    loose = _copied(state.get("arrays", {}))
-    for own, ready in pairs:
-        if own is not None:
-            own[...] = ready
-    for group, given in zip(optimizer.groups, settings, strict=True):
-        group.update(given)
-    optimizer.loose = loose
-    optimizer.t = t
+class Saved(NamedTuple):
+    """What `Optimizer.state_dict` gave, read and checked."""
+
+    t: int
+    groups: list[dict[str, Any]]
+    state: ByParameter
+    by_key: dict[Any, State]
 
 
-def _copied(arrays: Mapping[Any, Mapping[str, Array]]) -> dict[Any, dict[str, Array]]:
-    return {key: {slot: a.copy() for slot, a in kept.items()} for key, kept in arrays.items()}
+def copied(arrays: Any) -> Any:
+    """Dicts and lists of arrays with every array copied; None stays."""
+    if isinstance(arrays, Mapping):
+        return {key: copied(a) for key, a in arrays.items()}
+    if isinstance(arrays, list):
+        return [copied(a) for a in arrays]
+    return None if arrays is None else arrays.copy()
 
 
-def _views(optimizer: Optimizer) -> dict[tuple[int, str], Array]:
-    """Each parameter's part of each state array, by (id, slot)."""
-    views: dict[tuple[int, str], Array] = {}
-    for s in optimizer.segments:
-        for p, place in s.arena.places_in(s.whole.place):
-            for slot, buffer in s.whole.state.items():
-                views[id(p), slot] = buffer[place].reshape(p.shape)
-    return views
+def read(
+    state: Mapping[str, Any], name: str, groups: Sequence[Settings], own: ByParameter
+) -> Saved:
+    """The state of an optimizer `name`, its arrays on the devices and of the dtypes of `own`.
 
-
-def _checked_head(optimizer: Optimizer, state: Mapping[str, Any]) -> tuple[int, list[Hyper]]:
-    """t and the groups' settings; ValueError if the state is not of such an optimizer."""
-    name, slots = type(optimizer).__name__, [slot.name for slot in optimizer.kernel.slots]
-    if state.get("optimizer") != name or set(state.get("state", ())) != set(slots):
+    ValueError if it is another's, or does not fit.
+    """
+    if state.get("optimizer") != name or set(state.get("state", ())) != set(own):
         raise ValueError(f"this is no state of {name}, but of {state.get('optimizer')!r}")
-    groups, t = state.get("groups", ()), state.get("t")
-    if len(groups) != len(optimizer.groups):
-        raise ValueError(f"the state has {len(groups)} groups, {name} has {len(optimizer.groups)}")
+    given, t = state.get("groups", ()), state.get("t")
+    if len(given) != len(groups):
+        raise ValueError(f"the state has {len(given)} groups, {name} has {len(groups)}")
     if not isinstance(t, (int, np.integer)) or t < 0:
         raise ValueError(f"t, the number of updates, must be an integer from 0, got {t!r}")
-    for slot, arrays in state["state"].items():
-        if len(arrays) != len(optimizer.parameters):
-            raise ValueError(
-                f"{slot}: {len(arrays)} arrays for {len(optimizer.parameters)} parameters"
-            )
-    for given in groups:
-        if unknown := set(given) - set(optimizer.defaults):
-            raise ValueError(f"{name} has no setting {', '.join(sorted(unknown))}")
-    return int(t), [{k: hyperparameter(k, v) for k, v in g.items()} for g in groups]
+    settings = [_checked(*pair, name) for pair in zip(groups, given, strict=True)]
+    arrays = {slot: _fitting(slot, mine, state["state"][slot]) for slot, mine in own.items()}
+    return Saved(int(t), settings, arrays, copied(state.get("arrays", {})))
 
 
-def _checked_array(what: str, own: Array | None, given: Any) -> Array | None:
+def _checked(own: Settings, given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if unknown := set(given) - set(own):
+        raise ValueError(f"{name} has no setting {', '.join(sorted(unknown))}")
+    return {key: checked(key, value, own[key]) for key, value in given.items()}
+
+
+def _fitting(name: str, own: Sequence[Array | None], given: Sequence[Any]) -> list[Array | None]:
+    if len(given) != len(own):
+        raise ValueError(f"{name}: {len(given)} arrays for {len(own)} parameters")
+    return [
+        _ready(f"{name} of parameter {k}", *pair)
+        for k, pair in enumerate(zip(own, given, strict=True))
+    ]
+
+
+def _ready(what: str, own: Array | None, given: Any) -> Array | None:
     """`given` on `own`'s device and of its dtype; ValueError if it cannot take its place."""
     if (own is None) != (given is None):
         raise ValueError(f"{what}: the settings differ from the state")

@@ -32,6 +32,7 @@ from typing import Any
 
 from gpunet.files import write_atomically
 from gpunet.kernel import BlockKernel, CudaText, Kernel
+from gpunet.optim.kernel import UpdateKernel
 from gpunet.source import kernel_names
 from gpunet.testing import gxx, nvrtc
 from gpunet.testing.nvrtc import Measured, Program
@@ -114,7 +115,9 @@ def text_for(kernel: Kernel, options: frozenset[str], dtype: str) -> CudaText:
 
 
 def numbers(kernel: Kernel) -> frozenset[str]:
-    """The names of the header's numbers."""
+    """The names of the header's numbers; of an optimizer's kernel the place of its row."""
+    if isinstance(kernel, UpdateKernel):
+        return frozenset({"at"})
     return frozenset(p.name for p in kernel.source.numbers)
 
 

@@ -1,8 +1,8 @@
-// Adam (Kingma & Ba 2015, Algorithm 1); correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
+// Adam (Kingma & Ba 2015, Algorithm 1) in the order of the paper's section 2: the corrections of m
+// and v are in lr_t = lr * sqrt(1 - beta2^t) / (1 - beta1^t) and eps_t = eps * sqrt(1 - beta2^t).
 // in:      T grad
-// scalars: lr, beta1, beta2, eps, eps_root, weight_decay, correction1, correction2
+// scalars: lr_t, beta1, beta2, eps_t, eps_root_t
 // out:     T param, T m, T v
-grad += weight_decay * param;
 m += (T(1) - beta1) * (grad - m);
-v = beta2 * v + (T(1) - beta2) * grad * grad;
-param -= lr / correction1 * m / (sqrt(v / correction2 + eps_root) + eps);
+v = beta2 * v + (T(1) - beta2) * (grad * grad);
+param -= lr_t * m / (sqrt(v + eps_root_t) + eps_t);

@@ -1,8 +1,9 @@
-// Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2; PyTorch's lr * decay).
+// Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2; PyTorch's lr * decay);
+// lr_t and eps_t hold the corrections of m and v, as in adam.cu.
 // in:      T grad
-// scalars: lr, beta1, beta2, eps, weight_decay, correction1, correction2
+// scalars: lr, weight_decay, lr_t, beta1, beta2, eps_t
 // out:     T param, T m, T v
 param -= lr * weight_decay * param;
 m += (T(1) - beta1) * (grad - m);
-v = beta2 * v + (T(1) - beta2) * grad * grad;
-param -= lr / correction1 * m / (sqrt(v / correction2) + eps);
+v = beta2 * v + (T(1) - beta2) * (grad * grad);
+param -= lr_t * m / (sqrt(v) + eps_t);

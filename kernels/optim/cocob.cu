@@ -3,9 +3,9 @@
 // weights: the bet is added to w1, never to the last weights. The factored form keeps L^2 out of
 // float32's way.
 // in:      T grad
-// scalars: alpha, eps_denominator, weight_decay
-// out:     T param, T L, T G, T reward, T theta, T w1
-const T c = -(grad + weight_decay * param);
+// scalars: alpha, eps_denominator
+// out:     T param, T L = eps, T G, T reward, T theta, T w1 = param
+const T c = -grad;
 L = maximum(L, fabs(c));
 G += fabs(c);
 reward = maximum(reward + (param - w1) * c, T(0));

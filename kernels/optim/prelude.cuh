@@ -9,3 +9,9 @@ __device__ __forceinline__ T clipped(T grad, T norm, T clip_norm, T clip_value) 
     const T scaled = scale < T(1) ? grad * scale : grad;
     return minimum(maximum(scaled, -clip_value), clip_value);
 }
+// Weight decay as L2, the gradient of weight_decay / 2 * param^2; after clipping, before the
+// formula. A formula that names weight_decay among its scalars (AdamW, Lion) decays by itself.
+template <typename T>
+__device__ __forceinline__ T decayed(T grad, T param, T weight_decay) {
+    return grad + weight_decay * param;
+}

@@ -2,9 +2,8 @@
 // weight whose gradient changed sign rests for one step. Signs are multiplied, not gradients: the
 // product of two small ones would be 0.
 // in:      T grad
-// scalars: eta_minus, eta_plus, step_min, step_max, weight_decay
-// out:     T param, T step_size, T last_sign
-grad += weight_decay * param;
+// scalars: eta_minus, eta_plus, step_min, step_max
+// out:     T param, T step_size = lr, T last_sign
 const T sign = sign_of(grad);
 const T turn = sign * last_sign;
 const T eta = turn > T(0) ? eta_plus : (turn < T(0) ? eta_minus : T(1));

@@ -1,6 +1,5 @@
 // Stochastic gradient descent (Robbins & Monro 1951).
 // in:      T grad
-// scalars: lr, weight_decay
+// scalars: lr
 // out:     T param
-grad += weight_decay * param;
 param -= lr * grad;

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import cxx, native
+from gpunet import cxx
 from gpunet.backend import to_device, to_host
 from gpunet.layers import ACTIVATIONS
+from gpunet.optim import native
 
 FEATURES, CLASSES = 6, 4
 PATHS = ["tape", "fused", "captured tape", "captured"]

@@ -35,8 +35,12 @@ from gpunet.fused import on_cupy, on_numpy
 from gpunet.fused.after import After, Drop
 from gpunet.fused.labelled import Labelled
 from gpunet.fused.resident import GATHER, NOTE_LOSS
-from gpunet.kernel import Kernel, clipped
-from gpunet.optim import base
+from gpunet.kernel import Kernel
+from gpunet.optim import kernel as updates
+from gpunet.optim.kernel import Arrays, UpdateKernel
+from gpunet.optim.parts import start
+from gpunet.optim.rows import Rows
+from gpunet.optim.scalars import row
 
 Array = Any
 Draw = Callable[[], Array]  # standard normal numbers of the test's shape and dtype
@@ -139,7 +143,7 @@ CASES = [
     Case(functional._dropout, dropout_inputs, 0.51),  # one rounding; the truth has one too
     # A million squares added by 512 threads: two thousand roundings each, up or down.
     Case(
-        base.norm,
+        updates.norm_of,
         lambda draw: (draw(),),
         64,
         truth=lambda x: np.sqrt(np.square(x.astype(np.longdouble)).sum()),
@@ -356,15 +360,14 @@ def update_error(
     """
     kernel, worst = optimizer.kernel, 0.0
     generator = np.random.default_rng(0)
-    state = initial_state(optimizer, generator.uniform(-1, 1, shape).astype(dtype))
+    state = state_of(optimizer, generator.uniform(-1, 1, shape).astype(dtype))
     for t, grad in enumerate(gradients(optimizer, generator, shape, steps), 1):
         grad = grad.astype(dtype)
         norm = np.array([np.linalg.norm(grad.astype(np.float64))], dtype)
-        row = scalar_row(optimizer, t).astype(dtype)
-        exact = exact_update(kernel, grad, row, norm, state)
+        exact = exact_update(kernel, grad, row_of(optimizer, t, np, dtype), norm, state)
         placed = {name: layout(xp, a) for name, a in state.items()}
-        on_device = tuple(row) if xp is np else xp.asarray(row)
-        kernel.update(xp, layout(xp, grad), on_device, xp.asarray(norm), placed)
+        arrays = Arrays(layout(xp, grad), placed)
+        kernel.update(arrays, row_of(optimizer, t, xp, dtype), xp.asarray(norm))
         for name, truth in exact.items():
             others = [state[name], *([state["w1"]] if "w1" in state and name == "param" else [])]
             scale = np.maximum.reduce([np.abs(a) for a in (truth, *others)])
@@ -386,29 +389,32 @@ def gradients(
         yield sign * generator.uniform(0.5, 1.5, shape) * (0.5 if t % 2 else 1)
 
 
-def initial_state(optimizer: gn.Optimizer, param: Array) -> dict[str, Array]:
-    state = {"param": param}
-    options = optimizer.options(optimizer.defaults)
-    for slot in optimizer.kernel.slots:
-        if slot.option is None or slot.option in options:
-            start = optimizer.initial(slot.name, param, optimizer.defaults)
-            state[slot.name] = np.zeros_like(param) + np.asarray(start, param.dtype)
+def state_of(optimizer: gn.Optimizer, param: Array) -> dict[str, Array]:
+    """`param`, and new state arrays for it."""
+    slots = optimizer.kernel.slots(optimizer.defaults)
+    state = {slot.name: param * 0 for slot in slots} | {"param": param}
+    start(state, slots, optimizer.defaults)
     return state
 
 
-def scalar_row(optimizer: gn.Optimizer, t: int) -> Array:
-    values = optimizer.scalars(t, **optimizer.defaults)
-    limits = [np.inf if c is None else c for c in (optimizer.clip_norm, optimizer.clip_value)]
-    return np.array(limits + [values[name] for name in optimizer.kernel.source.scalars])
+def row_of(optimizer: gn.Optimizer, t: int, xp: Any, dtype: Any) -> Any:
+    """The numbers of update t, as the kernel takes them."""
+    rows = Rows(xp, dtype)
+    settings = dict(optimizer.defaults)
+    settings |= {"clip_norm": optimizer.clip_norm, "clip_value": optimizer.clip_value}
+    rows.prepare(
+        t, settings, lambda t: row(t, settings, optimizer.derived, optimizer.kernel, rows.dtype)
+    )
+    return rows[t]
 
 
 def exact_update(
-    kernel: Kernel, grad: Array, row: Array, norm: Array, state: dict[str, Array]
+    kernel: UpdateKernel, grad: Array, row: Any, norm: Array, state: dict[str, Array]
 ) -> dict[str, Array]:
     """The reference in the wider type."""
-    grad, row, norm = (a.astype(WIDER[grad.dtype.name]) for a in (grad, row, norm))
-    wide = {name: a.astype(grad.dtype) for name, a in state.items()}
-    kernel.reference(clipped(grad, norm, *row[:2]), *row[2:], **wide)
+    wider = WIDER[grad.dtype.name]
+    wide = {name: a.astype(wider) for name, a in state.items()}
+    kernel.by_numpy([(grad.astype(wider), wide)], tuple(np.array(row, wider)), norm.astype(wider))
     return wide
 
 

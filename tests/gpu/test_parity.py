@@ -12,7 +12,8 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional
-from gpunet.kernel import Kernel, UpdateKernel
+from gpunet.kernel import Kernel
+from gpunet.optim.kernel import UpdateKernel
 from gpunet.source import kernel_names
 from gpunet.testing import nvrtc, simgpu
 from gpunet.testing.compile_gate import choices, in_own_process
@@ -65,10 +66,10 @@ def test_a_fused_launch(case: FusedCase, shape: tuple[int, int], dtype: str, cp:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_seven_updates_with_every_setting(name: str, dtype: str, xp: Any) -> None:
+def test_seven_updates_with_every_setting(name: str, dtype: str, cp: Any) -> None:
     errors = {
         f"{settings} {clip}": parity.update_error(
-            parity.optimizer_of(name, settings | clip, 33), xp, dtype, (33,), contiguous
+            parity.optimizer_of(name, settings | clip, 33), cp, dtype, (33,), contiguous
         )
         for settings in parity.settings_of(name)
         for clip in CLIPS
@@ -78,12 +79,12 @@ def test_seven_updates_with_every_setting(name: str, dtype: str, xp: Any) -> Non
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "layout"), SHAPES)
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_update(name: str, shape: Any, layout: Any, dtype: str, xp: Any, large: Any) -> None:
+@pytest.mark.parametrize("name", ["sgd", "adam", "cocob"])  # shapes are CuPy's affair, not theirs
+def test_an_update(name: str, shape: Any, layout: Any, dtype: str, cp: Any, large: Any) -> None:
     shape = shape or large
     settings = parity.COMMON[1] | CLIPS[3]
     optimizer = parity.optimizer_of(name, settings, int(np.prod(shape)))
-    assert parity.update_error(optimizer, xp, dtype, shape, layout, steps=2) <= UPDATE_BOUND
+    assert parity.update_error(optimizer, cp, dtype, shape, layout, steps=2) <= UPDATE_BOUND
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -144,7 +145,7 @@ def test_each_comparison_launches_the_kernel() -> None:
 def test_the_settings_reach_every_compile_time_option(name: str) -> None:
     kind = gn.OPTIMIZERS[name]
     made = [kind(**settings) for settings in parity.settings_of(name)]
-    assert {o.options(o.defaults) for o in made} == set(choices(kind.kernel))
+    assert {o.kernel.options(o.defaults) for o in made} == set(choices(kind.kernel))
 
 
 # The checks can fail
@@ -185,7 +186,7 @@ def test_a_wrong_fused_result_is_seen(cp: Any) -> None:
         assert wide.error(cp, "float32", (31, 33)) > case.bound, case.name
 
 
-def test_a_wrong_update_is_seen(xp: Any) -> None:
+def test_a_wrong_update_is_seen(cp: Any) -> None:
     def wrong(grad: Any, *scalars: Any, **state: Any) -> None:
         gn.Momentum.kernel.reference(grad, *scalars, **state)
         state["velocity"] *= 1 + 1e-5
@@ -193,12 +194,8 @@ def test_a_wrong_update_is_seen(xp: Any) -> None:
     class Wrong(gn.Momentum):
         kernel = UpdateKernel("optim/momentum", wrong)
 
-    right = gn.Momentum.kernel
-    kernel = Wrong.kernel
-    if xp is np:  # there the reference is what is run: let the right one run
-        kernel._update_blocks = right._update_blocks  # type: ignore[method-assign]
     for dtype in DTYPES:
-        assert parity.update_error(Wrong(), xp, dtype, (33,), contiguous) > UPDATE_BOUND
+        assert parity.update_error(Wrong(), cp, dtype, (33,), contiguous) > UPDATE_BOUND
 
 
 def test_ulps() -> None:

@@ -14,6 +14,8 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional
+from gpunet.optim.kernel import Arrays, UpdateKernel
+from tests.gpu.parity import row_of, state_of
 
 STEPS = 50
 EXTRA: list[tuple[str, dict[str, Any]]] = [
@@ -64,14 +66,12 @@ class Run:
     def __init__(self, optimizer: Any, xp: Any, param: Any) -> None:
         self.optimizer, self.xp = optimizer, xp
         self.param = xp.asarray(param.copy())
-        self.state = optimizer._loose_state(self.param) | {"param": self.param}
+        self.state = state_of(optimizer, self.param)
 
     def step(self, t: int, grad: Any, norm: Any) -> None:
-        row = np.array(self.optimizer._scalar_row(t, self.optimizer.defaults, grad.dtype))
-        row = row.astype(grad.dtype)
-        kernel, xp = self.optimizer.kernel, self.xp
-        numbers = tuple(row) if xp is np else xp.asarray(row)
-        kernel.update(xp, xp.asarray(grad), numbers, xp.asarray(norm), self.state)
+        arrays = Arrays(self.xp.asarray(grad), self.state)
+        row = row_of(self.optimizer, t, self.xp, grad.dtype)
+        self.optimizer.kernel.update(arrays, row, self.xp.asarray(norm))
 
 
 def largest_difference(optimizer: Any, cupy: Any, ulps: Any, dtype: Any, extreme: bool) -> int:
@@ -114,9 +114,7 @@ def test_a_nan_gradient_is_a_nan_parameter_on_both(name: str, cupy: Any) -> None
 
 
 def test_the_comparison_sees_a_wrong_kernel(cupy: Any, ulps: Any) -> None:
-    from gpunet.kernel import UpdateKernel
-
-    def reference(grad: Any, lr: Any, weight_decay: Any, param: Any) -> None:
+    def reference(grad: Any, lr: Any, param: Any) -> None:
         param -= lr * grad * (1 + 3 * np.finfo(grad.dtype).eps)
 
     class Wrong(gn.SGD):

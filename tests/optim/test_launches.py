@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.optim.table import ROWS
+from gpunet.optim.rows import ROWS
 
 
 def parameters(layers: int, device: str, decay: Any = True, dtype: Any = np.float32) -> list[Any]:

@@ -15,15 +15,13 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gpunet import cxx
 from gpunet.backend import Array
-
-if TYPE_CHECKING:
-    from gpunet.kernel import CudaText
+from gpunet.kernel import CudaText
 
 VARIABLE = "GPUNET_CPU_KERNELS"
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
@@ -70,12 +68,12 @@ class Loop:
         self._run = cxx.compile_shared(source, name=text.name, flags=FLAGS).gpunet_update
         self._run.restype = None
 
-    def __call__(self, row: Sequence[Any], norm: Array, arrays: Sequence[Array]) -> None:
+    def __call__(self, row: Sequence[Any], norm: Any, arrays: Sequence[Array]) -> None:
         """One update, in place. arrays: gradient, parameter and states, as `suits` wants them.
-        row: the scalars. norm: (1,).
+        row: the scalars. norm: a number.
         """
         size = arrays[0].size
-        arrays = [np.array((*row, norm[0]), self.dtype), *arrays]
+        arrays = [np.array((*row, norm), self.dtype), *arrays]
         count = min(_cores(), size // PART)
         if count < 2:
             self._part(0, size, arrays)
@@ -112,7 +110,7 @@ extern "C" void gpunet_update(ptrdiff_t start, ptrdiff_t stop, const T *numbers,
     T rows[{width + 1}];  // a copy, which no store can change
     for (int k = 0; k <= {width}; ++k) rows[k] = numbers[k];
     const T *norm_ = rows + {width};
-    const long long clock[] = {{0}};
+    const long long at = 0, clock[] = {{0}};
 #pragma GCC ivdep
     for (ptrdiff_t i = start; i < stop; ++i) {{
         {elements}

@@ -1,4 +1,4 @@
-"""gpunet.native: the CUDA text as a loop on the CPU against the NumPy reference, in parts, in
+"""gpunet.optim.native: the CUDA text as a loop on the CPU against the NumPy reference, in parts, in
 threads; and what it leaves to NumPy.
 """
 
@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import cxx, native
-from gpunet.kernel import UpdateKernel
+from gpunet import cxx
+from gpunet.optim import native
+from gpunet.optim.kernel import Arrays, UpdateKernel
 
 STEPS, SIZE = 20, 203
 PART = 50  # SIZE is cut into as many parts as there are cores, below
@@ -78,7 +79,7 @@ def updated(optimizer: Any, dtype: Any, extreme: bool = False) -> dict[str, Any]
         if extreme:
             grad *= 10.0 ** draw.choice([-25, 0, 25], grad.shape)
         optimizer.update(params, {"w": grad.astype(dtype)})
-    return optimizer.loose["w"] | params
+    return optimizer.by_key.state["w"] | params
 
 
 def both(switch: Switch, make: Callable[[], Any], *more: Any) -> list[dict[str, Any]]:
@@ -121,7 +122,7 @@ def test_a_nan_stays_where_it_is(name: str, switch: Switch) -> None:
 
 
 def test_the_comparison_sees_a_wrong_reference(switch: Switch) -> None:
-    def reference(grad: Any, lr: Any, weight_decay: Any, param: Any) -> None:
+    def reference(grad: Any, lr: Any, param: Any) -> None:
         param -= lr * grad * (1 + 3 * np.finfo(grad.dtype).eps)
 
     class Wrong(gn.SGD):
@@ -230,7 +231,7 @@ def test_a_text_that_does_not_compile(tmp_path: Path, switch: Switch) -> None:
     kernel = UpdateKernel(file, lambda grad, lr, param: None)
     one = np.ones(1)
     with pytest.raises(cxx.CompileError, match=r"mine\.cu:4.*'gradd'"):
-        kernel.update(np, one, (np.inf, np.inf, 0.1), one, {"param": one.copy()})
+        kernel.update(Arrays(one, {"param": one.copy()}), (np.inf, np.inf, 0.0, 0.1))
 
 
 def test_a_library_is_for_one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +245,7 @@ FORK = """
 import os, signal, sys, time
 import numpy as np
 import gpunet as gn
-from gpunet import cxx, native
+from gpunet.optim import native
 
 native.PART, native._cores = 50, lambda: 2
 

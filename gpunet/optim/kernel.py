@@ -1,0 +1,163 @@
+"""An optimizer's kernel: what stands around a formula on a GPU, on NumPy, compiled for the CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+
+from gpunet import clock
+from gpunet.backend import Array, array_module
+from gpunet.kernel import CudaText, Kernel, declare
+from gpunet.optim import native
+from gpunet.optim.rows import ROWS, Row
+from gpunet.source import Argument
+
+BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
+LIMITS = ("clip_norm", "clip_value")  # the first two entries of every row
+
+State = dict[str, Array]
+Block = tuple[Array, State]
+
+
+class Arrays:
+    """What one launch updates: a gradient, and `state`: param and the state arrays by name, all of
+    one shape and dtype.
+    """
+
+    def __init__(self, grad: Array, state: State) -> None:
+        self.xp: Any = array_module(grad)
+        self.grad = grad
+        self.state = state
+        self.size, self.dtype = grad.size, grad.dtype
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Views of both, cut to the size of a processor core's cache."""
+        grad, state = self.grad, self.state
+        if grad.ndim == 0:  # a reference works in place, and a NumPy number has no place
+            return [(grad.reshape(1), {name: a.reshape(1) for name, a in state.items()})]
+        if grad.ndim > 1:
+            return [(grad, state)]
+        cuts = [slice(start, start + BLOCK) for start in range(0, len(grad), BLOCK)]
+        return [(grad[cut], {name: a[cut] for name, a in state.items()}) for cut in cuts]
+
+
+class UpdateKernel(Kernel):
+    """An optimizer's fused update, kernels/optim/NAME.cu, run in place over buffers.
+
+    The header's `in` is the gradient, `out` is `param` and the state, `scalars` is a row of numbers
+    in the parameters' dtype. Clipping comes before every formula, and so does weight decay, unless
+    the scalars name it: then the formula does it by itself (kernels/optim/prelude.cuh). Each state
+    is read once into a local and written once.
+
+    The reference takes the header's names, in order, and updates param and state in place; states
+    that an option leaves out are None. On NumPy arrays the CUDA text may run in its place, compiled
+    for the CPU: gpunet.optim.native.
+    """
+
+    always_included = ("optim/prelude.cuh",)
+
+    @property
+    def row_names(self) -> tuple[str, ...]:
+        """What a row holds: the clipping limits, weight_decay, the header's scalars."""
+        decay = () if self.decays_itself else ("weight_decay",)
+        return (*LIMITS, *decay, *self.source.scalars)
+
+    @property
+    def decays_itself(self) -> bool:
+        """Whether weight decay is a part of the formula."""
+        return "weight_decay" in self.source.scalars
+
+    def options(self, settings: Mapping[str, Any]) -> frozenset[str]:
+        """The compile-time options that are on: those whose setting is neither 0 nor False."""
+        return frozenset(option for option in self.source.options if settings[option])
+
+    def slots(self, settings: Mapping[str, Any]) -> tuple[Argument, ...]:
+        """The state arrays under these settings: every output but `param`."""
+        return self.source.outputs_with(self.options(settings))[1:]
+
+    def text(self, options: frozenset[str] = frozenset()) -> CudaText:
+        plain = super().text(options)
+        source, outputs, names = self.source, self.source.outputs_with(options), self.row_names
+        lines = ["", f"const ptrdiff_t row = ((at + clock[0]) & {ROWS - 1}) * {len(names)};"]
+        lines += ["T grad = clipped(grad_, norm_[0], rows[row], rows[row + 1]);"]
+        lines += [f"T {p.name} = {p.name}_;" for p in outputs]
+        if not self.decays_itself:
+            lines += ["grad = decayed(grad, param, rows[row + 2]);"]
+        lines += [f"const T {s} = rows[row + {names.index(s)}];" for s in source.scalars]
+        lines += [source.body, f'#line 1 "{source.name}: stores"']
+        lines += [f"{p.name}_ = {p.name};" for p in outputs]
+        ins = "T grad_, raw T rows, int64 at, raw int64 clock, raw T norm_"
+        outs = declare(outputs, suffix="_")
+        return CudaText(plain.kind, (ins, outs, "\n".join(lines)), plain.name, plain.preamble)
+
+    def update(self, arrays: Arrays, row: Row, norm: Array | None = None) -> None:
+        """One step, in place.
+
+        row: the scalars, as `Rows` has them: on the CPU a tuple of NumPy numbers, on a GPU the
+        table of all rows and the row's place in it, from which the clock counts on. norm: array
+        (1,), the norm of all gradients; None where nothing clips by it.
+        """
+        xp, grad, state = arrays.xp, arrays.grad, arrays.state
+        natively = xp is np and native.wanted() and native.suits([grad, *state.values()])
+        if xp is np and not natively:
+            self.by_numpy(arrays.blocks, row, norm)
+            return
+        options = frozenset(s.option for s in self.source.outputs if s.option and s.name in state)
+        ordered = [grad, *(state[s.name] for s in self.source.outputs_with(options))]
+        if natively:
+            self._loop(grad.dtype, options)(row, 0 if norm is None else norm[0], ordered)
+        else:
+            table, at = row
+            any_norm = table if norm is None else norm  # only compared with an infinite limit
+            self.built(xp, options)(grad, table, at, clock.array(xp), any_norm, *ordered[1:])
+
+    def _loop(self, dtype: Any, options: frozenset[str]) -> native.Loop:
+        key = (np, (dtype, options))
+        if key not in self._built:
+            self._built[key] = native.Loop(self.text(options), dtype, len(self.row_names))
+        found: native.Loop = self._built[key]
+        return found
+
+    def by_numpy(self, parts: Sequence[Block], row: Row, norm: Array | None) -> None:
+        """What `update` does on NumPy arrays, in the order of `parts`."""
+        scalars = row[len(row) - len(self.source.scalars) :]
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as on a GPU
+            for grad, state in parts:
+                seen = clipped(grad, norm, *row[:2])
+                if not self.decays_itself:
+                    seen = decayed(seen, state["param"], row[2])
+                self.reference(seen, *scalars, **state)
+
+
+norm_of = Kernel("optim/norm", lambda x: np.linalg.norm(x.astype(np.float64, copy=False)))
+
+
+def norms_of(gradients: Sequence[Array]) -> dict[Any, Array]:
+    """The 2-norm of all of them together as an array (1,), in each of their dtypes."""
+    if not gradients:
+        return {}
+    xp = array_module(gradients[0])
+    total = xp.reshape(reduce(xp.hypot, [norm_of(g.reshape(-1)) for g in gradients]), 1)
+    return {dtype: total.astype(dtype, copy=False) for dtype in {g.dtype for g in gradients}}
+
+
+# The NumPy twins of kernels/optim/prelude.cuh
+
+
+def clipped(grad: Array, norm: Array | None, clip_norm: Any, clip_value: Any) -> Array:
+    """The gradient that an update sees; `grad` itself where both limits are infinite."""
+    if norm is not None and clip_norm != math.inf:
+        scale = clip_norm / (norm[0] + grad.dtype.type(1e-6))
+        if scale < 1:
+            grad = grad * scale
+    return np.clip(grad, -clip_value, clip_value) if clip_value != math.inf else grad
+
+
+def decayed(grad: Array, param: Array, weight_decay: Any) -> Array:
+    """The gradient with that of weight_decay / 2 * param^2; `grad` itself where that is 0."""
+    return grad + weight_decay * param if weight_decay else grad

@@ -1,0 +1,101 @@
+"""Parameters and their state in flat buffers, cut into parts that one launch updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gpunet.arena import Arena
+from gpunet.backend import Array
+from gpunet.optim.check import Settings, resolve
+from gpunet.optim.groups import Group
+from gpunet.optim.kernel import Arrays, State, UpdateKernel
+from gpunet.optim.rows import Rows
+from gpunet.source import Argument
+
+
+class Part(Arrays):
+    """What one launch updates, with its settings and its `rows` of scalars.
+
+    decayed: weight decay reaches it, whatever `decay_all` says.
+    """
+
+    def __init__(
+        self, grad: Array, state: State, settings: Settings, decayed: bool, rows: Rows | None = None
+    ) -> None:
+        super().__init__(grad, state)
+        self.settings = settings
+        self.decayed = decayed
+        self.rows = rows or Rows(self.xp, grad.dtype)
+
+
+class Segment:
+    """One group's parameters in an arena: the decayed ones, then the others.
+
+    state: its state arrays by name, each as long as the arena.
+    """
+
+    def __init__(
+        self, arena: Arena, settings: Settings, decayed: slice, others: slice, state: State
+    ) -> None:
+        def part(place: slice, decays: bool) -> Part:
+            arrays = {"param": arena.data, **state}
+            views = {name: array[place] for name, array in arrays.items()}
+            return Part(arena.grad[place], views, settings, decays)
+
+        self.arena = arena
+        self.settings = settings
+        self.place = slice(decayed.start, others.stop)
+        self.whole = part(self.place, False)
+        self.halves = [half for half in (part(decayed, True), part(others, False)) if half.size]
+
+    def parts(self, decay_all: bool) -> list[Part]:
+        """One part where all elements are treated alike, else two."""
+        return [self.whole] if decay_all or not self.settings["weight_decay"] else self.halves
+
+    def slices(self) -> dict[tuple[int, str], Array]:
+        """Each parameter's share of each array, in its shape, by the parameter's id."""
+        return {
+            (id(p), name): array[place].reshape(p.shape)
+            for p, place in self.arena.places_in(self.place)
+            for name, array in self.whole.state.items()
+        }
+
+
+def adopt(groups: Sequence[Group], kernel: UpdateKernel) -> list[Segment]:
+    """Move the parameters into arenas, one a dtype, where each group has first the decayed ones,
+    then the others; state arrays are made beside them.
+    """
+    dtypes = dict.fromkeys(p.dtype for group in groups for p in group.members)
+    return [segment for dtype in dtypes for segment in _segments(dtype, groups, kernel)]
+
+
+def _segments(dtype: object, groups: Sequence[Group], kernel: UpdateKernel) -> list[Segment]:
+    lists = [
+        [p for p in group.members if p.dtype == dtype and p.decay is decayed]
+        for group in groups
+        for decayed in (True, False)
+    ]
+    arena = Arena(lists)
+    found: list[Segment] = []
+    buffers: State = {}
+    for group, decayed, others in zip(groups, arena.ranges[::2], arena.ranges[1::2], strict=True):
+        if decayed.start == others.stop:
+            continue
+        slots = kernel.slots(group.settings)
+        for slot in slots:
+            if slot.name not in buffers:
+                buffers[slot.name] = arena.like()
+        own = {slot.name: buffers[slot.name] for slot in slots}
+        found.append(Segment(arena, group.settings, decayed, others, own))
+        start(found[-1].whole.state, slots, group.settings)
+    return found
+
+
+def start(state: State, slots: Sequence[Argument], settings: Settings) -> None:
+    """Fill the state arrays with what the header has them start from: 0, param or a setting."""
+    for slot in slots:
+        if slot.start == "param":
+            state[slot.name][...] = state["param"]
+        elif slot.start is not None:
+            value = settings[slot.start]
+            state[slot.name][...] = resolve(value, 0) if slot.start == "lr" else value

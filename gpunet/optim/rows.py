@@ -1,0 +1,89 @@
+"""The scalars of the coming updates in the kernels' dtype, one row an update.
+
+Computed on the host in float64 by pure functions of t and sent to the device many rows at a time,
+so that a step uploads nothing and a GPU uses the very numbers that NumPy does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Array
+
+ROWS = 256  # in a table: a power of two
+Row = tuple[Any, ...]  # NumPy numbers; on a GPU the table and the row's place in it
+
+
+class Rows:
+    """The rows of one part. On a GPU they lie in one `table`, which stays where it is: that of
+    update t at (t + shift) % ROWS, where a captured step's own count of updates finds it.
+    """
+
+    def __init__(self, xp: Any, dtype: Any) -> None:
+        self.xp, self.dtype = xp, np.dtype(dtype)
+        self.table: Array = None
+        self._settings: Mapping[str, Any] = {}
+        self._rows: list[tuple[Any, ...]] = []
+        self._first, self._end = 0, 0.0  # those of updates first, first + 1, ... end - 1 are there
+        self._shift = 0
+
+    def __getitem__(self, t: int) -> Row:
+        """The row of update t, which `prepare` has made."""
+        if self.xp is np:
+            return self._rows[min(t - self._first, len(self._rows) - 1)]
+        return self.table, (t + self._shift) % ROWS
+
+    def prepare(
+        self,
+        t: int,
+        settings: Mapping[str, Any],
+        compute: Callable[[int], list[float]],
+        *,
+        steps: int = 1,
+        steady: bool = False,
+        shift: int | None = None,
+    ) -> None:
+        """See that the rows of `steps` updates from t on are there.
+
+        settings: whatever `compute` depends on besides t; when they change, rows are made anew.
+        steady: all rows are equal. shift: see above; None leaves it.
+        """
+        moved = shift is not None and shift != self._shift
+        known = settings == self._settings and not moved
+        if known and self._first <= t and t + steps <= self._end:
+            return
+        rows = [compute(k) for k in range(t, t + (1 if steady else steps))]
+        # Settings that just changed may change again before the next step.
+        if not steady and (settings == self._settings or steps > 1):
+            rows += _ahead(compute, range(t + steps, t + ROWS))
+        host = np.array(rows, np.float64).astype(self.dtype)
+        self._shift = self._shift if shift is None else shift
+        self._place(t, host, steady)
+        self._first, self._end = t, math.inf if steady else t + len(rows)
+        self._settings = dict(settings)
+
+    def _place(self, t: int, host: Array, steady: bool) -> None:
+        if self.xp is np:
+            self._rows = [tuple(row) for row in host]
+            return
+        table = np.zeros((ROWS, host.shape[1]), self.dtype)
+        places = (t + self._shift + np.arange(len(host))) % ROWS
+        table[slice(None) if steady else places] = host
+        if self.table is None:
+            self.table = self.xp.zeros(table.shape, self.dtype)
+        self.table.set(table)
+
+
+def _ahead(compute: Callable[[int], list[float]], steps: range) -> list[list[float]]:
+    """Rows for `steps`, as far as the schedule goes: one that ends must not fail before its end."""
+    rows = []
+    for t in steps:
+        try:
+            rows.append(compute(t))
+        except Exception:
+            break
+    return rows

@@ -1,0 +1,55 @@
+"""From the settings to the numbers that a kernel gets for update t = 1, 2, ..., in float64."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from gpunet.optim.check import number, resolve
+from gpunet.optim.kernel import LIMITS, UpdateKernel
+
+Derived = Callable[..., Mapping[str, float]]
+OF_T = {"t", "correction1", "correction2"}
+
+
+def known_at(t: int, settings: Mapping[str, Any], derived: Derived) -> dict[str, Any]:
+    """The settings and what follows from them, all by name: where there are `betas`, beta1, beta2
+    and correction1, correction2 = 1 - beta^t; then what `derived` makes of those that it names.
+    """
+    known = {**settings, "t": t}
+    if "betas" in known:
+        known["beta1"], known["beta2"] = known["betas"]
+        known["correction1"] = 1 - known["beta1"] ** t
+        known["correction2"] = 1 - known["beta2"] ** t
+    known.update(derived(**{name: known[name] for name in names_of(derived)}))
+    return known
+
+
+def row(
+    t: int, settings: Mapping[str, Any], derived: Derived, kernel: UpdateKernel, dtype: Any
+) -> list[float]:
+    """The numbers of update t for arrays of `dtype`, in the order of `kernel.row_names`."""
+    now = dict(settings)
+    for limit in LIMITS:
+        now[limit] = math.inf if now[limit] is None else now[limit]
+    if "lr" in now:
+        now["lr"] = resolve(now["lr"], t - 1)
+    if "betas" in now:  # 1 - beta^t must be that of the beta that the kernel gets
+        now["betas"] = [number("betas", dtype.type(beta)) for beta in now["betas"]]
+    known = known_at(t, now, derived)
+    return [known[name] for name in kernel.row_names]
+
+
+def is_steady(settings: Mapping[str, Any], derived: Derived, kernel: UpdateKernel) -> bool:
+    """True if every update has the same row."""
+    names = {*kernel.row_names, *names_of(derived)}
+    return not OF_T & names and not callable(settings.get("lr"))
+
+
+@cache
+def names_of(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of its parameters."""
+    return tuple(inspect.signature(function).parameters)
