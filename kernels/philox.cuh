@@ -29,5 +29,8 @@ __device__ __forceinline__ unsigned int random_bits16(unsigned long long seed,
                                                       unsigned long long step,
                                                       unsigned long long j) {
     const Philox random = philox(seed, j / 16 + 1, step);
-    return (unsigned int)((random.word[j / 4 % 4] >> (16 * (j % 4))) & 0xFFFF);
+    // Two selects: an index that is not known before the kernel runs needs memory of the thread.
+    const unsigned long long even = j & 8 ? random.word[2] : random.word[0];
+    const unsigned long long odd = j & 8 ? random.word[3] : random.word[1];
+    return (unsigned int)(((j & 4 ? odd : even) >> (16 * (j % 4))) & 0xFFFF);
 }

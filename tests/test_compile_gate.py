@@ -15,13 +15,20 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional
-from gpunet.source import kernel_dir, kernel_names
+from gpunet.source import kernel_dir, kernel_names, read
 from gpunet.testing import compile_gate, gxx, nvrtc, simgpu
-from gpunet.testing.compile_gate import ARCHITECTURES, DTYPES, MISSING, PACKAGE, in_own_process
+from gpunet.testing.compile_gate import (
+    ARCHITECTURES,
+    DTYPES,
+    MISSING,
+    PACKAGE,
+    Build,
+    in_own_process,
+)
 from gpunet.testing.nvrtc import Measured, Program
 
 LOG = """ptxas info    : Compiling entry function 'k' for 'sm_90'
-ptxas         .     0 bytes stack frame, {stores} bytes spill stores, {loads} bytes spill loads
+ptxas         . {frame} bytes stack frame, {stores} bytes spill stores, {loads} bytes spill loads
 ptxas info    : Used 40 registers, used 1 barriers, 152 bytes smem, 568 bytes cmem[0]
 """
 
@@ -63,8 +70,21 @@ def test_the_table_has_a_line_for_every_kernel(gate: Any) -> None:
     _, output, report = gate
     need("NVRTC", report["missing"])
     for name in kernel_names():
-        assert re.search(rf"^{name} +float32( +\d+){{6}}", output, re.MULTILINE), output
-    assert re.search(r"NVRTC [\d.]+: \d+ programs, [\d.]+ s", output)
+        assert re.search(rf"^{name} +float32( +\d+){{5}}", output, re.MULTILINE), output
+    assert re.search(r"NVRTC [\d.]+, nvdisasm [\w.]+: \d+ programs, [\d.]+ s", output)
+
+
+def test_the_table_shows_the_machine_code(gate: Any) -> None:
+    need("NVRTC", gate[2]["missing"])
+    need("nvdisasm", gate[2]["missing"])
+    (sgd,) = re.findall(r"^optim/sgd +float32 .*", gate[1], re.MULTILINE)
+    instructions, each, loads, stores = sgd.split()[7:11]
+    assert instructions == each  # one element a thread
+    assert 40 < int(each) < 100
+    assert re.fullmatch(r"\d+x32", loads)
+    assert stores == "1x32"
+    (norm,) = re.findall(r"^optim/norm +float64 .* CUB first pass", gate[1], re.MULTILINE)
+    assert norm.split()[8] == "-"  # a reduction has no element of its own
 
 
 # Kernels with something wrong, in a copy of the package
@@ -86,6 +106,12 @@ def change(copy: Path, name: str, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), "utf-8")
 
 
+def body(copy: Path, name: str, new: str) -> None:
+    """The kernel with another formula."""
+    source = read(name)
+    change(copy, name, source.path.read_text("utf-8").splitlines(True)[-1], new)
+
+
 SPILLING = """\
 T many[300];
 #pragma unroll
@@ -97,14 +123,35 @@ y = sum;
 """
 
 
+FRAME = """\
+T some[64] = {};
+some[int(gy) & 63] = gy;
+some[int(y) & 63] += gy;
+gx = some[int(y * gy) & 63];
+"""
+SPLIT = """\
+const float2 pair = make_float2(gy, y);
+gx = pair.x * (T(1) - pair.y * pair.y);
+"""
+
+
 @pytest.fixture(scope="module")
 def mutants(copy: Path) -> tuple[int, str, dict[str, Any]]:
     change(copy, "nn/tanh", "y = tanh(x);", "y = tanh(INFINITY * x);")
     change(copy, "nn/sigmoid_backward", "gx = gy * y", "gx = 0.5 * gy * y")
     change(copy, "nn/relu", "y = maximum(x, T(0));", SPILLING)
     change(copy, "nn/bias_act_backward", "sum += dz[i];", "sum += dz[i] * 0.5;")
-    names = ("nn/tanh", "nn/sigmoid_backward", "nn/relu", "nn/bias_act_backward")
-    return in_own_process(*names, gpunet=copy / "gpunet")
+    body(copy, "nn/relu_backward", FRAME)
+    body(copy, "nn/tanh_backward", SPLIT)
+    names = (
+        "tanh",
+        "sigmoid_backward",
+        "relu",
+        "bias_act_backward",
+        "relu_backward",
+        "tanh_backward",
+    )
+    return in_own_process(*(f"nn/{name}" for name in names), gpunet=copy / "gpunet")
 
 
 def problems(mutants: tuple[int, str, dict[str, Any]], word: str) -> str:
@@ -147,6 +194,17 @@ def test_a_spill_is_seen(mutants: Any) -> None:
     assert re.search(r"spills registers: \d+ bytes", problems(mutants, "nn/relu.cu float64 sm_90"))
 
 
+def test_a_stack_frame_is_seen(mutants: Any) -> None:
+    found = problems(mutants, "nn/relu_backward.cu float32 sm_90")
+    assert re.search(r"has a stack frame: \d+ bytes", found)
+
+
+def test_vectors_that_are_loaded_one_by_one_are_seen(mutants: Any) -> None:
+    found = problems(mutants, "nn/tanh_backward.cu float32 sm_90")
+    assert re.search(r"names vectors, but loads 32 bits of an array: ld\.global\S*\.f32 ", found)
+    assert problems(mutants, "nn/tanh_backward.cu float64 sm_90") == ""
+
+
 def test_gxx_refuses_a_double_literal_with_file_and_line(mutants: Any) -> None:
     if "g++" in mutants[2]["missing"]:
         pytest.skip(mutants[2]["missing"]["g++"])
@@ -177,18 +235,26 @@ def test_gxx_has_no_warning_about_our_own_lines() -> None:
 
 
 def test_what_ptxas_says_is_read() -> None:
-    assert nvrtc.measured(LOG.format(stores=0, loads=0), "") == Measured(40, 152, 0, "")
-    assert nvrtc.measured(LOG.format(stores=8, loads=12), "").spills == 20
+    plain = Measured(registers=40, shared=152)
+    assert nvrtc.measured(LOG.format(frame=0, stores=0, loads=0), "") == plain
+    assert nvrtc.measured(LOG.format(frame=0, stores=8, loads=12), "").spills == 20
+    assert nvrtc.measured(LOG.format(frame=32, stores=0, loads=0), "").frame == 32
     with pytest.raises(ValueError, match="no registers"):
         nvrtc.measured("ptxas info: something else", "")
 
 
-def test_doubles_are_found_among_the_instructions_only() -> None:
-    log = LOG.format(stores=0, loads=0)
-    declared = ".reg .f64 %fd<40>;\n.param .f64 k_param_1,\n\tadd.f32 %f1, %f2, %f3;\n"
-    assert nvrtc.measured(log, declared).doubles == ""
-    ptx = declared + "\t@%p1 cvt.f64.f32 \t%fd1, %f1;\n"
-    assert nvrtc.measured(log, ptx).doubles == "@%p1 cvt.f64.f32 %fd1, %f1;"
+@pytest.mark.parametrize(
+    ("instructions", "stores", "each"),
+    [(274, {"32": 3}, 274), (253, {"128": 3}, 63.25), (90, {}, None)],
+)
+def test_instructions_for_each_element(
+    instructions: int, stores: dict[str, int], each: Any
+) -> None:
+    code = Measured(instructions=instructions, stores=stores)
+    bits = compile_gate.element_bits(gn.Adam.kernel, frozenset(), "float32")
+    assert bits == 96
+    build = Build("optim/adam", "", "", "float32", "90", code, False, bits, vectors=True)
+    assert build.per_element == each
 
 
 def test_numbers_among_the_inputs_come_from_the_reference() -> None:
@@ -250,7 +316,7 @@ def test_without_cupy_the_reason_is_given(copy: Path, tmp_path: Path) -> None:
     fake = tmp_path / "copy" / "cupy"
     fake.mkdir()
     (fake / "__init__.py").write_text("raise ImportError('broken on purpose')")
-    status, output, report = in_own_process("nn/tanh_backward", gpunet=tmp_path / "copy" / "gpunet")
+    status, output, report = in_own_process("nn/sigmoid", gpunet=tmp_path / "copy" / "gpunet")
     assert "broken on purpose" in report["missing"]["NVRTC"]
     assert status == MISSING, output
 

@@ -4,11 +4,15 @@
     python -m gpunet.testing.compile_gate optim/adam      some
     python -m gpunet.testing.compile_gate --json FILE     what was found, for a program
 
-Prints registers, shared memory and spills, then every problem as FILE:LINE: a kernel that does not
-compile, that spills registers, or that computes in double on float32 arrays (a kernel whose header
-names a float64 array may). g++ must have no warning either. Results are kept by the hash of
+Prints registers, shared memory, and of the machine code for sm_90 its instructions, those for each
+element, and how many load and store global memory, by their bits ("1x64 4x32"). Then every problem,
+as FILE:LINE where it has one: a kernel that does not compile; that spills registers or has a stack
+frame (a thread's own memory: of an array with an index that is not known before it runs); that
+computes in double on float32 arrays (a kernel whose header names a float64 array may); that names
+vectors (float4) and yet loads 32 bits of an array at a time (one with a comment that begins `scalar
+loads:` may, and says why there). g++ must have no warning either. Results are kept by the hash of
 everything that goes into them. Exit status: 0 all well, 1 problems, 2 a kernel that does not exist,
-3 a compiler is missing (the other has then had its say).
+3 NVRTC, nvdisasm or g++ is missing (the others have then had their say).
 """
 
 from __future__ import annotations
@@ -30,14 +34,15 @@ from itertools import chain, combinations, groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from gpunet.cxx import available, cache_folder
 from gpunet.files import write_atomically
 from gpunet.kernel import BlockKernel, CudaText, Kernel
 from gpunet.optim.kernel import UpdateKernel
 from gpunet.source import kernel_names
-from gpunet.testing import gxx, nvrtc
+from gpunet.testing import assembly, gxx, nvrtc
 from gpunet.testing.nvrtc import Measured, Program
-from gpunet.testing.simgpu import available
-from gpunet.testing.simgpu.compiler import cache_folder
 
 ARCHITECTURES = ("75", "80", "90", "120")
 DTYPES = ("float32", "float64")
@@ -48,7 +53,11 @@ TIMEOUT = 600.0  # seconds
 
 @dataclass(frozen=True)
 class Build:
-    """One program of one kernel on one architecture."""
+    """One program of one kernel on one architecture.
+
+    element_bits: of one element of all outputs, in an elementwise kernel; else 0. vectors: whether
+    the text claims to move them.
+    """
 
     kernel: str
     options: str
@@ -57,6 +66,8 @@ class Build:
     arch: str
     measured: Measured
     may_double: bool
+    element_bits: int
+    vectors: bool
 
     @property
     def title(self) -> str:
@@ -71,9 +82,21 @@ class Build:
             return f"{self.title} does not compile:\n{m.error}"
         if m.spills:
             return f"{self.title} spills registers: {m.spills} bytes"
+        if m.frame:
+            return f"{self.title} has a stack frame: {m.frame} bytes"
         if m.doubles and self.dtype == "float32" and not self.may_double:
             return f"{self.title} computes in double: {m.doubles}"
+        if m.narrow and self.dtype == "float32" and self.vectors:
+            return f"{self.title} names vectors, but loads 32 bits of an array: {m.narrow}"
         return ""
+
+    @property
+    def per_element(self) -> float | None:
+        """Instructions for each element that a thread takes on its way; None where not known."""
+        stored = sum(int(bits) * count for bits, count in self.measured.stores.items())
+        if not self.element_bits or not stored:
+            return None
+        return self.measured.instructions * self.element_bits / stored
 
 
 @dataclass(frozen=True)
@@ -132,7 +155,7 @@ def may_double(kernel: Kernel) -> bool:
 def builds(chosen: dict[str, Kernel]) -> list[Build]:
     """Every program of every kernel on every architecture, compiled or remembered."""
     wanted = [
-        (kernel, ", ".join(sorted(options)), dtype, program)
+        (kernel, options, dtype, program)
         for kernel in chosen.values()
         for options in choices(kernel)
         for dtype in DTYPES
@@ -140,11 +163,28 @@ def builds(chosen: dict[str, Kernel]) -> list[Build]:
     ]
     found = remembered([(program, arch) for *_, program in wanted for arch in ARCHITECTURES])
 
-    def build(k: Kernel, options: str, dtype: str, p: Program, arch: str) -> Build:
-        measured = located(k, found[p, arch])
-        return Build(k.source.name, options, p.part, dtype, arch, measured, may_double(k))
+    def build(k: Kernel, options: frozenset[str], dtype: str, p: Program, arch: str) -> Build:
+        return Build(
+            kernel=k.source.name,
+            options=", ".join(sorted(options)),
+            part=p.part,
+            dtype=dtype,
+            arch=arch,
+            measured=located(k, found[p, arch]),
+            may_double=may_double(k),
+            element_bits=element_bits(k, options, dtype),
+            vectors=assembly.names_vectors(p.text),
+        )
 
     return [build(*one, arch) for one in wanted for arch in ARCHITECTURES]
+
+
+def element_bits(kernel: Kernel, options: frozenset[str], dtype: str) -> int:
+    """Of one element of all outputs of an elementwise kernel; 0 for the other kinds."""
+    outputs = kernel.source.outputs_with(options)
+    if isinstance(kernel, BlockKernel) or kernel.source.reduction or any(p.raw for p in outputs):
+        return 0
+    return 8 * sum(np.dtype(dtype if p.type == "T" else p.type).itemsize for p in outputs)
 
 
 def located(kernel: Kernel, measured: Measured) -> Measured:
@@ -178,10 +218,16 @@ def _compile(job: Job) -> Measured:
 
 def _file(job: Job) -> Path:
     program, arch = job
-    everything = (nvrtc.versions(), program.text, *program.options, *nvrtc.ALWAYS, arch)
+    everything = (_readers(), program.text, *program.options, *nvrtc.ALWAYS, arch)
     folder = cache_folder() / "compile_gate"
     folder.mkdir(exist_ok=True)
     return folder / f"{hashlib.sha256(chr(0).join(everything).encode()).hexdigest()[:32]}.json"
+
+
+def _readers() -> str:
+    """The programs and the text of the modules that compile, and read what comes out."""
+    texts = [Path(str(module.__file__)).read_text("utf-8") for module in (nvrtc, assembly)]
+    return "\0".join([nvrtc.versions(), *texts])
 
 
 def _read(file: Path) -> Measured | None:
@@ -210,19 +256,28 @@ def warnings(chosen: dict[str, Kernel]) -> list[str]:
 
 
 def table(found: Sequence[Build]) -> str:
-    """A line for each program: registers on each architecture, shared memory, spills."""
+    """A line for each program: registers on each architecture, shared memory, and machine code."""
     heads = "".join(f"{f'sm_{arch}':>7}" for arch in ARCHITECTURES)
-    lines = [f"{'kernel':<22} {'dtype':<8}{heads} {'shared':>7} {'spills':>7}  options"]
+    heads += f" {'shared':>7} {'instr.':>7} {'an el.':>7}  {'loads':<20} {'stores':<12} options"
+    lines = [f"{'kernel':<22} {'dtype':<8}{heads}"]
     for (kernel, dtype, options, part), group in groupby(
         found, lambda b: (b.kernel, b.dtype, b.options, b.part)
     ):
-        row = [b.measured for b in group]
-        registers = "".join(f"{m.registers:>7}" for m in row)
-        shared, spills = max(m.shared for m in row), max(m.spills for m in row)
+        row = {b.arch: b for b in group}
+        registers = "".join(f"{row[arch].measured.registers:>7}" for arch in ARCHITECTURES)
+        shared = max(b.measured.shared for b in row.values())
+        one = row[assembly.ARCHITECTURE]
+        each = "-" if one.per_element is None else f"{one.per_element:.0f}"
+        code = f"{one.measured.instructions or '-':>7} {each:>7}"
+        moved = f"{_widths(one.measured.loads):<20} {_widths(one.measured.stores):<12}"
         chosen = ", ".join(filter(None, [options, part]))
-        line = f"{kernel:<22} {dtype:<8}{registers} {shared:>7} {spills:>7}  {chosen}"
+        line = f"{kernel:<22} {dtype:<8}{registers} {shared:>7} {code}  {moved} {chosen}"
         lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def _widths(found: dict[str, int]) -> str:
+    return " ".join(f"{count}x{bits}" for bits, count in found.items()) or "-"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -251,6 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def examine(chosen: dict[str, Kernel]) -> Report:
     """Both compilers over the kernels; prints the table and the times."""
     missing = {"NVRTC": nvrtc.missing() or "", "g++": available()[1]}
+    if assembly.nvdisasm() is None:
+        missing["nvdisasm"] = "not found; pip install nvidia-cuda-nvdisasm"
     found: list[Build] = []
     problems: list[str] = []
     if not missing["g++"]:

@@ -11,10 +11,10 @@ import subprocess
 
 import numpy as np
 
-from gpunet.cxx import HEADERS
+from gpunet.cxx import CXX, HEADERS
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.source import HEADER, Source
-from gpunet.testing.simgpu.compiler import CXX, HEADER_FOLDER
+from gpunet.testing.simgpu.compiler import HEADER_FOLDER
 from gpunet.testing.simgpu.parameters import Parameter, c_type, parse
 
 WARNINGS = ("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror")

@@ -14,12 +14,13 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from gpunet.kernel import CudaText
+from gpunet.testing import assembly
 
 ARRAY, INDEXER, NUMBER, POINTER = 1, 2, 3, 4  # CuPy's _ArgKind
 REDUCTION_BLOCK = 512  # threads, CuPy's choice for many elements
@@ -42,13 +43,20 @@ class Measured:
     """What a program became on one architecture, or why it did not compile.
 
     registers a thread, bytes of static shared memory a block, bytes stored and loaded by spills,
-    and `doubles`, the first PTX instruction that computes in float64.
+    bytes of a thread's own memory (`frame`); of the PTX the first instruction that computes in
+    float64 (`doubles`) and the first that loads 32 bits of an array (`narrow`); and of the machine
+    code for assembly.ARCHITECTURE, where nvdisasm is there, what assembly.Sass says.
     """
 
     registers: int = 0
     shared: int = 0
     spills: int = 0
+    frame: int = 0
     doubles: str = ""
+    narrow: str = ""
+    instructions: int = 0
+    loads: dict[str, int] = field(default_factory=dict)
+    stores: dict[str, int] = field(default_factory=dict)
     error: str = ""
 
 
@@ -68,9 +76,11 @@ def missing() -> str | None:
 
 
 def versions() -> str:
-    """CuPy's and NVRTC's versions: together with a text and its options they decide the result."""
+    """CuPy's, NVRTC's and nvdisasm's: with a text and its options they decide what is measured."""
     nvrtc = _cupy("cupy_backends.cuda.libs.nvrtc").getVersion()
-    return f"CuPy {_cupy('cupy').__version__}, NVRTC {nvrtc[0]}.{nvrtc[1]}"
+    names = {"CuPy": _cupy("cupy").__version__, "NVRTC": f"{nvrtc[0]}.{nvrtc[1]}"}
+    names |= {"nvdisasm": assembly.version() or "missing"}
+    return ", ".join(f"{name} {version}" for name, version in names.items())
 
 
 def programs(text: CudaText, dtype: str, numbers: frozenset[str]) -> list[Program]:
@@ -91,8 +101,12 @@ def compile_program(program: Program, arch: str) -> Measured:
         made.compile(options, log)
     except compiler.CompileException as error:
         return Measured(error=readable(str(error)))
-    ptx = _cupy("cupy_backends.cuda.libs.nvrtc").getPTX(made.ptr).decode()
-    return measured(log.getvalue(), ptx)
+    nvrtc = _cupy("cupy_backends.cuda.libs.nvrtc")
+    found = measured(log.getvalue(), nvrtc.getPTX(made.ptr).decode())
+    if arch != assembly.ARCHITECTURE or assembly.nvdisasm() is None:
+        return found
+    sass = assembly.read_sass(assembly.disassemble(nvrtc.getCUBIN(made.ptr)))
+    return replace(found, **vars(sass))
 
 
 def readable(message: str) -> str:
@@ -103,16 +117,17 @@ def readable(message: str) -> str:
 def measured(log: str, ptx: str) -> Measured:
     """Read ptxas's report and the PTX. ValueError where the report is not as expected."""
     used = re.search(r"Used (\d+) registers", log)
-    spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
-    if used is None or spilled is None:
-        raise ValueError(f"ptxas reports no registers or no spills:\n{log}")
+    stack = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill", log)
+    if used is None or stack is None:
+        raise ValueError(f"ptxas reports no registers or no stack frame:\n{log}")
     shared = re.search(r"(\d+) bytes smem", log)
-    double = re.search(r"^\s*[^.\s/].*\.f64\b.*$", ptx, re.MULTILINE)  # no declarations
     return Measured(
         registers=int(used[1]),
         shared=int(shared[1]) if shared else 0,
-        spills=int(spilled[1]) + int(spilled[2]),
-        doubles=" ".join(double[0].split()) if double else "",
+        spills=int(stack[2]) + int(stack[3]),
+        frame=int(stack[1]),
+        doubles=assembly.doubles(ptx),
+        narrow=assembly.narrow_load(ptx),
     )
 
 
