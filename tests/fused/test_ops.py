@@ -4,7 +4,6 @@ CUDA text the NumPy function.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -412,14 +411,6 @@ def test_float32_is_float64_to_its_precision(rows: int, xp: Any) -> None:
     for single, double in pairs:
         assert single.dtype.itemsize == 4 or single.dtype == double.dtype
         equal(single, double, 1e-4)
-
-
-@pytest.fixture
-def sim() -> Iterator[Any]:
-    if not simgpu.available()[0]:
-        pytest.skip(simgpu.available()[1])
-    with simgpu.activate() as cupy:
-        yield cupy
 
 
 @pytest.mark.parametrize("order", ["reverse", "random"])
