@@ -62,7 +62,11 @@ def test_several(xp, n):
     if n == 2:
         pytest.skip("not two")
 """
-# A cupy that cannot be used, as on a machine without a GPU, whatever this machine has.
+# A cupy with and one without a GPU, whatever this machine has.
+A_GPU = """
+import types
+cuda = types.SimpleNamespace(runtime=types.SimpleNamespace(getDeviceCount=lambda: 1))
+"""
 NO_GPU = "raise ImportError('no CuPy here')\n"
 
 
@@ -135,9 +139,7 @@ def test_the_default_is_cpu_and_sim(folder: Path) -> None:
     reasons = re.findall(r"^skipped (\d+): (.*)$", found.text, re.M)
     assert ("2", "not two") in reasons
     assert ("1", "switched off") in reasons
-    (gpu,) = [(count, text) for count, text in reasons if text.startswith("needs a GPU: ")]
-    assert gpu[0] == "2"
-    assert "ImportError: no CuPy here" in gpu[1]
+    assert ("2", "needs a GPU: this run is on the simulated one: --gpunet-device cuda") in reasons
     assert sum(int(count) for count, _ in reasons) == 5
     assert "5 skipped" in found.text
 
@@ -177,12 +179,29 @@ def test_a_required_gpu_makes_skips_fail(folder: Path, asked: str) -> None:
         assert "skipped, where a GPU is required: needs a GPU: no usable GPU" in found.text
 
 
+def test_on_a_machine_with_a_gpu_it_has_cupy(folder: Path) -> None:
+    """Nothing of the simulated GPU is there in that process."""
+    (folder / "broken" / "cupy.py").write_text(A_GPU)
+    (folder / "test_suite.py").write_text(
+        "import pytest, sys\n"
+        "def test_xp(xp): assert xp.__name__ == 'numpy' or xp.cuda.runtime.getDeviceCount() == 1\n"
+        "@pytest.mark.gpu\ndef test_marked(): assert 'gpunet.testing.simgpu' not in sys.modules\n"
+    )
+    both = ("--gpunet-device", "sim", "--gpunet-device", "cuda")
+    found = run(folder, *both)
+    assert found.status == 0, found.text
+    outcomes = [found.outcome(test) for test in ("test_xp[sim]", "test_xp[cuda]", "test_marked")]
+    assert outcomes == ["SKIPPED", "PASSED", "PASSED"]
+    assert "skipped 1: no simulated GPU: the real one has CuPy in this process; run" in found.text
+    assert run(folder, *both, GPUNET_REQUIRE_SIM="1").outcome("test_xp[sim]") == "ERROR"
+    required = run(folder, "--gpunet-require-gpu")
+    assert required.tests == ["test_xp[cpu]", "test_xp[cuda]", "test_marked"]
+    assert required.status == 0
+
+
 def test_a_required_gpu_leaves_other_tests_alone(folder: Path) -> None:
     """On a GPU (here: a cupy that says so) an expected failure is no skip, nor is a test's own."""
-    (folder / "broken" / "cupy.py").write_text(
-        "import types\ncuda = types.SimpleNamespace(runtime=types.SimpleNamespace("
-        "getDeviceCount=lambda: 1))\n"
-    )
+    (folder / "broken" / "cupy.py").write_text(A_GPU)
     (folder / "test_more.py").write_text(
         "import pytest\n"
         "@pytest.mark.gpu\n@pytest.mark.xfail\ndef test_known(): assert False\n"

@@ -9,6 +9,10 @@ tests that only a real GPU can run. `--gpunet-require-gpu` or GPUNET_REQUIRE_GPU
 of a test marked `gpu` or run on cuda into a failure, whatever the reason for it;
 GPUNET_REQUIRE_SIM=1 does so where the simulated GPU cannot be had.
 
+CuPy has a real GPU or the simulated one, never both in a process. Where both are chosen and there
+is a GPU, it has CuPy, and tests on sim are skipped; in a run on sim alone those marked `gpu` are.
+With `--gpunet-require-gpu` the default is cpu and cuda.
+
 pytest loads this in every project, so it does nothing in one that does not use it. A project's own
 fixtures and parameters go before these. The marker `gpu` is left alone where the project registers
 one of its own, and in a run that does not use the plugin: where no test takes one of the fixtures,
@@ -28,7 +32,6 @@ import numpy as np
 import pytest
 
 DEVICES = ("cpu", "sim", "cuda")
-DEFAULT = ("cpu", "sim")
 FIXTURES = ("device", "xp", "cp")
 MARKER = "gpu: needs a real GPU; skipped where there is none (gpunet)"
 _MARKS = pytest.StashKey[bool]()  # whether a mark `gpu` means ours
@@ -41,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         choices=DEVICES,
         help="where tests with the fixture `device`, `xp` or `cp` run; may be given more than once "
-        "(default: cpu and sim)",
+        "(default: cpu and sim; where a GPU is required cpu and cuda)",
     )
     group.addoption(
         "--gpunet-require-gpu",
@@ -61,7 +64,8 @@ def _is_set(variable: str) -> bool:
 
 def chosen_devices(config: pytest.Config) -> tuple[str, ...]:
     """The devices of this run, in the order of DEVICES."""
-    given = config.getoption("--gpunet-device") or DEFAULT
+    required = config.getoption("--gpunet-require-gpu")
+    given = config.getoption("--gpunet-device") or ("cpu", "cuda" if required else "sim")
     return tuple(d for d in DEVICES if d in given)
 
 
@@ -115,17 +119,23 @@ def _gpunet_device(request: pytest.FixtureRequest) -> Iterator[str]:
     """cpu, sim or cuda: with what the test needs in place, or a skip that says what is missing."""
     place = request.param
     if place == "cuda":
-        _need_gpu()
+        _need(gpu_problem())
     if place != "sim":
         yield place
         return
+    if "cuda" in chosen_devices(request.config) and gpu_problem() is None:
+        _refuse_sim("the real one has CuPy in this process; run pytest --gpunet-device sim")
     simgpu = importlib.import_module("gpunet.testing.simgpu")
     usable, reason = simgpu.available()
     if not usable:
-        refuse = pytest.fail if _is_set("GPUNET_REQUIRE_SIM") else pytest.skip
-        refuse(f"no simulated GPU: {reason}")
+        _refuse_sim(reason)
     with simgpu.activate():
         yield place
+
+
+def _refuse_sim(reason: str) -> None:
+    refuse = pytest.fail if _is_set("GPUNET_REQUIRE_SIM") else pytest.skip
+    refuse(f"no simulated GPU: {reason}")
 
 
 @pytest.fixture
@@ -156,13 +166,16 @@ def cp(_gpunet_on_gpu: None, xp: Any) -> Any:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.config.stash.get(_MARKS, False) and item.get_closest_marker("gpu"):
-        _need_gpu()
+        cuda = "cuda" in chosen_devices(item.config)
+        simulated = not cuda and any(device_of(one) == "sim" for one in item.session.items)
+        _need(
+            "this run is on the simulated one: --gpunet-device cuda" if simulated else gpu_problem()
+        )
 
 
-def _need_gpu() -> None:
-    reason = gpu_problem()
-    if reason is not None:
-        pytest.skip(f"needs a GPU: {reason}")
+def _need(problem: str | None) -> None:
+    if problem is not None:
+        pytest.skip(f"needs a GPU: {problem}")
 
 
 def gpu_problem() -> str | None:
