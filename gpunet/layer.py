@@ -154,9 +154,15 @@ class Layer:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode inside; every layer's own mode comes back after it."""
+        with self.same_modes():
+            self.eval()
+            yield
+
+    @contextmanager
+    def same_modes(self) -> Iterator[None]:
+        """Afterwards every layer's mode is what it is now."""
         layers = [self, *(child for _, child in self.named_layers())]
         modes = [layer.training for layer in layers]
-        self.eval()
         try:
             yield
         finally:

@@ -190,7 +190,8 @@ class Dropout(Layer):
     ValueError for a p outside [0, 1], or a seed outside [0, 2^64).
     """
 
-    counters = ("calls", "_base")
+    __slots__ = ("_base",)  # of a recording: no setting, and nothing that a copy has
+    counters = ("calls",)
     p = Checked(checked.fraction)
     seed = Checked(rng.check_word)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from gpunet.context import frozen, no_grad
 from gpunet.layer import Layer
 from gpunet.precision import precision
 from gpunet.tensor import Tensor
+from gpunet.train.snapshot import same_values
 
 Host = np.ndarray[Any, Any]
 
@@ -74,7 +74,7 @@ def gradcheck(
     check = _Check(fn, inputs, eps=eps, rtol=rtol, atol=atol)
     # A stream of its own: an upstream gradient equal to an x from default_rng(0) hides much.
     generator = np.random.default_rng([seed, *b"gradcheck"])
-    with frozen(), check.put_back():
+    with frozen(), same_values([leaf.tensor for leaf in check.leaves]):
         check.backward(generator)
         for leaf in check.leaves:
             if directions is None and leaf.start.size <= ELEMENTWISE:
@@ -122,21 +122,10 @@ class _Check:
             )
         self.upstream = np.zeros(())
 
-    @contextmanager
-    def put_back(self) -> Iterator[None]:
-        """Values and gradients afterwards as they are now."""
-        gradients = [_copied(leaf.tensor.grad) for leaf in self.leaves]
-        for leaf in self.leaves:
-            leaf.tensor.grad = None
-        try:
-            yield
-        finally:
-            for leaf, gradient in zip(self.leaves, gradients, strict=True):
-                leaf.put(leaf.start)
-                leaf.tensor.grad = gradient
-
     def backward(self, generator: np.random.Generator) -> None:
         """Run forward and backward once, and keep every gradient."""
+        for leaf in self.leaves:
+            leaf.tensor.grad = None
         y = self.fn(*self.arguments)
         if not isinstance(y, Tensor):
             raise TypeError(f"gradcheck needs a function that returns a Tensor, got {type(y)}")

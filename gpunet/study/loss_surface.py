@@ -22,6 +22,7 @@ from gpunet.study.contours import levels
 from gpunet.study.styles import ON_LIGHT
 from gpunet.study.trajectory import Trajectory, flat_parameters
 from gpunet.train.feed import Feed
+from gpunet.train.snapshot import Snapshot
 
 Host = np.ndarray[Any, Any]
 MARGIN = 0.25  # of the path's extent, left free around it
@@ -224,7 +225,6 @@ def _probe(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iterator
     feed = Feed(data, model, loss, "data")
     x, t = feed.rows(slice(None))
     parameters = model.parameters()
-    before = [p.data.copy() for p in parameters]
 
     def probe(origin: Host, directions: Host, steps: Sequence[Any] | Host) -> Host:
         found = module_for(model.device).zeros(len(steps), np.float64)
@@ -235,12 +235,9 @@ def _probe(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iterator
         return np.asarray(to_host(found))
 
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    with model.evaluating(), no_grad(), quiet:
-        try:
-            yield probe
-        finally:
-            for p, array in zip(parameters, before, strict=True):
-                p.data[...] = array
+    with Snapshot(model).restored(), no_grad(), quiet:
+        model.eval()
+        yield probe
 
 
 def _split(flat: Host, model: Layer) -> list[Array]:

@@ -6,7 +6,6 @@ import math
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,10 @@ from gpunet.study.probe_look import Host, Look, epochs_of, layers_of, looks_at, 
 from gpunet.study.probe_picture import save_picture
 from gpunet.study.symptoms import symptoms
 from gpunet.tensor import Tensor
-from gpunet.train.callbacks import Callback
+from gpunet.train.callbacks import Callback, Training
 from gpunet.train.feed import Feed
 from gpunet.train.history import Row
 from gpunet.train.snapshot import Snapshot
-from gpunet.train.trainer import Trainer
 
 BINS = 40
 
@@ -64,13 +62,13 @@ class Probe(Callback):
         self._warned: set[tuple[str, str]] = set()
         self.looks: list[Look] = []
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Training) -> None:
         self._feed = Feed(self._kept, trainer.model, trainer.loss, "Probe")
         epoch = len(trainer.history)
         if not any(look.epoch == epoch for look in self.looks):
             self._look(trainer, epoch)
 
-    def on_epoch(self, trainer: Trainer, row: Row) -> str | None:
+    def on_epoch(self, trainer: Training, row: Row) -> str | None:
         self._look(trainer, row["epoch"])
         return None
 
@@ -102,10 +100,11 @@ class Probe(Callback):
         """
         save_picture(self.looks, path)
 
-    def _look(self, trainer: Trainer, epoch: int) -> None:
+    def _look(self, trainer: Training, epoch: int) -> None:
         assert self._feed is not None
         step = _ObservedStep(trainer, self._feed)
-        with step.taken_back():
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        with Snapshot(trainer.model, trainer.optimizer).restored(), quiet:
             step.run()
             looks = list(step.looks(epoch))
         self.looks += looks
@@ -121,7 +120,7 @@ class Probe(Callback):
 class _ObservedStep:
     """One training step on the kept rows, each layer's output noted."""
 
-    def __init__(self, trainer: Trainer, feed: Feed) -> None:
+    def __init__(self, trainer: Training, feed: Feed) -> None:
         self.trainer, self.model, self.feed = trainer, trainer.model, feed
         self.names: dict[int, tuple[str, Layer]] = {}
         for name, layer in [("(model)", self.model), *self.model.named_layers()]:
@@ -130,23 +129,6 @@ class _ObservedStep:
         self.outputs: list[tuple[str, Layer, Tensor]] = []
         self.before: dict[str, Array] = {}
         self.gradients: dict[str, Array] = {}
-
-    @contextmanager
-    def taken_back(self) -> Iterator[None]:
-        """Afterwards everything is as before: parameters, buffers, dropout counters, the optimizer,
-        gradients, and each layer's mode.
-        """
-        parameters = [*self.model.parameters(), *self.trainer.optimizer.parameters]
-        gradients = [None if p.grad is None else p.grad.copy() for p in parameters]
-        snapshot = Snapshot(self.model, self.trainer.optimizer)
-        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        try:
-            with self.model.evaluating(), quiet:
-                yield
-        finally:
-            snapshot.restore()
-            for p, gradient in zip(parameters, gradients, strict=True):
-                _put_back(p, gradient)
 
     def run(self) -> None:
         self.before = {name: p.data.copy() for name, p in self.model.named_parameters()}
@@ -198,10 +180,6 @@ class _ObservedStep:
                 counts=counts,
                 edges=edges,
             )
-
-
-def _put_back(parameter: Tensor, gradient: Array | None) -> None:
-    parameter.grad = gradient
 
 
 def _norm(arrays: list[Array]) -> float:

@@ -8,9 +8,8 @@ import numpy as np
 
 from gpunet.backend import to_host
 from gpunet.layer import Layer
-from gpunet.train.callbacks import Callback
+from gpunet.train.callbacks import Callback, Training
 from gpunet.train.history import Row
-from gpunet.train.trainer import Trainer
 
 Host = np.ndarray[Any, Any]
 
@@ -50,11 +49,11 @@ class Trajectory(Callback):
             )
         self._points.append(point)
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Training) -> None:
         if not self._points:
             self.record(trainer.model)
 
-    def on_epoch(self, trainer: Trainer, row: Row) -> None:
+    def on_epoch(self, trainer: Training, row: Row) -> None:
         self.record(trainer.model)
 
 

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
-from gpunet.train.history import Row
+from gpunet.layer import Layer
+from gpunet.loss import Loss
+from gpunet.optim import Optimizer
+from gpunet.train.history import History, Row
 from gpunet.train.snapshot import Snapshot
 
-Trainer = Any  # of gpunet.train.trainer, which imports this module
+
+class Training(Protocol):
+    """What a callback may look at: a `Trainer`, as far as it goes."""
+
+    @property
+    def model(self) -> Layer: ...
+
+    @property
+    def loss(self) -> Loss: ...
+
+    @property
+    def optimizer(self) -> Optimizer: ...
+
+    @property
+    def history(self) -> History: ...
 
 
 class Callback:
@@ -18,16 +35,16 @@ class Callback:
 
     needs_valid: ClassVar[bool] = False
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Training) -> None:
         """Before the first epoch of each `fit`."""
 
-    def on_epoch(self, trainer: Trainer, row: Row) -> str | None:
+    def on_epoch(self, trainer: Training, row: Row) -> str | None:
         """After each epoch, with its row of the history, to which it may add columns; returning a
         reason ends the training.
         """
         return None
 
-    def on_end(self, trainer: Trainer, interrupted: bool) -> None:
+    def on_end(self, trainer: Training, interrupted: bool) -> None:
         """After the last epoch, also when Ctrl-C ended it; not after an error."""
 
 
@@ -59,10 +76,10 @@ class EarlyStopping(Callback):
         self.best_epoch: int | None = None
         self._snapshot: Snapshot | None = None
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Training) -> None:
         self._forget()
 
-    def on_epoch(self, trainer: Trainer, row: Row) -> str | None:
+    def on_epoch(self, trainer: Training, row: Row) -> str | None:
         if row["valid_loss"] < self.best - self.min_delta:
             self.best, self.best_epoch, self._waited = row["valid_loss"], row["epoch"], 0
             if self._snapshot is None:
@@ -76,7 +93,7 @@ class EarlyStopping(Callback):
             return f"no better validation loss for {self.patience} {epochs}"
         return None
 
-    def on_end(self, trainer: Trainer, interrupted: bool) -> None:
+    def on_end(self, trainer: Training, interrupted: bool) -> None:
         if self._snapshot is not None and (self.restore_best or interrupted):
             self._snapshot.restore()
             trainer.history.kept = self.best_epoch
@@ -91,7 +108,7 @@ class StopAtLoss(Callback):
             raise ValueError(f"threshold must be a finite number, got {threshold}")
         self.threshold = threshold
 
-    def on_epoch(self, trainer: Trainer, row: Row) -> str | None:
+    def on_epoch(self, trainer: Training, row: Row) -> str | None:
         if row["train_loss"] <= self.threshold:
             return f"training loss reached {self.threshold:g}"
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import NamedTuple
 
 from gpunet.backend import Array
 from gpunet.fused.step import Step
@@ -13,56 +13,70 @@ from gpunet.train.snapshot import Snapshot
 from gpunet.train.updates import Updates
 from gpunet.where import all_finite
 
-Trainer = Any  # of gpunet.train.trainer, which imports this module
+
+class Taken(NamedTuple):
+    """An update that was made: its batches, and when (from 1)."""
+
+    group: Group
+    epoch: int
+    step: int
 
 
 class Guard:
-    """Looks every few steps whether all is finite; if not, goes back and finds where it began."""
+    """Looks every few updates whether all is finite; if not, goes back and finds where it began.
 
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.on = trainer.on_nonfinite != "ignore"
-        self.snapshot = Snapshot(trainer.model, trainer.optimizer) if self.on else None
-        self._since: list[tuple[Feed, Group, int, int]] = []
+    Args:
+        step, feed: what is trained, and on what.
+        on_nonfinite: as for a `Trainer`.
+    """
 
-    def saw(self, feed: Feed, group: Group, epoch: int, step: int) -> None:
-        if self.on:
-            self._since.append((feed, group, epoch, step))
+    def __init__(self, step: Step, feed: Feed, on_nonfinite: str) -> None:
+        self.step, self.feed, self.on_nonfinite = step, feed, on_nonfinite
+        looks = on_nonfinite != "ignore"
+        self._good = Snapshot(step.model, step.optimizer) if looks else None
+        self._since: list[Taken] = []
 
-    def check(self, losses: Array) -> None:
+    def note(self, group: Group, epoch: int, step: int) -> None:
+        """An update was made."""
+        if self._good is not None:
+            self._since.append(Taken(group, epoch, step))
+
+    def look(self, losses: Array) -> None:
         """Read the losses of the epoch so far; NonFiniteError or a warning if they are bad."""
-        if self.snapshot is None or not self.on:
+        if self._good is None:
             return
-        model, optimizer = self.trainer.model, self.trainer.optimizer
+        model, optimizer = self.step.model, self.step.optimizer
         changed = [a.data for a in optimizer.arenas] + [b for _, b in model.named_buffers()]
         if all_finite([losses, *changed]):
-            self.snapshot.take()
+            self._good.take()
         else:
-            self._find(self.snapshot)
+            self._find(self._good)
         self._since.clear()
 
-    def _find(self, snapshot: Snapshot) -> None:
-        """Replay the steps since the last look, with open eyes."""
-        trainer = self.trainer
-        present = Snapshot(trainer.model, trainer.optimizer)
-        snapshot.restore()
-        before = Snapshot(trainer.model, trainer.optimizer)
-        error: NonFiniteError | None = None
-        for feed, group, epoch, step in self._since:
-            before.take()
-            watch = Watch(trainer.model)
-            on_tape = Step(trainer.model, trainer.loss, trainer.optimizer, fuse=False)
-            Updates(on_tape, feed).one(group, map(feed.rows, group), watch)
-            if watch.place and error is None:
-                error = NonFiniteError(epoch, step, watch.place)
-                if trainer.on_nonfinite == "raise":
-                    break
-        if error is None:
-            error = NonFiniteError(epoch, step, "a step that did not repeat it")
-        if trainer.on_nonfinite == "raise":
+    def _find(self, good: Snapshot) -> None:
+        """Go back, and make the updates since the last look again, layer by layer."""
+        model, optimizer = self.step.model, self.step.optimizer
+        present = Snapshot(model, optimizer)
+        good.restore()
+        before = Snapshot(model, optimizer)
+        error = self._first_bad(before)
+        if self.on_nonfinite == "raise":
             before.restore()
-            trainer.optimizer.zero_grad()
+            optimizer.zero_grad()
             raise error
-        present.restore()  # the replay ran on the tape, whose numbers may differ by rounding
-        self.on = False
-        warnings.warn(str(error), RuntimeWarning, stacklevel=5)
+        present.restore()  # on the tape numbers may differ by rounding
+        self._good = None
+        warnings.warn(str(error), RuntimeWarning, stacklevel=7)
+
+    def _first_bad(self, before: Snapshot) -> NonFiniteError:
+        """What went bad first; the model stays where that update left it, `before` at its start."""
+        step = self.step
+        on_tape = Updates(Step(step.model, step.loss, step.optimizer, fuse=False), self.feed)
+        for group, epoch, number in self._since:
+            before.take()
+            watch = Watch(step.model)
+            on_tape.one(group, map(self.feed.rows, group), watch)
+            if watch.place is not None:
+                return NonFiniteError(epoch, number, watch.place)
+        last = self._since[-1]
+        return NonFiniteError(last.epoch, last.step, "a step that did not repeat it")

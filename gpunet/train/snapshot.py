@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
 from gpunet.backend import Array
 from gpunet.layer import Layer
-from gpunet.layers import Dropout
 from gpunet.optim import Optimizer
+from gpunet.tensor import Tensor
 
 
 class Snapshot:
-    """Parameters, buffers and dropout counters of `model`; with `optimizer`, its state too.
+    """Parameters, buffers and counters of `model`; with `optimizer`, its state too.
 
     Copies stay on the device; taking it again reuses them.
     """
 
     def __init__(self, model: Layer, optimizer: Optimizer | None = None) -> None:
+        self._model, self._optimizer = model, optimizer
         layers = [model, *(layer for _, layer in model.named_layers())]
-        self._optimizer = optimizer
-        self._dropouts = [layer for layer in layers if isinstance(layer, Dropout)]
+        self._counters = [(layer, name) for layer in layers for name in layer.counters]
         self._arrays: list[Array] = [buffer for _, buffer in model.named_buffers()]
         if optimizer is None:
             self._arrays += [p.data for p in model.parameters()]
@@ -36,11 +39,35 @@ class Snapshot:
         """Back to what was remembered, in place."""
         for copy, array in zip(self._copies, self._arrays, strict=True):
             array[...] = copy
-        for layer, calls in zip(self._dropouts, self._calls, strict=True):
-            layer.calls = calls
+        for (layer, name), count in zip(self._counters, self._counts, strict=True):
+            setattr(layer, name, count)
         if self._optimizer is not None:
             self._optimizer.t = self._t
 
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """Afterwards back to what was remembered; each layer's mode, and the gradients, back to
+        what they were at the beginning.
+        """
+        optimized = [] if self._optimizer is None else self._optimizer.parameters
+        with self._model.same_modes(), same_values([*self._model.parameters(), *optimized]):
+            try:
+                yield
+            finally:
+                self.restore()
+
     def _count(self) -> None:
-        self._calls = [layer.calls for layer in self._dropouts]
+        self._counts = [getattr(layer, name) for layer, name in self._counters]
         self._t = self._optimizer.t if self._optimizer is not None else 0
+
+
+@contextmanager
+def same_values(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Afterwards values and gradients of these leaves are what they are now."""
+    kept = [(t, t.data.copy(), None if t.grad is None else t.grad.copy()) for t in tensors]
+    try:
+        yield
+    finally:
+        for tensor, data, grad in kept:
+            tensor.data[...] = data
+            tensor.grad = grad

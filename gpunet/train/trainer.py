@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array
-from gpunet.context import no_grad
-from gpunet.data import batches
+from gpunet import checked
+from gpunet.checked import Checked
 from gpunet.fused.step import Step
 from gpunet.layer import Layer
 from gpunet.layers import BatchNorm
-from gpunet.loss import Loss, as_loss
+from gpunet.loss import as_loss
 from gpunet.optim import Optimizer
 from gpunet.tensor import Tensor
 from gpunet.train.callbacks import Callback, EarlyStopping
-from gpunet.train.feed import Feed, Group
+from gpunet.train.evaluation import evaluate
+from gpunet.train.feed import Feed
+from gpunet.train.groups import Groups
 from gpunet.train.guard import Guard
 from gpunet.train.history import History, Row
 from gpunet.train.interrupt import DeferredInterrupt
-from gpunet.train.updates import AT_ONCE as CHECK_EVERY
-from gpunet.train.updates import ResidentUpdates, Updates, updating
+from gpunet.train.loop import Loop
+from gpunet.train.updates import updating
 
-EVALUATION_ROWS = 1024
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
 
 
@@ -53,6 +52,10 @@ class Trainer:
     history: of every epoch so far; a second `fit` continues it.
     """
 
+    loss = Checked(lambda value, _: as_loss(value))
+    on_nonfinite = Checked(checked.one_of("raise", "warn", "ignore"))
+    capture = Checked(checked.one_of(True, False, "auto"))
+
     def __init__(
         self,
         model: Layer,
@@ -65,14 +68,7 @@ class Trainer:
         fuse: bool = True,
         capture: bool | str = "auto",
     ) -> None:
-        if on_nonfinite not in ("raise", "warn", "ignore"):
-            raise ValueError(
-                f'on_nonfinite must be "raise", "warn" or "ignore", got {on_nonfinite!r}'
-            )
-        if capture not in (True, False, "auto"):
-            raise ValueError(f'capture must be True, False or "auto", got {capture!r}')
-        self.model, self.optimizer = model, optimizer
-        self.loss: Loss = as_loss(loss)
+        self.model, self.loss, self.optimizer = model, loss, optimizer
         self.fuse, self.capture = bool(fuse), capture
         self.callbacks = list(callbacks)
         self.on_nonfinite = on_nonfinite
@@ -114,61 +110,32 @@ class Trainer:
             ValueError, TypeError: data or settings that do not fit, before anything is changed.
             NonFiniteError: see `on_nonfinite`.
         """
-        _need_positive(epochs, "epochs")
-        _need_positive(accumulate, "accumulate")
+        checked.size(epochs, "epochs")
+        checked.size(accumulate, "accumulate")
         self._check_optimizer()
         feed = Feed(train, self.model, self.loss, "train", stream)
         held_out = None if valid is None else Feed(valid, self.model, self.loss, "valid")
         callbacks = self._callbacks(held_out)
-        first = len(self.history) + 1
-        last = first + epochs - 1
-
-        def order(epoch: int) -> list[np.ndarray[Any, Any]]:
-            rows = batches(len(feed), batch_size, seed, epoch - 1, drop_last)
-            return self._trainable(list(rows))
-
-        steps = len(order(first))
+        groups = Groups(feed, batch_size, seed, accumulate, drop_last, self._least_rows())
         step = Step(self.model, self.loss, self.optimizer, fuse=self.fuse)
         updates = updating(step, feed, self.capture)
-        guard = Guard(self)
-        reason: str | None = None
+        guard = Guard(step, feed, self.on_nonfinite)
         self.history.stopped, self.history.kept = "stopped by an error", None
         for callback in callbacks:
             callback.on_start(self)
         # The guard tells of overflow; NumPy's own warnings name neither step nor layer.
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with DeferredInterrupt() as interrupt, self._bar(epochs * steps) as bar, quiet:
-            for epoch in range(first, last + 1):
-                bar.set_description_str(f"epoch {epoch}/{last}", refresh=False)
-                started, lr = time.perf_counter(), self.optimizer.current_lr()
-                rows = feed.moved(order(epoch))
-                groups = [rows[k : k + accumulate] for k in range(0, len(rows), accumulate)]
-                loss = self._epoch(updates, groups, epoch, guard, bar, interrupt)
-                if loss is None:
-                    break
-                row: Row = {"epoch": epoch, "train_loss": loss}
-                if held_out is not None:
-                    found = self._evaluate(held_out)
-                    row |= {f"valid_{name}": value for name, value in found.items()}
-                row |= {"lr": None if math.isnan(lr) else lr}
-                row |= {"seconds": time.perf_counter() - started}
-                self.history.rows.append(row)
-                self.history.kept = epoch
-                bar.set_postfix_str(_shown(row), refresh=False)
-                reasons = [callback.on_epoch(self, row) for callback in callbacks]
-                reason = next((r for r in reasons if r), None)
-                if reason or interrupt.requested:
-                    break
-        if interrupt.requested:
-            reason = "interrupted"
-        self.history.stopped = reason or "all epochs done"
+        with DeferredInterrupt() as interrupt, self._bar(epochs * groups.size) as bar, quiet:
+            loop = Loop(updates, guard, bar, interrupt)
+            reason = self._epochs(epochs, groups, loop, held_out, callbacks)
+        self.history.stopped = "interrupted" if interrupt.requested else reason
         for callback in callbacks:
             callback.on_end(self, interrupt.requested)
         return self.history
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """{"loss": mean over the rows} and, for classes, "accuracy", in evaluation mode."""
-        return self._evaluate(Feed(data, self.model, self.loss, "data"))
+        return evaluate(self.model, self.loss, Feed(data, self.model, self.loss, "data"))
 
     # Before training
 
@@ -196,67 +163,50 @@ class Trainer:
             return [*self.callbacks, EarlyStopping(None, restore_best=False)]
         return self.callbacks
 
-    def _trainable(self, rows: list[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        """Without a last batch of one row, of which a BatchNorm cannot make statistics."""
+    def _least_rows(self) -> int:
+        """Rows that a batch must have: a BatchNorm cannot make statistics of one."""
         layers = [self.model, *(layer for _, layer in self.model.named_layers())]
-        if len(rows[-1]) > 1 or not any(isinstance(k, BatchNorm) for k in layers):
-            return rows
-        if len(rows[0]) == 1:
-            raise ValueError(
-                "BatchNorm needs at least 2 rows a batch; give a larger batch_size, or more data"
-            )
-        return rows[:-1]
+        return 2 if any(isinstance(k, BatchNorm) for k in layers) else 1
 
-    # One epoch
+    # Epochs
 
-    def _epoch(
+    def _epochs(
         self,
-        updates: Updates | ResidentUpdates,
-        groups: Sequence[Group],
-        epoch: int,
-        guard: Guard,
-        bar: Any,
-        interrupt: DeferredInterrupt,
-    ) -> float | None:
-        """All updates of an epoch; the mean loss over its rows, read once at the end. None if
-        Ctrl-C ended it early.
-        """
+        epochs: int,
+        groups: Groups,
+        loop: Loop,
+        held_out: Feed | None,
+        callbacks: list[Callback],
+    ) -> str:
+        """Train for so many more epochs; why it ended."""
+        first = len(self.history) + 1
+        last = first + epochs - 1
+        for epoch in range(first, last + 1):
+            loop.bar.set_description_str(f"epoch {epoch}/{last}", refresh=False)
+            row = self._epoch(epoch, groups, loop, held_out)
+            if row is None:
+                break
+            self.history.rows.append(row)
+            self.history.kept = epoch
+            loop.bar.set_postfix_str(_shown(row), refresh=False)
+            reasons = [reason for c in callbacks if (reason := c.on_epoch(self, row))]
+            if reasons or loop.interrupt.requested:
+                return reasons[0] if reasons else ""
+        return "all epochs done"
+
+    def _epoch(self, epoch: int, groups: Groups, loop: Loop, held_out: Feed | None) -> Row | None:
+        """Its row of the history; None if Ctrl-C ended it early."""
+        started, lr = time.perf_counter(), self.optimizer.current_lr()
         self.model.train()
-        done = batches = checked = 0
-        with closing(updates.run(groups)) as running:
-            for count in running:
-                for group in groups[done : done + count]:
-                    done += 1
-                    batches += len(group)
-                    guard.saw(updates.feed, group, epoch, done)
-                    bar.update(len(group))
-                if done - checked >= CHECK_EVERY or done == len(groups) or interrupt.requested:
-                    guard.check(updates.losses[:batches])
-                    checked = done
-                if interrupt.requested and done < len(groups):
-                    return None
-        return self.loss.mean(updates.losses[:batches], updates.weights)
-
-    # Evaluation
-
-    def _evaluate(self, feed: Feed) -> dict[str, float]:
-        loss, xp = self.loss, feed.xp
-        parts = [slice(k, k + EVALUATION_ROWS) for k in range(0, len(feed), EVALUATION_ROWS)]
-        values, weights = (xp.zeros(len(parts), np.float64) for _ in range(2))
-        hits: list[Array | None] = []
-        with (
-            self.model.evaluating(),
-            no_grad(),
-            np.errstate(over="ignore", invalid="ignore"),
-            closing(feed.batches(parts)) as batches_of_rows,
-        ):
-            for k, (x, t) in enumerate(batches_of_rows):
-                z = self.model(x)
-                values[k], weights[k] = loss(z, t).data, loss.weight(t)
-                hits.append(loss.hits(z.data, t))
-        found = {"loss": loss.mean(values, weights)}
-        right = [count for count in hits if count is not None]
-        return found | {"accuracy": float(sum(right)) / len(feed)} if right else found
+        loss = loop.run(groups.of(epoch - 1), epoch)
+        if loss is None:
+            return None
+        row: Row = {"epoch": epoch, "train_loss": loss}
+        if held_out is not None:
+            found = evaluate(self.model, self.loss, held_out)
+            row |= {f"valid_{name}": value for name, value in found.items()}
+        row |= {"lr": None if math.isnan(lr) else lr, "seconds": time.perf_counter() - started}
+        return row
 
     def _bar(self, total: int) -> Any:
         from tqdm import tqdm
@@ -275,8 +225,3 @@ def _shown(row: Row) -> str:
     if "valid_accuracy" in row:
         parts.append(f"{row['valid_accuracy']:.1%} right")
     return ", ".join(parts)
-
-
-def _need_positive(value: int, name: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1, got {value!r}")

@@ -112,3 +112,43 @@ def test_every_optimizers_state(optimizer: str) -> None:
     step(model, made)
     step(model, made)
     assert_equal(state(model, made), end)
+
+
+def test_restored_puts_everything_back(device: str) -> None:
+    """Values, optimizer, counters, modes and gradients, also after an error."""
+    model, optimizer = setup(device)
+    step(model, optimizer)
+    model[1].eval()
+    before = state(model, optimizer)
+    gradients = [to_host(p.grad).copy() for p in model.parameters()]
+    modes = [layer.training for layer in model]
+
+    def change() -> None:
+        model.train()
+        step(model, optimizer)
+        model.eval()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), Snapshot(model, optimizer).restored():
+        change()
+    assert_equal(state(model, optimizer), before)
+    assert_equal([to_host(p.grad) for p in model.parameters()], gradients)
+    assert [layer.training for layer in model] == modes
+
+
+def test_a_layer_of_ones_own_counts_too() -> None:
+    class Counting(gn.Layer):
+        counters = ("seen",)
+
+        def __init__(self) -> None:
+            self.seen = 0
+
+        def call(self, x: gn.Tensor) -> gn.Tensor:
+            self.seen += 1
+            return x
+
+    model = gn.Sequential(Counting())
+    snapshot = Snapshot(model)
+    model(np.ones((2, 3)))
+    snapshot.restore()
+    assert model[0].seen == 0  # type: ignore[attr-defined]

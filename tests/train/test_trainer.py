@@ -13,7 +13,7 @@ import pytest
 import gpunet as gn
 from gpunet.backend import to_host
 from gpunet.data import batches
-from gpunet.train.trainer import CHECK_EVERY
+from gpunet.train.loop import LOOK_EVERY
 
 LABELS = np.random.default_rng(1).integers(0, 3, 23)
 X = np.random.default_rng(0).normal(size=(23, 5)) + LABELS[:, None]
@@ -200,7 +200,7 @@ def test_evaluate_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
         fitted = trainer(mlp(outputs=outputs), make("cpu"))
         whole = fitted.evaluate((X, t))
         with monkeypatch.context() as patch:
-            patch.setattr("gpunet.train.trainer.EVALUATION_ROWS", 4)
+            patch.setattr("gpunet.train.evaluation.ROWS", 4)
             assert fitted.evaluate((X, t)) == pytest.approx(whole, rel=1e-12)
 
 
@@ -515,7 +515,7 @@ def test_data_with_names() -> None:
 
 
 def test_no_read_of_the_device_in_a_step(simgpu: Any) -> None:
-    """One read for each CHECK_EVERY steps and a few an epoch, however many steps there are."""
+    """One read for each LOOK_EVERY steps and a few an epoch, however many steps there are."""
 
     def reads(steps: int, **options: Any) -> int:
         x = np.ones((2 * steps, 5), np.float32)
@@ -531,7 +531,7 @@ def test_no_read_of_the_device_in_a_step(simgpu: Any) -> None:
     few = reads(10)
     assert few < 10
     assert reads(40) == few
-    assert reads(CHECK_EVERY * 2 + 10) == few + 2
+    assert reads(LOOK_EVERY * 2 + 10) == few + 2
     assert reads(60, on_nonfinite="ignore") == reads(10, on_nonfinite="ignore") < few
 
 

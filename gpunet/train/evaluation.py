@@ -1,0 +1,33 @@
+"""Loss and accuracy of a model on data that it is not trained on."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+
+from gpunet.backend import Array
+from gpunet.context import no_grad
+from gpunet.layer import Layer
+from gpunet.loss import Loss
+from gpunet.train.feed import Feed
+
+ROWS = 1024  # at a time
+
+
+def evaluate(model: Layer, loss: Loss, feed: Feed) -> dict[str, float]:
+    """{"loss": mean over the rows} and, where predictions can be right, "accuracy", in evaluation
+    mode. Read from the device once, at the end.
+    """
+    parts = [slice(k, k + ROWS) for k in range(0, len(feed), ROWS)]
+    values, weights = (feed.xp.zeros(len(parts), np.float64) for _ in range(2))
+    hits: list[Array | None] = []
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with model.evaluating(), no_grad(), quiet, closing(feed.batches(parts)) as batches:
+        for k, (x, t) in enumerate(batches):
+            z = model(x)
+            values[k], weights[k] = loss(z, t).data, loss.weight(t)
+            hits.append(loss.hits(z.data, t))
+    found = {"loss": loss.mean(values, weights)}
+    right = [count for count in hits if count is not None]
+    return found | {"accuracy": float(sum(right)) / len(feed)} if right else found
