@@ -89,7 +89,7 @@ class Optimizer(Declared):
         self.defaults = Settings({k: self.arguments[k].default for k in arguments})
         for setting, value in arguments.items():
             self.defaults[setting] = value  # checked
-        self.by_key = ByKey(name, self.kernel, self.defaults)
+        self.by_key = ByKey(name, self.defaults)
         groups = [] if parameters is None else read_groups(parameters, self.defaults, name)
         self.groups = [group.settings for group in groups]
         self.parameters = [p for group in groups for p in group.members]
@@ -144,7 +144,7 @@ class Optimizer(Declared):
             ValueError: keys, shapes or dtypes that differ, or that changed since the last call.
             DeviceError: arrays of two devices.
         """
-        self._update(self.by_key.parts(params, grads), list(grads.values()))
+        self._update(self.by_key.parts(params, grads, self.kernel), list(grads.values()))
 
     def _update(self, parts: Sequence[Part], gradients: Sequence[Array]) -> None:
         for part in parts:  # every row first: a bad schedule then leaves all as it was
@@ -162,16 +162,20 @@ class Optimizer(Declared):
         return [part for s in self.segments for part in s.parts(self.decay_all)]
 
     def _prepare(self, part: Part, steps: int = 1, shift: int | None = None) -> None:
-        """See that the rows of the next `steps` updates of a part are there; see `Rows.prepare`."""
+        """See that the rows of the part's next `steps` updates are there."""
+        t, rows, decays = self.t + 1, part.rows, part.decayed or self.decay_all
+        given = (part.settings, decays, self.clip_norm, self.clip_value)
+        if rows.hold(t, steps, given, shift):
+            return
         settings = {**part.settings, "clip_norm": self.clip_norm, "clip_value": self.clip_value}
-        if not (part.decayed or self.decay_all):
+        if not decays:
             settings["weight_decay"] = 0.0
 
         def compute(t: int) -> list[float]:
-            return row(t, settings, self.derived, self.kernel, part.rows.dtype)
+            return row(t, settings, self.derived, self.kernel, rows.dtype)
 
         steady = is_steady(settings, self.derived, self.kernel)
-        part.rows.prepare(self.t + 1, settings, compute, steps=steps, steady=steady, shift=shift)
+        rows.fill(t, steps, given, compute, steady=steady, shift=shift)
 
     @classmethod
     def scalars(cls, t: int, **settings: Any) -> dict[str, float]:

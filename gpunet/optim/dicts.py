@@ -15,18 +15,20 @@ from gpunet.optim.rows import Rows
 
 
 class ByKey:
-    """What an optimizer (its name, kernel and settings) keeps of the arrays in dicts.
+    """What an optimizer, of that name and with these settings, keeps of the arrays in dicts.
 
     state: by key, the state arrays by name.
     """
 
-    def __init__(self, name: str, kernel: UpdateKernel, settings: Settings) -> None:
-        self.name, self.kernel, self.settings = name, kernel, settings
+    def __init__(self, name: str, settings: Settings) -> None:
+        self.name, self.settings = name, settings
         self.state: dict[Any, State] = {}
         self._rows: dict[tuple[bool, Any, Any], Rows] = {}
 
-    def parts(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> list[Part]:
-        """What an update consists of; a key that is new gets its state.
+    def parts(
+        self, params: Mapping[Any, Array], grads: Mapping[Any, Array], kernel: UpdateKernel
+    ) -> list[Part]:
+        """What an update consists of; a key that is new gets the state that the kernel wants.
 
         ValueError or DeviceError, naming the key, where the arrays do not fit each other or what is
         kept.
@@ -38,12 +40,12 @@ class ByKey:
             self._check(key, param, grads[key])
         known = [a for key in params for a in self.state.get(key, {}).values()]
         common_module([*params.values(), *grads.values(), *known], self.name)
-        return [self._part(key, param, grads[key]) for key, param in params.items()]
+        return [self._part(key, param, grads[key], kernel) for key, param in params.items()]
 
-    def _part(self, key: Any, param: Array, grad: Array) -> Part:
+    def _part(self, key: Any, param: Array, grad: Array, kernel: UpdateKernel) -> Part:
         xp, decayed = array_module(param), param.ndim > 1
         if key not in self.state:
-            slots = self.kernel.slots(self.settings)
+            slots = kernel.slots(self.settings)
             state = {slot.name: xp.zeros_like(param) for slot in slots}
             start(state | {"param": param}, slots, self.settings)
             self.state[key] = state

@@ -61,13 +61,13 @@ class UpdateKernel(Kernel):
 
     always_included = ("optim/prelude.cuh",)
 
-    @property
+    @cached_property
     def row_names(self) -> tuple[str, ...]:
         """What a row holds: the clipping limits, weight_decay, the header's scalars."""
         decay = () if self.decays_itself else ("weight_decay",)
         return (*LIMITS, *decay, *self.source.scalars)
 
-    @property
+    @cached_property
     def decays_itself(self) -> bool:
         """Whether weight decay is a part of the formula."""
         return "weight_decay" in self.source.scalars

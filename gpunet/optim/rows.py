@@ -7,7 +7,7 @@ so that a step uploads nothing and a GPU uses the very numbers that NumPy does.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from gpunet.backend import Array
 
 ROWS = 256  # in a table: a power of two
 Row = tuple[Any, ...]  # NumPy numbers; on a GPU the table and the row's place in it
+Given = tuple[Any, ...]
 
 
 class Rows:
@@ -26,45 +27,49 @@ class Rows:
     def __init__(self, xp: Any, dtype: Any) -> None:
         self.xp, self.dtype = xp, np.dtype(dtype)
         self.table: Array = None
-        self._settings: Mapping[str, Any] = {}
-        self._rows: list[tuple[Any, ...]] = []
+        self._rows: list[Row] = []
         self._first, self._end = 0, 0.0  # those of updates first, first + 1, ... end - 1 are there
         self._shift = 0
+        self._given: Given = ()
 
     def __getitem__(self, t: int) -> Row:
-        """The row of update t, which `prepare` has made."""
+        """The row of update t, which is there."""
         if self.xp is np:
             return self._rows[min(t - self._first, len(self._rows) - 1)]
         return self.table, (t + self._shift) % ROWS
 
-    def prepare(
+    def hold(self, t: int, steps: int, given: Given, shift: int | None = None) -> bool:
+        """Whether the rows of `steps` updates from t on are there, made for `given`."""
+        return (
+            given == self._given
+            and self._first <= t
+            and t + steps <= self._end
+            and shift in (None, self._shift)
+        )
+
+    def fill(
         self,
         t: int,
-        settings: Mapping[str, Any],
+        steps: int,
+        given: Given,
         compute: Callable[[int], list[float]],
         *,
-        steps: int = 1,
         steady: bool = False,
         shift: int | None = None,
     ) -> None:
-        """See that the rows of `steps` updates from t on are there.
+        """Make them, `compute(t)` being that of update t.
 
-        settings: whatever `compute` depends on besides t; when they change, rows are made anew.
-        steady: all rows are equal. shift: see above; None leaves it.
+        given: (settings, ...), whatever `compute` depends on besides t. steady: all rows are equal.
+        shift: see above; None leaves it.
         """
-        moved = shift is not None and shift != self._shift
-        known = settings == self._settings and not moved
-        if known and self._first <= t and t + steps <= self._end:
-            return
         rows = [compute(k) for k in range(t, t + (1 if steady else steps))]
         # Settings that just changed may change again before the next step.
-        if not steady and (settings == self._settings or steps > 1):
+        if not steady and (given == self._given or steps > 1):
             rows += _ahead(compute, range(t + steps, t + ROWS))
-        host = np.array(rows, np.float64).astype(self.dtype)
         self._shift = self._shift if shift is None else shift
-        self._place(t, host, steady)
+        self._place(t, np.array(rows, np.float64).astype(self.dtype), steady)
         self._first, self._end = t, math.inf if steady else t + len(rows)
-        self._settings = dict(settings)
+        self._given = (dict(given[0]), *given[1:])
 
     def _place(self, t: int, host: Array, steady: bool) -> None:
         if self.xp is np:

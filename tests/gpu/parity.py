@@ -402,9 +402,8 @@ def row_of(optimizer: gn.Optimizer, t: int, xp: Any, dtype: Any) -> Any:
     rows = Rows(xp, dtype)
     settings = dict(optimizer.defaults)
     settings |= {"clip_norm": optimizer.clip_norm, "clip_value": optimizer.clip_value}
-    rows.prepare(
-        t, settings, lambda t: row(t, settings, optimizer.derived, optimizer.kernel, rows.dtype)
-    )
+    kernel, derived = optimizer.kernel, optimizer.derived
+    rows.fill(t, 1, (settings,), lambda t: row(t, settings, derived, kernel, rows.dtype))
     return rows[t]
 
 

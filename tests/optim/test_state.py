@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 import gpunet as gn
 from gpunet import schedules
 from gpunet.backend import device_of, to_host
+from tests.optim import make_states
 
 OTHER = [("rmsprop", {"momentum": 0.9, "centered": True}), ("adam", {"eps_hat": True})]
 CASES = [(name, {}) for name in gn.OPTIMIZERS] + OTHER
+STATES = json.loads(make_states.FILE.read_text("utf-8"))
 
 
 class Run:
@@ -28,7 +31,7 @@ class Run:
             for dtype in (np.float32, np.float64)
         ]
         groups = [{"params": self.ps[:3]}, {"params": self.ps[3:], "weight_decay": 0.2}]
-        if name != "cocob":
+        if gn.OPTIMIZERS[name].has_lr:
             groups[0]["lr"] = schedules.warmup(schedules.exponential(0.01, 0.9), 3)
             groups[1]["lr"] = 0.02
         settings = settings | {"weight_decay": 0.1, "clip_norm": 2.0, "clip_value": 0.9}
@@ -190,3 +193,18 @@ def test_the_arrays_of_update_are_saved_too(xp: Any) -> None:
     run(fresh, parts, 3, 6)
     for k, a in whole.items():
         assert to_host(a).tobytes() == to_host(parts[k]).tobytes()
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_of_an_older_version_goes_on(name: str) -> None:
+    optimizer, ps = make_states.made(name)
+    saved = STATES[name]
+    for p, values in zip(ps, saved["weights"], strict=False):
+        p.data = np.array(values)
+    kept = {"a": {slot: np.array(a) for slot, a in saved["state"]["arrays"]["a"].items()}}
+    optimizer.load_state_dict({**saved["state"], "arrays": kept})
+    params = {"a": np.array(saved["weights"][2])}
+    for found, expected in zip(
+        make_states.steps(optimizer, ps, params, 5, 8), saved["later"], strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
