@@ -32,6 +32,7 @@ KEYS = {
 }  # fmt: skip
 FILES = ["curves.png", "history.csv", "model.safetensors", "summary.json"]
 SHORT = ["--epochs", "2", "--device", "cpu"]
+SMALL = ["--hidden", "32", "--lr", "0.01"]
 
 
 def summary_in(folder: Path) -> dict[str, Any]:
@@ -157,7 +158,7 @@ def write_csv(path: Path, rows: int, target: Callable[[Any], Any]) -> Path:
 
 def test_classes_in_a_csv(gpunet: Run, tmp_path: Path) -> None:
     write_csv(tmp_path / "kinds.csv", 300, lambda x: "high" if x[0] > 0 else "low")
-    summary, model = trained(gpunet, "kinds.csv", "--epochs", "10")
+    summary, model = trained(gpunet, "kinds.csv", "--epochs", "10", *SMALL)
     assert summary["dataset"] == "kinds.csv"
     assert summary["test_accuracy"] > 0.9
     assert model.sizes[-1] == 2
@@ -165,7 +166,7 @@ def test_classes_in_a_csv(gpunet: Run, tmp_path: Path) -> None:
 
 def test_numbers_in_a_csv(gpunet: Run, tmp_path: Path) -> None:
     write_csv(tmp_path / "sum.csv", 300, lambda x: x[0] + 2 * x[1])
-    result = gpunet("train", "sum.csv", "--epochs", "20", "--device", "cpu", "--dropout", "0")
+    result = gpunet("train", "sum.csv", *SHORT, *SMALL, "--epochs", "20", "--dropout", "0")
     assert (result.code, result.err) == (0, "")
     summary = summary_in(tmp_path / "gpunet-out")
     assert summary.keys() >= KEYS
@@ -180,22 +181,22 @@ def test_numbers_in_a_csv(gpunet: Run, tmp_path: Path) -> None:
 
 def test_what_whole_numbers_mean(gpunet: Run, tmp_path: Path) -> None:
     write_csv(tmp_path / "whole.csv", 300, lambda x: round(100 * x[0]))
-    result = gpunet("train", "whole.csv")
+    result = gpunet("train", "whole.csv", *SMALL)
     assert result.code == 2
     assert "pass --target class if they are labels, --target number if they are" in result.err
-    summary, model = trained(gpunet, "whole.csv", "--target", "number")
+    summary, model = trained(gpunet, "whole.csv", "--target", "number", *SMALL)
     assert summary["test_accuracy"] is None
     assert model.sizes[-1] == 1
     write_csv(tmp_path / "few.csv", 300, lambda x: int(x[0] > 0))
-    assert trained(gpunet, "few.csv")[0]["test_accuracy"] is not None
-    assert trained(gpunet, "few.csv", "--target", "number")[0]["test_accuracy"] is None
+    assert trained(gpunet, "few.csv", *SMALL)[0]["test_accuracy"] is not None
+    assert trained(gpunet, "few.csv", "--target", "number", *SMALL)[0]["test_accuracy"] is None
 
 
 def test_an_npz(gpunet: Run, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 5))
     np.savez(tmp_path / "some.npz", x=x, t=(x[:, 0] > 0).astype(int))
-    summary, _ = trained(gpunet, "some.npz", "--epochs", "5")
+    summary, _ = trained(gpunet, "some.npz", "--epochs", "5", *SMALL)
     assert summary["test_accuracy"] > 0.7
 
 
@@ -215,7 +216,7 @@ def test_a_folder_of_idx_files(gpunet: Run, tmp_path: Path) -> None:
         images = (rng.integers(0, 50, (rows, 4, 4)) + 60 * labels[:, None, None]).astype(np.uint8)
         (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(idx(images))
         (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(idx(labels))
-    summary, model = trained(gpunet, folder, "--epochs", "20")
+    summary, model = trained(gpunet, folder, "--epochs", "20", *SMALL)
     assert summary["dataset"] == str(folder)
     assert summary["test_accuracy"] > 0.9
     assert model.sizes[0] == 16
@@ -326,7 +327,7 @@ def test_a_disk_that_fills_up(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> N
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
-    result = gpunet("train", *SHORT)
+    result = gpunet("train", *SHORT, *SMALL)
     assert_one_line(result, "No space left on device")
     assert list(Path("gpunet-out").iterdir()) == []
 
