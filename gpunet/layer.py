@@ -49,7 +49,7 @@ class Layer:
             now.clock.saw(self)
         first = next(numbers)
         y = self.call(*(x if isinstance(x, Tensor) else Tensor(x) for x in inputs))
-        node = getattr(y, "_node", None)
+        node = getattr(y, "node", None)
         if node is not None and node.number > first:  # not an input handed on
             node.calls = (type(self), first, node.calls)
         if now.on_layer is not None:

@@ -62,7 +62,7 @@ class Op:
         if now.recording:
             parents = tuple([_parent(a) for a in args])
             if any(parent is not None for parent in parents):
-                node = result._node = Node(self, result.shape, result.dtype, parents, backward)
+                node = result.node = Node(self, result.shape, result.dtype, parents, backward)
                 result.requires_grad = True
                 if now.on_op is not None:
                     now.on_op(node, arrays, y)
@@ -76,7 +76,7 @@ def op(function: Callable[..., Pair]) -> Op:
 
 def _parent(argument: Any) -> Node | Tensor | None:
     if isinstance(argument, Tensor) and argument.requires_grad:
-        return argument._node or argument
+        return argument.node or argument
     return None
 
 
@@ -98,10 +98,11 @@ class Tensor:
         array: a NumPy or CuPy array (kept, not copied), a number or a list.
         requires_grad: collect a gradient here; needs a floating dtype.
 
-    `.data` is the array, `.grad` its gradient as a plain array (None before the first backward).
+    `.data` is the array, `.grad` its gradient as a plain array (None before the first backward),
+    `.node` the op that made it (None for a leaf).
     """
 
-    __slots__ = ("_data", "_grad", "_node", "requires_grad")
+    __slots__ = ("_data", "_grad", "node", "requires_grad")
     # Both tell an array on the left side to leave the operation to the Tensor.
     __array_priority__ = 1000.0
     __array_ufunc__ = None
@@ -115,7 +116,7 @@ class Tensor:
                 "convert with array.astype(numpy.float32)"
             )
         self._grad: Array | None = None
-        self._node: Node | None = None
+        self.node: Node | None = None
         self.requires_grad = requires_grad
 
     # What it holds
@@ -130,7 +131,7 @@ class Tensor:
 
     @property
     def grad(self) -> Array | None:
-        return self._grad if self._node is None else self._node.grad
+        return self._grad if self.node is None else self.node.grad
 
     @grad.setter
     def grad(self, array: Any) -> None:
@@ -138,10 +139,10 @@ class Tensor:
         if value is not None:
             _check_devices([self._data, value], "assigning to grad")
             value = value.astype(self.dtype)  # a copy: backward adds to it in place
-        if self._node is None:
+        if self.node is None:
             self._grad = value
         else:
-            self._node.grad = value
+            self.node.grad = value
 
     def _of_my_shape(self, array: Any, what: str) -> Array:
         array = as_array(array)
@@ -173,7 +174,7 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         """True unless a recorded op made it."""
-        return self._node is None
+        return self.node is None
 
     def __len__(self) -> int:
         if not self.shape:
@@ -181,8 +182,8 @@ class Tensor:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        made = f", made by {self._node.name}" if self._node else ""
-        grad = ", requires_grad=True" if self.requires_grad and not self._node else ""
+        made = f", made by {self.node.name}" if self.node else ""
+        grad = ", requires_grad=True" if self.requires_grad and not self.node else ""
         return f"{type(self).__name__}({self._data!r}{grad}{made})"
 
     def item(self) -> float:
@@ -229,8 +230,8 @@ class Tensor:
 
     def retain_grad(self) -> Tensor:
         """Keep the gradient of this interior tensor at the next backward; returns itself."""
-        if self._node is not None:
-            self._node.retain = True
+        if self.node is not None:
+            self.node.retain = True
         return self
 
     def backward(self, grad: Any = None) -> None:
@@ -250,10 +251,10 @@ class Tensor:
                 + ("" if context.current().recording else " (inside no_grad nothing is recorded)")
             )
         seed = self._seed(grad)
-        if self._node is None:
+        if self.node is None:
             self.accumulate(seed)
         else:
-            run(self._node, seed)
+            run(self.node, seed)
 
     def _seed(self, grad: Any) -> Array:
         xp = array_module(self._data)

@@ -313,7 +313,7 @@ def _copied(array: Array | None) -> Array | None:
 def _reached(y: Tensor) -> list[Tensor]:
     """Every leaf that backward from `y` would give a gradient: also those that fn holds itself."""
     found: dict[int, Any] = {}
-    waiting: list[Any] = [y._node or y]
+    waiting: list[Any] = [y.node or y]
     while waiting:
         place = waiting.pop()
         if place is not None and id(place) not in found:

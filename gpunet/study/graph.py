@@ -88,12 +88,12 @@ class Graph:
 
 def graph_of(y: Tensor) -> Graph:
     """Read the tape behind `y`. ValueError if nothing was recorded."""
-    if y._node is None:
+    if y.node is None:
         raise ValueError(
             "nothing to draw: this tensor was not computed by a recorded op"
             " (inside no_grad nothing is recorded; inputs and parameters are leaves)"
         )
-    return _Reading(y._node).graph()
+    return _Reading(y.node).graph()
 
 
 class _Reading:

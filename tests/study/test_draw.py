@@ -139,7 +139,7 @@ def test_one_layer_called_twice_and_an_input_handed_on() -> None:
 
 def test_numbers_are_those_of_the_arrays(device: str) -> None:
     model, loss = mlp(device=device)
-    middle = loss._node.parents[0]
+    middle = loss.node.parents[0]
     loss.backward()
     cards = {card.title: card for card in graph_of(loss).root.cards()}
     affine = [c for c in graph_of(loss).root.cards() if c.title == "affine"][-1]
@@ -250,7 +250,7 @@ def test_names_of_layers_are_escaped(tmp_path: Path) -> None:
 
 def test_an_unwatched_tape_keeps_nothing() -> None:
     model, loss = mlp(watched=False)
-    node = loss._node
+    node = loss.node
     assert node is not None
     assert node.record is None
     assert not node.retain
