@@ -29,7 +29,7 @@ class Sequential(Layer):
         self.layers = layers
         for position, layer in enumerate(layers):
             if isinstance(layer, Affine):
-                layer.follow(_activation_after(layers[position + 1 :]))
+                layer.draw_for(_activation_after(layers[position + 1 :]))
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(k), layer) for k, layer in enumerate(self.layers))

@@ -214,9 +214,9 @@ class Layer:
             problems += [f"missing: {name}" for name in own if name not in state]
             problems += [f"unexpected: {name}" for name in state if name not in own]
         for name in own.keys() & state.keys():
-            given, wanted = tuple(state[name].shape), tuple(own[name].shape)
-            if given != wanted:
-                problems.append(f"{name} has shape {wanted}, state has {given}")
+            given, expected = tuple(state[name].shape), tuple(own[name].shape)
+            if given != expected:
+                problems.append(f"{name} has shape {expected}, state has {given}")
             if state[name].dtype.kind not in "fiub":
                 problems.append(f"{name} holds {state[name].dtype}, not numbers")
         if problems:
@@ -224,7 +224,7 @@ class Layer:
         for name in own.keys() & state.keys():
             own[name][...] = to_device(state[name], device_of(own[name]))
 
-    # What it says of itself
+    # Its description
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments as JSON values, so that `load` can rebuild the layer."""

@@ -52,7 +52,7 @@ class Affine(Layer):
             raise ValueError(f"init returned shape {W.shape}, W of this Affine has {shape}")
         return W
 
-    def follow(self, activation: str | None) -> None:
+    def draw_for(self, activation: str | None) -> None:
         """Draw W anew for the activation that follows, unless an initializer was given or W is no
         longer as it was drawn: trained layers may be put together anew.
         """

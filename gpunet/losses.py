@@ -74,8 +74,8 @@ def refuse(t: Array, bad: Array, what: str, why: str, first: int = 0) -> None:
     if place is not None:
         at = where.words((first + place[0], *place[1:]))
         value = t[place].item()
-        told = f"{value:g}" if isinstance(value, float) else value
-        raise ValueError(f"{what} {told} in {at} is out of range: {why}")
+        number = f"{value:g}" if isinstance(value, float) else value
+        raise ValueError(f"{what} {number} in {at} is out of range: {why}")
 
 
 def _probabilities(t: Array, z: Array, name: str) -> Array:
@@ -105,7 +105,7 @@ def softmax_cross_entropy(
 
     Args:
         z: logits (..., batch, classes).
-        t: integer labels (..., batch), told by the missing axis, or probabilities (one-hot or
+        t: integer labels (..., batch), known by the missing axis, or probabilities (one-hot or
             soft) of z's shape.
         label_smoothing: e in q' = (1 - e) q + e / classes (Szegedy et al. 2016).
         class_weights: (classes,). The mean is then weighted: with labels it divides by the sum

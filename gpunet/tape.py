@@ -26,7 +26,7 @@ class Node:
     parents: for each input a Node, a leaf (a Tensor that collects its gradient), or None.
     calls: the layers whose output this is, as (class, number when the call began, inner calls): the
         ops in between are theirs. The class, not the layer, for a layer may hold its own output.
-    record: what who watches the ops left here; see gpunet.study.watch.
+    record: left here by who watches the ops; see gpunet.study.watch.
     """
 
     __slots__ = (
@@ -66,7 +66,7 @@ class Node:
         return str(self.op.__name__)
 
     def pull(self, gy: Array) -> Iterator[tuple[Any, Array]]:
-        """(parent, gradient) for every input that wants one; all that was saved is let go."""
+        """(parent, gradient) for every input that needs one; all that was saved is let go."""
         if self.backward is None:
             raise RuntimeError(
                 f"backward went through this graph already (at {self.name!r}) and its saved "
@@ -75,10 +75,10 @@ class Node:
         backward, self.backward = self.backward, None
         gradients = backward(gy)
         gradients = gradients if isinstance(gradients, (tuple, list)) else (gradients,)
-        given, wanted = len(gradients), len(self.parents)
-        if given > wanted or any(parent is not None for parent in self.parents[given:]):
+        given, inputs = len(gradients), len(self.parents)
+        if given > inputs or any(parent is not None for parent in self.parents[given:]):
             raise RuntimeError(
-                f"backward of {self.name!r} returned {given} gradient(s) for {wanted} inputs; "
+                f"backward of {self.name!r} returned {given} gradient(s) for {inputs} inputs; "
                 "return one for each, None where there is none (a loss returns none for its "
                 "targets: detach() those)"
             )

@@ -9,16 +9,96 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.backend import to_host
+from gpunet.backend import device_of, to_host
 from gpunet.loss import FunctionLoss, as_loss
 from gpunet.losses import labels
+from gpunet.study.gradcheck import gradcheck
+from tests.networks import check, numbers, same
 
 
 def own(z: Any, t: Any) -> gn.Tensor:
     return gn.softmax_cross_entropy(z, t) * 2
 
 
-LOSSES = [gn.SoftmaxWithLoss, gn.KLDivergence, gn.MeanSquaredError, gn.SigmoidWithLoss]
+PLAIN = [gn.SoftmaxWithLoss, gn.KLDivergence, gn.MeanSquaredError, gn.SigmoidWithLoss]
+
+
+# --- as layers ------------------------------------------------------------------------------------
+
+
+LOSSES: dict[str, tuple[Callable[[], gn.Layer], str]] = {
+    "softmax, labels": (gn.SoftmaxWithLoss, "labels"),
+    "softmax, soft": (gn.SoftmaxWithLoss, "soft"),
+    "softmax, smoothed": (lambda: gn.SoftmaxWithLoss(label_smoothing=0.1), "labels"),
+    "softmax, weights": (lambda: gn.SoftmaxWithLoss(class_weights=[1, 2, 0.5, 1]), "labels"),
+    "squared": (gn.MeanSquaredError, "soft"),
+    "half squared": (lambda: gn.MeanSquaredError(reduction="half_sum"), "soft"),
+    "KL": (gn.KLDivergence, "soft"),
+    "sigmoid": (gn.SigmoidWithLoss, "soft"),
+}
+
+
+def targets(xp: Any, kind: str, rows: int) -> Any:
+    rng = np.random.default_rng(7)
+    if kind == "labels":
+        return xp.asarray(rng.integers(0, 4, rows))
+    return xp.asarray(rng.dirichlet(np.ones(4), rows))
+
+
+@pytest.mark.parametrize("rows", [2, 3, 9, 33])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_passes_gradcheck(xp: Any, name: str, rows: int) -> None:
+    make, kind = LOSSES[name]
+    loss, t = make(), targets(xp, kind, rows)
+    assert gradcheck(lambda z: loss(z, t), [numbers(xp, rows, 4)])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_by_hand_equal_the_tape(xp: Any, name: str) -> None:
+    make, kind = LOSSES[name]
+    loss, t = make(), targets(xp, kind, 5)
+    z = gn.Tensor(numbers(xp, 5, 4), requires_grad=True)
+    value = loss(z, t)
+    value.backward()
+    same(loss.forward(z.data, t), value.data)
+    same(loss.backward(), z.grad)
+    loss.forward(z.data, t)
+    check(loss.backward(xp.asarray(np.array(2.0))), 2 * to_host(z.grad))
+
+
+def test_losses_equal_their_functions(xp: Any) -> None:
+    z, t, q = numbers(xp, 5, 4), targets(xp, "labels", 5), targets(xp, "soft", 5)
+    weights = xp.asarray(np.array([1, 2, 0.5, 1]))
+    pairs = [
+        (gn.SoftmaxWithLoss(0.1)(z, t), gn.softmax_cross_entropy(z, t, label_smoothing=0.1)),
+        (
+            gn.SoftmaxWithLoss(class_weights=[1, 2, 0.5, 1])(z, t),
+            gn.softmax_cross_entropy(z, t, class_weights=weights),
+        ),
+        (gn.MeanSquaredError("half_sum")(z, q), gn.mean_squared_error(z, q, reduction="half_sum")),
+        (gn.KLDivergence()(z, q), gn.kl_divergence(z, q)),
+        (gn.SigmoidWithLoss()(z, q), gn.sigmoid_cross_entropy(z, q)),
+    ]
+    for layer, function in pairs:
+        same(layer.data, function.data)
+
+
+def test_class_weights_follow_the_logits_to_their_device(xp: Any) -> None:
+    """A setting, moved once; a copy at each step would be hidden and could not be captured."""
+    loss = gn.SoftmaxWithLoss(class_weights=np.array([1, 2, 0.5, 1]))
+    z, t = numbers(xp, 5, 4), targets(xp, "labels", 5)
+    value = loss(z, t).item()
+    kept = loss._placed[1]
+    assert device_of(kept) == device_of(z)
+    assert loss(z, t).item() == value
+    assert loss._placed[1] is kept
+    loss.class_weights = np.array([1, 2, 0.5, 4])
+    assert loss(z, t).item() != value
+    loss.class_weights = np.array([1, 2, 0.5, 1])
+    assert loss(to_host(z), to_host(t)).item() == pytest.approx(value)
+
+
+# --- what a training asks -------------------------------------------------------------------------
 
 
 def test_an_op_becomes_the_loss_of_its_name() -> None:
@@ -26,7 +106,7 @@ def test_an_op_becomes_the_loss_of_its_name() -> None:
     assert type(as_loss(gn.kl_divergence)) is gn.KLDivergence
     assert type(as_loss(gn.mean_squared_error)) is gn.MeanSquaredError
     assert type(as_loss(gn.sigmoid_cross_entropy)) is gn.SigmoidWithLoss
-    for make in LOSSES:
+    for make in PLAIN:
         loss = make()
         assert as_loss(loss) is loss
 
@@ -102,7 +182,7 @@ def test_what_a_batch_counts(xp: Any) -> None:
     assert loss.weight(xp.asarray(np.eye(3)[T])) == 4  # as softmax_cross_entropy divides
 
 
-@pytest.mark.parametrize("make", [*LOSSES, lambda: gn.MeanSquaredError("half_sum"), lambda: own])
+@pytest.mark.parametrize("make", [*PLAIN, lambda: gn.MeanSquaredError("half_sum"), lambda: own])
 def test_batches_add_up_to_a_large_one(xp: Any, make: Callable[[], Any]) -> None:
     """shares for the gradient, mean for the value, of batches of 3, 4 and 1 rows."""
     loss = as_loss(make())

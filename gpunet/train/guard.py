@@ -32,8 +32,8 @@ class Guard:
 
     def __init__(self, step: Step, feed: Feed, on_nonfinite: str) -> None:
         self.step, self.feed, self.on_nonfinite = step, feed, on_nonfinite
-        looks = on_nonfinite != "ignore"
-        self._good = Snapshot(step.model, step.optimizer) if looks else None
+        ignore = on_nonfinite == "ignore"
+        self._good = None if ignore else Snapshot(step.model, step.optimizer)
         self._since: list[Taken] = []
 
     def note(self, group: Group, epoch: int, step: int) -> None:

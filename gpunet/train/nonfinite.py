@@ -37,7 +37,7 @@ class NonFiniteError(ArithmeticError):
 
 
 class Watch:
-    """Runs one step with its eyes open: `place` is the first bad thing that it saw, or None.
+    """Looks at everything in one step: `place` is the first that is not finite, or None.
 
     The trainer calls `batch` for each batch, then `parameters`.
     """

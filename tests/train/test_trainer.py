@@ -499,11 +499,6 @@ def test_a_loss_that_is_no_number(loss: Any, words: str) -> None:
         trainer(mlp(), loss).fit((X, LABELS), epochs=1)
 
 
-def test_on_nonfinite_is_checked() -> None:
-    with pytest.raises(ValueError, match='on_nonfinite must be "raise", "warn" or "ignore"'):
-        trainer(mlp(), on_nonfinite="stop")
-
-
 def test_data_with_names() -> None:
     one, two = mlp(), mlp()
     trainer(one).fit((X, LABELS), epochs=1)
