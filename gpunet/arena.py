@@ -11,15 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpunet.backend import ALIGNMENT, Array, aligned_zeros, common_module
-from gpunet.parameter import Parameter
-
-
-class Membership:
-    """What a parameter knows of its arena: where to leave word when it leaves. (Knowing the arena
-    itself would close a circle, and a GPU's memory would wait for the garbage collector.)
-    """
-
-    stale: str | None = None
+from gpunet.parameter import Membership, Parameter
 
 
 class Arena:

@@ -60,7 +60,8 @@ def labels(
     if (wait or isinstance(found, np.ndarray)) and found.size:
         unsigned = found.view(np.uint64)  # where negative ones are the largest
         if unsigned.max() >= classes:
-            why = f"the model has {classes} outputs, labels run from 0 to {classes - 1}"
+            outputs = "1 output" if classes == 1 else f"{classes} outputs"
+            why = f"the model has {outputs}, labels run from 0 to {classes - 1}"
             refuse(t, unsigned >= classes, "label", why, first)
     return found
 
@@ -137,7 +138,12 @@ def softmax_cross_entropy(
         softmax = array_module(z).exp(logp)
         return _per_model(g) * (softmax * share.sum(axis=-1, keepdims=True) - share)
 
-    return -(share * logp).sum(axis=(-1, -2)), backward
+    return -_times(share, logp).sum(axis=(-1, -2)), backward
+
+
+def _times(weight: Array, value: Array) -> Array:
+    """weight * value, and 0 where weight is 0: also beside an infinity, as of a masked logit."""
+    return weight * array_module(weight).where(weight == 0, value.dtype.type(0), value)
 
 
 def _one_hot(z: Array, t: Array) -> Array:
@@ -211,7 +217,7 @@ def kl_divergence(z: Array, q: Array) -> Pair:
     def backward(g: Array) -> Array:
         return _per_model(g) * (xp.exp(logp) * q.sum(axis=-1, keepdims=True) - q) / rows
 
-    return (q * (log_q - logp)).sum(axis=(-1, -2)) / rows, backward
+    return _times(q, log_q - logp).sum(axis=(-1, -2)) / rows, backward
 
 
 @op
@@ -239,7 +245,7 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
         )
     axes = tuple(range(max(z.ndim - 2, 0), z.ndim))
     small = xp.exp(-abs(z))
-    loss = xp.maximum(z, 0) - z * t + xp.log1p(small)
+    loss = _times(xp.where(z > 0, 1 - t, -t), z) + xp.log1p(small)
 
     def backward(g: Array) -> Array:
         probability = xp.where(z >= 0, xp.ones((), z.dtype), small) / (1 + small)

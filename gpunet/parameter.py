@@ -10,6 +10,14 @@ from gpunet.backend import Array, array_module, device_of, to_device
 from gpunet.tensor import Tensor
 
 
+class Membership:
+    """What a parameter knows of its arena: where to leave word when it leaves. (Knowing the arena
+    itself would close a circle, and a GPU's memory would wait for the garbage collector.)
+    """
+
+    stale: str | None = None
+
+
 class Parameter(Tensor):
     """A Tensor that is trained. Once an optimizer has it, `data` and `grad` are views of an arena.
 
@@ -22,7 +30,7 @@ class Parameter(Tensor):
         decay: weight decay reaches it; layers set False for biases, gamma and beta.
     """
 
-    __slots__ = ("_arena", "decay")
+    __slots__ = ("_membership", "decay")
 
     def __init__(self, array: Any, decay: bool = True) -> None:
         super().__init__(array)
@@ -32,7 +40,7 @@ class Parameter(Tensor):
                 "convert with array.astype(numpy.float32)"
             )
         self._data = self._data.copy(order="C")
-        self._arena: Any = None
+        self._membership: Membership | None = None
         self.requires_grad = True
         self.decay = decay
 
@@ -50,7 +58,7 @@ class Parameter(Tensor):
 
     @grad.setter
     def grad(self, array: Any) -> None:
-        if array is None and self._arena is None:
+        if array is None and self._membership is None:
             self._grad = None
             return
         if self._grad is None:
@@ -58,24 +66,25 @@ class Parameter(Tensor):
         value = 0 if array is None else self._of_my_shape(array, "grad")
         self._grad[...] = value if array is None else to_device(value, device_of(self._data))
 
-    def enter(self, arena: Any, data: Array, grad: Array) -> None:
+    def enter(self, membership: Membership, data: Array, grad: Array) -> None:
         """Move values and gradient into an arena's 1-D views; an older arena loses them."""
-        if self._arena is not None:
-            self._arena.stale = "its parameters were given to another optimizer"
+        if self._membership is not None:
+            self._membership.stale = "its parameters were given to another optimizer"
         data[...] = self._data.reshape(-1)
         if self._grad is not None:
             grad[...] = self._grad.reshape(-1)
         shape = self.shape
-        self._data, self._grad, self._arena = data.reshape(shape), grad.reshape(shape), arena
+        self._data, self._grad = data.reshape(shape), grad.reshape(shape)
+        self._membership = membership
 
     def move(self, device: str) -> None:
         """To "cpu" or "cuda", in place, without its gradient; an older arena loses it."""
         if device == self.device:
             return
         data = to_device(self._data, device)
-        if self._arena is not None:
-            self._arena.stale = f"its parameters were moved to {device}"
-        self._data, self._grad, self._arena = data, None, None
+        if self._membership is not None:
+            self._membership.stale = f"its parameters were moved to {device}"
+        self._data, self._grad, self._membership = data, None, None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         twin = memo[id(self)] = _rebuilt(type(self), self._data, self.decay, self.requires_grad)

@@ -249,6 +249,33 @@ def test_losses_never_overflow(xp: Any) -> None:
         check(loss, np.array(0.0, np.float32))
 
 
+def test_a_masked_class_has_no_part_in_the_loss(xp: Any) -> None:
+    """A logit of -inf: log-sum-exp over the others; 0 log 0 = 0."""
+    z = np.array([[1.0, 2.0, -np.inf], [0.0, -np.inf, 1.0]])
+    t, soft_t = np.array([0, 2]), np.array([[0.5, 0.5, 0], [0.5, 0, 0.5]])
+    right = (np.log(1 + np.e) + np.log(1 + np.exp(-1))) / 2
+    for given in (t, np.eye(3)[t]):
+        loss, dz = run(gn.softmax_cross_entropy, None, xp.asarray(z), xp.asarray(given))
+        check(loss, np.array(right))
+        assert np.isfinite(dz).all()
+        assert not dz[np.isinf(z)].any()
+    loss, dz = run(gn.kl_divergence, None, xp.asarray(z), xp.asarray(soft_t))
+    log_sums = np.log(np.exp([1, 0]) + np.exp([2, 1]))
+    check(loss, np.array((np.log(0.5) + log_sums - [1.5, 0.5]).mean()))
+    assert np.isfinite(dz).all()
+    loss, _ = run(gn.softmax_cross_entropy, None, xp.asarray(z), xp.asarray(np.array([2, 2])))
+    assert loss == np.inf  # a label that is masked out
+
+
+def test_infinite_logits_of_a_binary_loss(xp: Any) -> None:
+    z, t = np.array([[np.inf, -np.inf, 0.0]]), np.array([[1.0, 0.0, 1.0]])
+    loss, dz = run(gn.sigmoid_cross_entropy, None, xp.asarray(z), xp.asarray(t))
+    check(loss, np.array(np.log(2) / 3))
+    check(dz, np.array([[0, 0, -1 / 6]]))
+    loss, _ = run(gn.sigmoid_cross_entropy, None, xp.asarray(z), xp.asarray(1 - t))
+    assert loss == np.inf
+
+
 # --- leading axes ---------------------------------------------------------------------------------
 
 
