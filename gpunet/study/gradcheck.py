@@ -12,6 +12,7 @@ from gpunet.backend import Array, array_module, to_host
 from gpunet.context import frozen, no_grad
 from gpunet.layer import Layer
 from gpunet.precision import precision
+from gpunet.study.watch import nodes_behind
 from gpunet.tensor import Tensor
 from gpunet.train.snapshot import same_values
 
@@ -126,6 +127,21 @@ class _Check:
         """Run forward and backward once, and keep every gradient."""
         for leaf in self.leaves:
             leaf.tensor.grad = None
+        y = self._output()
+        self.upstream = generator.standard_normal(y.shape)
+        self._back(y)
+        for leaf in self.leaves:
+            if leaf.tensor.grad is not None:  # None: never reached, which is a gradient of 0
+                leaf.gradient = to_host(leaf.tensor.grad).copy()
+            if not np.isfinite(leaf.gradient).all():
+                index = tuple(int(k) for k in np.argwhere(~np.isfinite(leaf.gradient))[0])
+                raise GradcheckError(
+                    f"the gradient of {leaf.name} (shape {leaf.start.shape}) at {list(index)} is "
+                    f"{leaf.gradient[index]}\n{_near(leaf, index)}"
+                )
+
+    def _output(self) -> Tensor:
+        """Of one forward, which must be a function of its inputs alone."""
         y = self.fn(*self.arguments)
         if not isinstance(y, Tensor):
             raise TypeError(f"gradcheck needs a function that returns a Tensor, got {type(y)}")
@@ -140,10 +156,13 @@ class _Check:
             )
         if not np.isfinite(first).all():
             raise GradcheckError("the output holds nan or infinite values")
-        self.upstream = generator.standard_normal(y.shape)
+        return y
+
+    def _back(self, y: Tensor) -> None:
+        """The upstream gradient through the tape; only the leaves keep what comes to them."""
         gy = array_module(y.data).asarray(self.upstream.copy())
-        mine = {id(leaf.tensor) for leaf in self.leaves}
-        others = [(t, _copied(t.grad)) for t in _reached(y) if id(t) not in mine]
+        own = {id(leaf.tensor) for leaf in self.leaves}
+        others = [(t, _copied(t.grad)) for t in _reached(y) if id(t) not in own]
         try:
             y.backward(gy)
         except Exception as error:
@@ -154,15 +173,6 @@ class _Check:
         if not np.array_equal(to_host(gy), self.upstream):
             raise GradcheckError("backward changed the upstream gradient in place")
         self._unchanged("backward")
-        for leaf in self.leaves:
-            if leaf.tensor.grad is not None:  # None: never reached, which is a gradient of 0
-                leaf.gradient = to_host(leaf.tensor.grad).copy()
-            if not np.isfinite(leaf.gradient).all():
-                index = tuple(int(k) for k in np.argwhere(~np.isfinite(leaf.gradient))[0])
-                raise GradcheckError(
-                    f"the gradient of {leaf.name} (shape {leaf.start.shape}) at {list(index)} is "
-                    f"{leaf.gradient[index]}\n{_near(leaf, index)}"
-                )
 
     def _unchanged(self, what: str) -> None:
         for name, x, start in self.given:
@@ -177,25 +187,26 @@ class _Check:
             values: Host = to_host(self.fn(*self.arguments).data).copy()
         return values
 
-    def slopes(self, leaf: _Leaf, direction: Host, step: float) -> tuple[float, float]:
-        """Backward and forward difference of the weighted output along `direction`."""
-        middle = self.values()
-        leaf.put(leaf.start + step * direction)
-        above = self.values()
-        leaf.put(leaf.start - step * direction)
-        below = self.values()
+    def beside(self, leaf: _Leaf, direction: Host, step: float) -> tuple[Host, Host]:
+        """The outputs a step back and a step forward along `direction`."""
+        found = []
+        for signed in (-step, step):
+            leaf.put(leaf.start + signed * direction)
+            found.append(self.values())
         leaf.put(leaf.start)
-        weigh = self.upstream / step
-        return float(((middle - below) * weigh).sum()), float(((above - middle) * weigh).sum())
+        return found[0], found[1]
 
     def central(self, leaf: _Leaf, direction: Host, step: float) -> float:
-        leaf.put(leaf.start + step * direction)
-        above = self.values()
-        leaf.put(leaf.start - step * direction)
-        below = self.values()
-        leaf.put(leaf.start)
+        """The central difference of the weighted output along `direction`."""
+        below, above = self.beside(leaf, direction, step)
         # Weighted after the subtraction: the difference of two sums would round off far more.
         return float(((above - below) * self.upstream).sum() / (2 * step))
+
+    def slopes(self, leaf: _Leaf, direction: Host, step: float) -> tuple[float, float]:
+        """The backward and the forward difference."""
+        middle, (below, above) = self.values(), self.beside(leaf, direction, step)
+        weigh = self.upstream / step
+        return float(((middle - below) * weigh).sum()), float(((above - middle) * weigh).sum())
 
     def agree(self, a: float, b: float) -> bool:
         return abs(a - b) <= self.atol + self.rtol * max(abs(a), abs(b))
@@ -312,14 +323,10 @@ def _copied(array: Array | None) -> Array | None:
 
 def _reached(y: Tensor) -> list[Tensor]:
     """Every leaf that backward from `y` would give a gradient: also those that fn holds itself."""
-    found: dict[int, Any] = {}
-    waiting: list[Any] = [y.node or y]
-    while waiting:
-        place = waiting.pop()
-        if place is not None and id(place) not in found:
-            found[id(place)] = place
-            waiting += getattr(place, "parents", ())
-    return [place for place in found.values() if isinstance(place, Tensor)]
+    if y.node is None:
+        return [y]
+    parents = (parent for node in nodes_behind(y.node) for parent in node.parents)
+    return list({id(p): p for p in parents if isinstance(p, Tensor)}.values())
 
 
 def _near(leaf: _Leaf, index: tuple[int, ...]) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from gpunet.backend import Array, array_module, to_host
 from gpunet.parameter import Parameter
 from gpunet.study.svg import number
-from gpunet.study.watch import saved_arrays
+from gpunet.study.watch import nodes_behind, saved_arrays
 from gpunet.tape import Node
 from gpunet.tensor import Tensor
 
@@ -98,7 +98,7 @@ def graph_of(y: Tensor) -> Graph:
 
 class _Reading:
     def __init__(self, root: Node) -> None:
-        self.nodes = _reached(root)
+        self.nodes = nodes_behind(root)
         self.went_back = root.backward is None
         self.watched = all(node.record is not None for node in self.nodes)
         self.keys = count()
@@ -187,17 +187,6 @@ class _Reading:
                 self.edges += [(card, self.cards[node]) for node in dict.fromkeys(readers[key])]
             else:
                 self.cards[first].sides.append(card)
-
-
-def _reached(root: Node) -> list[Node]:
-    """Every node behind `root`, oldest first."""
-    found = {root}
-    waiting = [root]
-    while waiting:
-        parents = [p for p in waiting.pop().parents if isinstance(p, Node) and p not in found]
-        found.update(parents)
-        waiting += dict.fromkeys(parents)
-    return sorted(found, key=lambda node: node.number)
 
 
 def _calls(node: Node) -> Iterator[tuple[type, int]]:

@@ -110,32 +110,47 @@ def surface(
             different records.
     """
     kind = kind or ("random" if trajectory is None else "pca")
+    _check(kind, points, reach)
+    origin = flat_parameters(model)
+    offsets = None if trajectory is None else _offsets(trajectory, origin)
+    directions, explained = _directions(kind, model, offsets, seed)
+    path = None if offsets is None else _seen(offsets, directions)
+    ends = _around(path) if kind == "pca" and path is not None else [(-reach, reach)] * 2
+    x, y = (np.linspace(low, high, int(points)) for low, high in ends)
+    plane = [(a, b) for b in y for a in x]
+    with _losses_of(model, loss, data) as losses:
+        grid = losses(origin, directions, plane).reshape(len(y), len(x))
+        on_path = None if offsets is None else losses(origin, offsets, np.eye(len(offsets)))
+    return Surface(
+        x=x,
+        y=y,
+        loss=grid,
+        path=path,
+        path_loss=on_path,
+        directions=directions,
+        kind=kind,
+        explained=explained,
+    )
+
+
+def _check(kind: str, points: int, reach: float) -> None:
     if kind not in ("pca", "random"):
         raise ValueError(f'kind must be "pca" or "random", got {kind!r}')
     if isinstance(points, bool) or not isinstance(points, (int, np.integer)) or points < 2:
         raise ValueError(f"points must be a whole number from 2, got {points!r}")
     if not 0 < reach < np.inf:
         raise ValueError(f"reach must be a number above 0, got {reach}")
-    origin = flat_parameters(model)
-    offsets = _offsets(trajectory, origin)
-    explained: tuple[float, float] | None = None
+
+
+def _directions(
+    kind: str, model: Layer, offsets: Host | None, seed: int
+) -> tuple[Host, tuple[float, float] | None]:
+    """Of the plane; for "pca" with the shares of the path's variance along them."""
     if kind == "random":
-        directions = random_directions(model, seed)
-    elif offsets is None:
+        return random_directions(model, seed), None
+    if offsets is None:
         raise ValueError('kind="pca" needs a trajectory of the training')
-    else:
-        directions, explained = main_directions(offsets)
-    path = None if offsets is None else _seen(offsets, directions)
-    ends = _around(path) if kind == "pca" and path is not None else [(-reach, reach)] * 2
-    x, y = (np.linspace(low, high, int(points)) for low, high in ends)
-    plane = [(a, b) for b in y for a in x]
-    with _probe(model, loss, data) as probe:
-        grid = probe(origin, directions, plane).reshape(len(y), len(x))
-        on_path = None
-        if offsets is not None:
-            unit = np.eye(len(offsets))
-            on_path = probe(origin, offsets, unit)
-    return Surface(x, y, grid, path, on_path, directions, kind, explained)
+    return main_directions(offsets)
 
 
 def random_directions(model: Layer, seed: int = 0) -> Host:
@@ -185,10 +200,8 @@ def _beside(direction: Host) -> Host:
     return np.asarray(other / np.linalg.norm(other))
 
 
-def _offsets(trajectory: Trajectory | None, origin: Host) -> Host | None:
+def _offsets(trajectory: Trajectory, origin: Host) -> Host:
     """The records as seen from the model."""
-    if trajectory is None:
-        return None
     points = trajectory.points
     if points.shape[1] != len(origin):
         raise ValueError(
@@ -214,11 +227,11 @@ def _ends(axis: Host) -> tuple[float, float]:
     return float(axis[0]), float(axis[-1])
 
 
-Probe = Callable[[Host, Host, Sequence[Any] | Host], Host]
+Losses = Callable[[Host, Host, Sequence[Any] | Host], Host]
 
 
 @contextmanager
-def _probe(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iterator[Probe]:
+def _losses_of(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iterator[Losses]:
     """A function (origin, directions, steps): the losses at origin + steps @ directions. The
     model's weights and modes come back at the end.
     """
@@ -226,7 +239,7 @@ def _probe(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iterator
     x, t = feed.rows(slice(None))
     parameters = model.parameters()
 
-    def probe(origin: Host, directions: Host, steps: Sequence[Any] | Host) -> Host:
+    def losses(origin: Host, directions: Host, steps: Sequence[Any] | Host) -> Host:
         found = module_for(model.device).zeros(len(steps), np.float64)
         start, ways = _split(origin, model), [_split(d, model) for d in directions]
         for k, step in enumerate(steps):
@@ -237,7 +250,7 @@ def _probe(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iterator
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
     with Snapshot(model).restored(), no_grad(), quiet:
         model.eval()
-        yield probe
+        yield losses
 
 
 def _split(flat: Host, model: Layer) -> list[Array]:

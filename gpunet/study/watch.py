@@ -32,6 +32,17 @@ def _keep(node: Node, inputs: list[Any], value: Array) -> None:
     node.retain = True
 
 
+def nodes_behind(root: Node) -> list[Node]:
+    """Every node behind `root`, oldest first."""
+    found = {root}
+    waiting = [root]
+    while waiting:
+        parents = [p for p in waiting.pop().parents if isinstance(p, Node) and p not in found]
+        found.update(parents)
+        waiting += dict.fromkeys(parents)
+    return sorted(found, key=lambda node: node.number)
+
+
 def saved_arrays(backward: Callable[..., Any] | None) -> dict[str, Array]:
     """The arrays that a backward function holds, by the names they have in its source."""
     found: dict[str, Array] = {}

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 import gpunet as gn
 from gpunet import cli, machine
 from gpunet.data import digits, load
+from gpunet.train import trainer
 from tests.console import Result, Run, assert_one_line, process
 
 pytestmark = pytest.mark.usefixtures("ctrl_c")
@@ -377,16 +378,16 @@ def test_ctrl_c_writes_what_there_is(
     gpunet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pressed in the fourth of many epochs."""
-    evaluate = gn.Trainer._evaluate
+    evaluate = trainer.evaluate
     seen = []
 
-    def pressing(trainer: Any, feed: Any) -> dict[str, float]:
+    def pressing(*given: Any) -> dict[str, float]:
         seen.append(1)
         if len(seen) == 4:
             signal.raise_signal(signal.SIGINT)
-        return evaluate(trainer, feed)
+        return evaluate(*given)
 
-    monkeypatch.setattr(gn.Trainer, "_evaluate", pressing)
+    monkeypatch.setattr(trainer, "evaluate", pressing)
     result = gpunet("train", "--device", "cpu", "--hidden", "8", "--lr", "0.3")
     assert result.code == 130
     assert result.err == "gpunet: interrupted; what was trained so far is kept\n"

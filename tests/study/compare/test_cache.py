@@ -13,6 +13,8 @@ import pytest
 
 import gpunet as gn
 from gpunet.data import Dataset, Split
+from gpunet.optim import OPTIMIZERS
+from gpunet.optim.base import Pair
 from gpunet.study.compare.cache import Cache
 from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result
@@ -99,9 +101,10 @@ def test_everything_that_determines_a_run_is_in_its_key(
 
 def test_a_changed_default_is_another_run(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.key(RUN)
-    defaults = gn.Adam.__init__.__defaults__
-    assert defaults is not None
-    changed = tuple((0.8, 0.9) if isinstance(d, tuple) else d for d in defaults)
-    monkeypatch.setattr(gn.Adam.__init__, "__defaults__", changed)
+
+    class Adam(gn.Adam):
+        betas: Pair = (0.8, 0.9)
+
+    monkeypatch.setitem(OPTIMIZERS, "adam", Adam)
     assert "0.8" in repr(RUN.make())
     assert cache.key(RUN) != before
