@@ -24,8 +24,8 @@ class RProp(Optimizer):
 
     @staticmethod
     def derived(etas, step_sizes):
-        names = ("eta_minus", "eta_plus", "step_min", "step_max")
-        return dict(zip(names, (*etas, *step_sizes), strict=True))
+        bounds = {"step_min": step_sizes[0], "step_max": step_sizes[1]}
+        return {**bounds, "eta_minus": etas[0], "eta_plus": etas[1]}
 
     @staticmethod
     def reference(grad, eta_minus, eta_plus, step_min, step_max, param, step_size, last_sign):

@@ -10,6 +10,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.optim.rows import ROWS
+from tests.optim.cases import REPRESENTATIVES
 
 
 def parameters(layers: int, device: str, decay: Any = True, dtype: Any = np.float32) -> list[Any]:
@@ -41,7 +42,7 @@ def count_updates(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("layers", [1, 50])
-@pytest.mark.parametrize("name", gn.OPTIMIZERS)
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_one_launch_for_a_whole_model(
     name: str, layers: int, count_updates: Any, device: str
 ) -> None:
@@ -64,7 +65,7 @@ def counted_steps(optimizer: Any, steps: int) -> Any:
     return counters
 
 
-@pytest.mark.parametrize("name", gn.OPTIMIZERS)
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 @pytest.mark.parametrize(
     ("settings", "most"),
     [
@@ -116,7 +117,7 @@ def python_calls(optimizer: Any) -> int:
 
 
 @pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.1, "clip_norm": 1.0}])
-@pytest.mark.parametrize("name", gn.OPTIMIZERS)
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_a_step_does_not_loop_over_parameters(name: str, settings: Any) -> None:
     few, many = (
         gn.OPTIMIZERS[name](parameters(n, "cpu") + parameters(n, "cpu", False), **settings)

@@ -13,9 +13,10 @@ import gpunet as gn
 from gpunet import schedules
 from gpunet.backend import device_of, to_host
 from tests.optim import make_states
+from tests.optim.cases import REPRESENTATIVES
 
 OTHER = [("rmsprop", {"momentum": 0.9, "centered": True}), ("adam", {"eps_hat": True})]
-CASES = [(name, {}) for name in gn.OPTIMIZERS] + OTHER
+CASES = [(name, {}) for name in REPRESENTATIVES] + OTHER
 STATES = json.loads(make_states.FILE.read_text("utf-8"))
 
 

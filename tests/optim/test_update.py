@@ -9,6 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_host
+from tests.optim.cases import REPRESENTATIVES
 
 SHAPES = {"W1": (3, 4), "b1": (4,), "scale": ()}
 
@@ -31,7 +32,7 @@ def test_the_books_usage() -> None:
 
 
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 1.0}, {"clip_value": 0.5}])
-@pytest.mark.parametrize("name", gn.OPTIMIZERS)
+@pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_it_equals_step(name: str, clip: Any, xp: Any) -> None:
     params = arrays(xp)
     ps = [gn.Parameter(a.copy(), decay=a.ndim > 1) for a in params.values()]
