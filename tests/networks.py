@@ -1,4 +1,4 @@
-"""Layers to test with, in float64, and how their arrays are compared."""
+"""Layers to test with, in float64, PyTorch's values for them, and how arrays are compared."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def check(found: Any, wanted: Any, rtol: float = 1e-12) -> None:
     found = to_host(found.data if isinstance(found, gn.Tensor) else found)
     wanted = to_host(wanted)
     assert found.shape == wanted.shape
+    assert found.dtype == wanted.dtype
     np.testing.assert_allclose(found, wanted, rtol=rtol, atol=rtol)
 
 

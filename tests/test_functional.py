@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,31 +12,7 @@ import gpunet as gn
 from gpunet import functional as F
 from gpunet.backend import to_host
 from gpunet.study.gradcheck import gradcheck
-
-GOLDEN = np.load(Path(__file__).parent / "golden" / "layers.npz")
-BATCHES = (2, 5, 33)
-
-
-def golden(xp: Any, case: str, rows: int) -> dict[str, Any]:
-    start = f"{case}/b{rows}/"
-    return {n[len(start) :]: xp.asarray(GOLDEN[n]) for n in GOLDEN.files if n.startswith(start)}
-
-
-def numbers(xp: Any, *shape: int, seed: int = 0, dtype: Any = np.float64) -> Any:
-    return xp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(dtype))
-
-
-def check(found: Any, wanted: Any, rtol: float = 1e-12) -> None:
-    found = to_host(found.data if isinstance(found, gn.Tensor) else found)
-    wanted = to_host(wanted)
-    assert found.shape == wanted.shape
-    assert found.dtype == wanted.dtype
-    np.testing.assert_allclose(found, wanted, rtol=rtol, atol=rtol)
-
-
-def same(found: Any, wanted: Any) -> None:
-    """Bit for bit, nan at the same places."""
-    np.testing.assert_array_equal(to_host(found), to_host(wanted))
+from tests.networks import BATCHES, check, golden, numbers, same
 
 
 def run(op: gn.Op, gy: Any, *arrays: Any, **options: Any) -> tuple[Any, list[Any]]:
@@ -53,7 +28,7 @@ def run(op: gn.Op, gy: Any, *arrays: Any, **options: Any) -> tuple[Any, list[Any
 
 @pytest.mark.parametrize("rows", BATCHES)
 def test_affine_equals_pytorch(xp: Any, rows: int) -> None:
-    g = golden(xp, "affine", rows)
+    g = golden(xp, f"affine/b{rows}")
     y, (dx, dW, db) = run(F.affine, g["gy"], g["x"], g["W"], g["b"])
     for found, wanted in [(y, "y"), (dx, "dx"), (dW, "dW"), (db, "db")]:
         check(found, g[wanted])
@@ -62,7 +37,7 @@ def test_affine_equals_pytorch(xp: Any, rows: int) -> None:
 @pytest.mark.parametrize("rows", BATCHES)
 @pytest.mark.parametrize("name", ["relu", "sigmoid", "tanh"])
 def test_activations_equal_pytorch(xp: Any, name: str, rows: int) -> None:
-    g = golden(xp, name, rows)
+    g = golden(xp, f"{name}/b{rows}")
     y, (dx,) = run(getattr(F, name), g["gy"], g["x"])
     check(y, g["y"])
     check(dx, g["dx"])
@@ -71,7 +46,7 @@ def test_activations_equal_pytorch(xp: Any, name: str, rows: int) -> None:
 @pytest.mark.parametrize("rows", BATCHES)
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm_equals_pytorch(xp: Any, training: bool, rows: int) -> None:
-    g = golden(xp, "batch_norm_train" if training else "batch_norm_eval", rows)
+    g = golden(xp, f"batch_norm_{'train' if training else 'eval'}/b{rows}")
     state = {name: g[name].copy() for name in ("running_mean", "running_var")}
     arrays = (g["x"], g["gamma"], g["beta"])
     y, gradients = run(F.batch_norm, g["gy"], *arrays, training=training, **state)
