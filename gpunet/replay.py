@@ -26,6 +26,10 @@ from gpunet.precision import precision
 from gpunet.tensor import Tensor
 
 
+class CaptureError(RuntimeError):
+    """A step that a CUDA graph cannot hold, or that the driver does not record."""
+
+
 class Recording:
     """One or several steps as one CUDA graph."""
 
@@ -164,7 +168,7 @@ class Replay:
                 self._stream.end_capture()
             if not isinstance(error, Exception):
                 raise
-            raise RuntimeError(f"the step cannot be captured: {error}") from error
+            raise CaptureError(f"the step cannot be captured: {error}") from error
         finally:
             self.clock.capturing = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
@@ -12,7 +13,7 @@ from gpunet import context, cublas
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import Step
-from gpunet.replay import Replay
+from gpunet.replay import CaptureError, Replay
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import Watch
 
@@ -77,11 +78,13 @@ class ResidentUpdates:
     """Updates on a GPU from data that lies there, without a copy and without waiting: the order of
     the rows is on the device too, and the clock tells where in it a step is.
 
-    capture: as CUDA graphs, up to AT_ONCE updates a launch.
+    Args:
+        capture: as CUDA graphs, up to AT_ONCE updates a launch.
+        optional: where a graph cannot be had, go on kernel by kernel, with one warning.
     """
 
-    def __init__(self, step: Step, feed: Feed, capture: bool) -> None:
-        self.step, self.feed, self.capture = step, feed, capture
+    def __init__(self, step: Step, feed: Feed, capture: bool, optional: bool) -> None:
+        self.step, self.feed, self.capture, self.optional = step, feed, capture, optional
         self.xp = array_module(feed.x)
         self.replay = Replay(self.xp)
         self.order = self.xp.empty(len(feed), np.int64)
@@ -119,15 +122,30 @@ class ResidentUpdates:
                 self.batch.run(size, share, add=k > 0, ends=k == len(sizes) - 1)
             self.step.optimizer.step()
 
-        run = self.replay.run if self.capture else self.replay.eager
-        run(sizes, step, rows=sum(sizes), batches=len(sizes), steps=count)
+        rows, batches = sum(sizes), len(sizes)
+        try:
+            if self.capture:
+                self.replay.run(sizes, step, rows, batches, count)
+                return
+        except CaptureError as error:
+            if not self.optional:
+                raise
+            self.capture = False
+            warnings.warn(
+                f"{error}; training goes on kernel by kernel, which capture=False does without "
+                "this warning",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        for _ in range(count):
+            self.replay.eager(sizes, step, rows, batches)
 
 
 def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:
     """The way to run updates on this feed. ValueError if capture=True cannot be had."""
     why_not = refusal(step, feed)
     if why_not is None and (capture is True or fuses(step, feed.x, feed.t)):
-        return ResidentUpdates(step, feed, capture=capture is not False)
+        return ResidentUpdates(step, feed, capture is not False, optional=capture == "auto")
     if capture is True and feed.xp is not np:
         raise ValueError(f"capture=True: {why_not}")
     return Updates(step, feed)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import gpunet as gn
 from gpunet.backend import to_host
 from gpunet.data import batches
+from gpunet.replay import CaptureError, Replay
 from gpunet.train.loop import LOOK_EVERY
 
 LABELS = np.random.default_rng(1).integers(0, 3, 23)
@@ -541,6 +543,36 @@ def test_no_wait_for_the_device_in_a_step(simgpu: Any) -> None:
         return int(counters.synchronisations)
 
     assert waits(20) == waits(40)
+
+
+def test_a_graph_that_cannot_be_had(simgpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under "auto" the training goes on without it, after one warning, as if it never was tried."""
+    x, t = np.ones((200, 5), np.float32), np.arange(200) % 3
+    x[:, 0] = np.linspace(-1, 1, 200)
+
+    def trained(capture: bool | str) -> gn.MLP:
+        model = mlp("cuda", np.float32, batch_norm=True, dropout=0.5)
+        fitted = trainer(model, capture=capture)
+        fitted.fit((x, t), epochs=2, batch_size=2, accumulate=2)
+        return model
+
+    eager = trained(False)
+    captured = Replay._captured
+
+    @contextmanager
+    def failing(self: Replay) -> Iterator[list[Any]]:
+        with captured(self):
+            yield []
+            raise ValueError("status 14")
+
+    monkeypatch.setattr(Replay, "_captured", failing)
+    with pytest.warns(
+        RuntimeWarning, match=r"cannot be captured: status 14; .* capture=False"
+    ) as w:
+        assert_same(trained("auto"), eager)
+    assert len(w) == 1
+    with pytest.raises(CaptureError, match="status 14"):
+        trained(True)
 
 
 @pytest.fixture
