@@ -33,47 +33,47 @@ GREY = "#6b7480"
 class Picture:
     """right: the second landscape. beside: the grey path. settings: of the optimizer, there."""
 
-    right: str
-    beside: str | None = "sgd"
+    right: str = "beale"
+    beside: str | None = "adam"
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+# What is not named here has the defaults.
 PICTURES = {
     "sgd": Picture("sinc", beside=None),
-    "momentum": Picture("wells"),
+    "momentum": Picture("wells", beside="sgd"),
     "nesterov": Picture("wells", beside="momentum"),
-    "adagrad": Picture("plateau", settings={"lr": 0.3}),
-    "rmsprop": Picture("beale", beside="adagrad"),
-    "rprop": Picture("plateau"),
-    "adadelta": Picture("beale", beside="rmsprop"),
-    "adam": Picture("beale"),
-    "adamax": Picture("beale", beside="adam"),
-    "cocob": Picture("abs10"),
-    "adamw": Picture("beale", "adam", {"weight_decay": 0.3, "decay_all": True}),
-    "amsgrad": Picture("beale", beside="adam"),
-    "nadam": Picture("beale", beside="adam"),
-    "radam": Picture("beale", beside="adam"),
-    "adabelief": Picture("beale", beside="adam"),
-    "lion": Picture("plateau", beside="adam", settings={"lr": 0.1}),
+    "adagrad": Picture("plateau", beside="sgd", settings={"lr": 0.3}),
+    "rmsprop": Picture(beside="adagrad"),
+    "rprop": Picture("plateau", beside="sgd"),
+    "adadelta": Picture(beside="rmsprop"),
+    "adam": Picture(beside="sgd"),
+    "cocob": Picture("abs10", beside="sgd"),
+    "adamw": Picture(settings={"weight_decay": 0.3, "decay_all": True}),
+    "lion": Picture("plateau", settings={"lr": 0.1}),
 }
+
+
+def picture(name: str) -> Picture:
+    return PICTURES.get(name, Picture())
 
 
 def walks(name: str, landscape: Landscape, settings: dict[str, Any]) -> list[Descent]:
     """The grey path, if there is one, then the optimizer's own."""
-    beside = PICTURES[name].beside
+    beside = picture(name).beside
     others = [descend(landscape, beside)] if beside else []
     return [*others, descend(landscape, name, **settings)]
 
 
 def draw(name: str) -> Any:
     """The figure of one page."""
-    picture = PICTURES[name]
+    page = picture(name)
     figure = new_figure(9, 3.7)
     left, right = figure.subplots(1, 2)
-    bowl, other = LANDSCAPES["bowl"], LANDSCAPES[picture.right]
+    bowl, other = LANDSCAPES["bowl"], LANDSCAPES[page.right]
     _over_contours(left, bowl, walks(name, bowl, {}), name)
     panel = _over_contours if other.dim == 2 else _over_steps
-    panel(right, other, walks(name, other, picture.settings), name)
+    panel(right, other, walks(name, other, page.settings), name)
     return figure
 
 

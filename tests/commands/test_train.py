@@ -140,8 +140,8 @@ def test_options_of_the_training(gpunet: Run) -> None:
     assert "SGD(lr=0.5" in summary["optimizer"]
 
 
-@pytest.mark.parametrize("name", gn.OPTIMIZERS)
-def test_every_optimizer(name: str, gpunet: Run) -> None:
+@pytest.mark.parametrize("name", ["sgd", "cocob", "lion"])
+def test_an_optimizer_by_its_name(name: str, gpunet: Run) -> None:
     summary, _ = trained(gpunet, "--hidden", "8", "--optimizer", name, "--epochs", "1")
     assert summary["optimizer"].lower().startswith(f"{name}(")
     assert np.isfinite(summary["train_loss"])

@@ -95,9 +95,9 @@ def test_sgd_stops_at_a_saddle_when_started_on_its_axis(name: str) -> None:
     assert (path.points[:, 1] == 0).all()
 
 
-@pytest.mark.parametrize("name", gn.OPTIMIZERS)
-def test_no_optimizer_leaves_the_axis(name: str) -> None:
-    assert (descend(SADDLE, name, (-1.5, 0), steps=100).points[:, 1] == 0).all()
+def test_no_optimizer_leaves_the_axis() -> None:
+    for name in gn.OPTIMIZERS:
+        assert (descend(SADDLE, name, (-1.5, 0), steps=100).points[:, 1] == 0).all(), name
 
 
 def test_beside_the_axis_the_others_leave_the_saddle_sooner() -> None:
@@ -253,18 +253,17 @@ def test_no_steps_is_the_start_alone() -> None:
     assert path.gradients.shape == (0, 2)
 
 
-@pytest.mark.parametrize("name", gn.OPTIMIZERS)
 @pytest.mark.parametrize("landscape", LANDSCAPES.values(), ids=LANDSCAPES)
-def test_default_rates_go_down_and_stay_in_the_picture(landscape: Landscape, name: str) -> None:
-    path = descend(landscape, name)
+def test_default_rates_go_down_and_stay_in_the_picture(landscape: Landscape) -> None:
     low, high = np.array(landscape.window).T
-    inside = ((path.points >= low) & (path.points <= high)).all(axis=1)
-    assert not path.diverged
-    if landscape.minima:
-        assert inside.all()
-    assert path.values.min() < path.values[0]
-    distance = np.linalg.norm(path.points - path.points[0], axis=1).max()
-    assert distance > 0.01 * (high - low).max()
+    for name in gn.OPTIMIZERS:
+        path = descend(landscape, name)
+        inside = ((path.points >= low) & (path.points <= high)).all(axis=1)
+        assert not path.diverged, name
+        assert inside.all() or not landscape.minima, name
+        assert path.values.min() < path.values[0], name
+        distance = np.linalg.norm(path.points - path.points[0], axis=1).max()
+        assert distance > 0.01 * (high - low).max(), name
 
 
 def test_a_landscape_of_ones_own_gets_rates_that_fit_its_window() -> None:
