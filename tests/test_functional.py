@@ -514,17 +514,15 @@ def test_strided_arrays_give_the_same(xp: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["affine", "batch_norm"])
-def test_ops_with_arrays_of_two_devices(xp: Any, name: str) -> None:
-    if xp is np:
-        pytest.skip("there is one device only")
-    op, shapes, options = OPS[name](xp)
-    arrays = [numbers(np if k else xp, *s, seed=k) for k, s in enumerate(shapes)]
+def test_ops_with_arrays_of_two_devices(cp: Any, name: str) -> None:
+    op, shapes, options = OPS[name](cp)
+    arrays = [numbers(np if k else cp, *s, seed=k) for k, s in enumerate(shapes)]
     with pytest.raises(gn.DeviceError, match=rf"{name} got arrays of two devices"):
         op(*arrays, **options)
     mean = np.zeros(3)
     with pytest.raises(gn.DeviceError, match="batch_norm got arrays of two devices"):
         F.batch_norm(
-            *(xp.asarray(a) for a in (np.ones((4, 3)), mean, mean)),
+            *(cp.asarray(a) for a in (np.ones((4, 3)), mean, mean)),
             running_mean=mean,
             running_var=np.ones(3),
         )

@@ -320,9 +320,7 @@ def test_a_gradient_comes_in_its_tensors_dtype(xp: Any) -> None:
     assert y.dtype == y.grad.dtype == x.grad.dtype == np.float32
 
 
-def test_a_gradient_of_another_device_is_refused(xp: Any) -> None:
-    if xp is np:
-        pytest.skip("there is one device only")
-    y = bad(lambda g: (g, to_host(g)))(leaf(xp), leaf(xp))
+def test_a_gradient_of_another_device_is_refused(cp: Any) -> None:
+    y = bad(lambda g: (g, to_host(g)))(leaf(cp), leaf(cp))
     with pytest.raises(gn.DeviceError, match=r"'mine' returned a gradient on cpu for one on cuda"):
-        y.backward(xp.asarray(np.ones(3)))
+        y.backward(cp.asarray(np.ones(3)))
