@@ -220,7 +220,7 @@ def test_the_pictures_can_be_drawn_anew(tmp_path: Path, monkeypatch: pytest.Monk
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)  # dataclasses look there
     spec.loader.exec_module(module)
-    assert list(module.PICTURES) == list(gn.OPTIMIZERS)
+    assert set(module.PICTURES) <= set(gn.OPTIMIZERS)
     module.save(module.draw("rprop"), tmp_path / "rprop.png")
     assert (tmp_path / "rprop.png").stat().st_size < 60_000
 
