@@ -16,25 +16,13 @@ from gpunet import clock, functional
 from gpunet.fused import on_cupy, resident
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.optim import kernel as updates
-from gpunet.optim.kernel import clipped
-from gpunet.optim.scalars import is_steady, names_of
+from gpunet.optim.scalars import names_of
 from gpunet.source import kernel_dir
 
-OPTIMIZERS = list(gn.OPTIMIZERS.values())
 OTHERS = [v for m in (functional, updates) for v in vars(m).values() if isinstance(v, Kernel)]
 LAUNCHED = [
     v for m in (on_cupy, resident, clock) for v in vars(m).values() if isinstance(v, Kernel)
 ]
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
-def test_header_names_are_the_reference_names_in_order(optimizer: Any) -> None:
-    source = optimizer.kernel.source
-    header = [p.name for p in source.inputs] + list(source.scalars)
-    header += [p.name for p in source.outputs]
-    assert tuple(header) == names_of(optimizer.kernel.reference)
-    assert [p.name for p in source.inputs] == ["grad"]
-    assert source.outputs[0].name == "param"
 
 
 @pytest.mark.parametrize("kernel", OTHERS, ids=lambda k: k.source.name)
@@ -57,49 +45,6 @@ def test_a_launch_names_all_that_the_header_names(kernel: Kernel) -> None:
             kernel.launch(CountingCupy(), *where, **wrong)
     with pytest.raises(TypeError, match=r"has no NumPy reference|needs a grid"):
         kernel(np.zeros(1))
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
-def test_scalars_returns_exactly_the_headers_scalars(optimizer: Any) -> None:
-    settings = optimizer().defaults
-    if "lr" in settings:
-        settings = {**settings, "lr": 0.1}
-    assert set(optimizer.scalars(1, **settings)) == set(optimizer.kernel.source.scalars)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: o.__name__)
-def test_steady_optimizers_are_those_that_do_not_use_t(optimizer: Any) -> None:
-    settings = optimizer().defaults
-    if "lr" in settings:
-        settings = {**settings, "lr": 0.1}
-    rows = [optimizer.scalars(t, **settings) for t in (1, 2, 9, 1000)]
-    steady = is_steady(settings, optimizer.derived, optimizer.kernel)
-    assert steady == all(row == rows[0] for row in rows)
-
-
-def test_slots_come_from_the_out_line() -> None:
-    slots = gn.COCOB.kernel.slots(gn.COCOB().defaults)
-    assert [slot.name for slot in slots] == ["L", "G", "reward", "theta", "w1"]
-    assert gn.SGD.kernel.slots(gn.SGD().defaults) == ()
-
-
-def test_what_cupy_is_given_for_an_update() -> None:
-    text = gn.Momentum.kernel.text()
-    ins, outs, body = text.arguments
-    assert (text.kind, text.name) == ("ElementwiseKernel", "gpunet_optim_momentum")
-    assert ins == "T grad_, raw T rows, int64 at, raw int64 clock, raw T norm_"
-    assert outs == "T param_, T velocity_"
-    assert "const T momentum = rows[row + 4];" in body
-    assert body.endswith("param_ = param;\nvelocity_ = velocity;")
-    assert '#line 1 "kernels/common.cuh"' in text.preamble
-
-
-def test_options_are_defined_and_name_the_kernel() -> None:
-    text = gn.RMSProp.kernel.text(frozenset({"centered"}))
-    assert text.name == "gpunet_optim_rmsprop_centered"
-    assert text.preamble.startswith("#define CENTERED 1\n#define MOMENTUM 0\n")
-    assert text.arguments[1] == "T param_, T square_avg_, T grad_avg_"
-    assert gn.RMSProp.kernel.text().arguments[1] == "T param_, T square_avg_"
 
 
 def test_what_cupy_is_given_for_a_reduction() -> None:
@@ -214,17 +159,3 @@ def test_called_with_arrays_it_picks_by_their_type(xp: Any) -> None:
     assert type(y) is xp.ndarray
     assert y.tolist() == [0.0, 2.0]
     assert repr(relu) == "<Kernel kernels/nn/relu.cu>"
-
-
-def test_clipping_leaves_the_gradient_alone_without_limits() -> None:
-    grad = np.array([3.0, -4.0, np.nan])
-    assert clipped(grad, np.ones(1), np.float64(np.inf), np.float64(np.inf)) is grad
-
-
-def test_clipping_by_norm_then_by_value() -> None:
-    grad, norm = np.array([30.0, -40.0]), np.array([50.0])
-    by_norm = clipped(grad, norm, np.float64(5.0), np.float64(np.inf))
-    np.testing.assert_allclose(by_norm, [3.0, -4.0], rtol=1e-7)
-    both = clipped(grad, norm, np.float64(5.0), np.float64(3.5))
-    np.testing.assert_allclose(both, [3.0, -3.5], rtol=1e-7)
-    assert grad.tolist() == [30.0, -40.0]

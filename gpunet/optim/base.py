@@ -22,8 +22,8 @@ from gpunet.optim.groups import read_groups
 from gpunet.optim.kernel import UpdateKernel, norms_of
 from gpunet.optim.parts import Part, Segment, adopt
 from gpunet.optim.rows import Row
-from gpunet.optim.saving import ByParameter, copied, read
-from gpunet.optim.scalars import is_steady, known_at, row
+from gpunet.optim.saving import ByParameter, copied, read_state
+from gpunet.optim.scalars import is_steady, row
 from gpunet.schedules import Rate
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ class Optimizer(Declared):
 
     def _update(self, parts: Sequence[Part], gradients: Sequence[Array]) -> None:
         for part in parts:  # every row first: a bad schedule then leaves all as it was
-            self._prepare(part)
+            self._fill_rows(part)
         self._launch([(part, part.rows[self.t + 1]) for part in parts], gradients)
         self.t += 1
 
@@ -161,7 +161,7 @@ class Optimizer(Declared):
     def _parts(self) -> list[Part]:
         return [part for s in self.segments for part in s.parts(self.decay_all)]
 
-    def _prepare(self, part: Part, steps: int = 1, shift: int | None = None) -> None:
+    def _fill_rows(self, part: Part, steps: int = 1, shift: int | None = None) -> None:
         """See that the rows of the part's next `steps` updates are there."""
         t, rows, decays = self.t + 1, part.rows, part.decayed or self.decay_all
         given = (part.settings, decays, self.clip_norm, self.clip_value)
@@ -176,14 +176,6 @@ class Optimizer(Declared):
 
         steady = is_steady(settings, self.derived, self.kernel)
         rows.fill(t, steps, given, compute, steady=steady, shift=shift)
-
-    @classmethod
-    def scalars(cls, t: int, **settings: Any) -> dict[str, float]:
-        """The header's scalars at update t = 1, 2, ... under numbers for settings: a pure function
-        of them, in float64.
-        """
-        known = known_at(t, settings, cls.derived)
-        return {name: known[name] for name in cls.kernel.source.scalars}
 
     def lost(self) -> bool:
         """True if parameters have left: for another optimizer, or to another device."""
@@ -202,7 +194,7 @@ class Optimizer(Declared):
         """Bring the scalars of the next updates to the device. RuntimeError as for `step`."""
         self._check_parameters_are_here()
         for part in self._parts():
-            self._prepare(part, steps, recorded.now[clock.UPDATE] - (self.t + 1))
+            self._fill_rows(part, steps, recorded.now[clock.UPDATE] - (self.t + 1))
 
     def advance(self, updates: int, calls: int) -> None:
         """Count updates that a captured step made."""
@@ -240,7 +232,7 @@ class Optimizer(Declared):
             ValueError: another optimizer's state, or parameters of other shapes.
         """
         own = self._state()
-        saved = read(state, type(self).__name__, self.groups, own)
+        saved = read_state(state, type(self).__name__, self.groups, own)
         for slot, arrays in own.items():
             for array, ready in zip(arrays, saved.state[slot], strict=True):
                 if array is not None:

@@ -83,7 +83,10 @@ class UpdateKernel(Kernel):
     def text(self, options: frozenset[str] = frozenset()) -> CudaText:
         plain = super().text(options)
         source, outputs, names = self.source, self.source.outputs_with(options), self.row_names
-        lines = ["", f"const ptrdiff_t row = ((at + clock[0]) & {ROWS - 1}) * {len(names)};"]
+        lines = [
+            "",
+            f"const ptrdiff_t row = ((at + counters[UPDATE]) & {ROWS - 1}) * {len(names)};",
+        ]
         lines += ["T grad = clipped(grad_, norm_[0], rows[row], rows[row + 1]);"]
         lines += [f"T {p.name} = {p.name}_;" for p in outputs]
         if not self.decays_itself:
@@ -91,7 +94,7 @@ class UpdateKernel(Kernel):
         lines += [f"const T {s} = rows[row + {names.index(s)}];" for s in source.scalars]
         lines += [source.body, f'#line 1 "{source.name}: stores"']
         lines += [f"{p.name}_ = {p.name};" for p in outputs]
-        ins = "T grad_, raw T rows, int64 at, raw int64 clock, raw T norm_"
+        ins = "T grad_, raw T rows, int64 at, raw int64 counters, raw T norm_"
         outs = declare(outputs, suffix="_")
         return CudaText(plain.kind, (ins, outs, "\n".join(lines)), plain.name, plain.preamble)
 

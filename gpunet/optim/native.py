@@ -110,7 +110,7 @@ extern "C" void gpunet_update(ptrdiff_t start, ptrdiff_t stop, const T *numbers,
     T rows[{width + 1}];  // a copy, which no store can change
     for (int k = 0; k <= {width}; ++k) rows[k] = numbers[k];
     const T *norm_ = rows + {width};
-    const long long at = 0, clock[] = {{0}};
+    const long long at = 0, counters[] = {{0}};
 #pragma GCC ivdep
     for (ptrdiff_t i = start; i < stop; ++i) {{
         {elements}

@@ -32,7 +32,7 @@ def copied(arrays: Any) -> Any:
     return None if arrays is None else arrays.copy()
 
 
-def read(
+def read_state(
     state: Mapping[str, Any], name: str, groups: Sequence[Settings], own: ByParameter
 ) -> Saved:
     """The state of an optimizer `name`, its arrays on the devices and of the dtypes of `own`.

@@ -40,6 +40,11 @@ def row(
     if "betas" in now:  # 1 - beta^t must be that of the beta that the kernel gets
         now["betas"] = [number("betas", dtype.type(beta)) for beta in now["betas"]]
     known = known_at(t, now, derived)
+    if unknown := [name for name in kernel.row_names if name not in known]:
+        raise ValueError(
+            f"{kernel.source.label}: nothing gives the scalar {unknown[0]!r}; make it a setting, "
+            "or let derived(...) return it"
+        )
     return [known[name] for name in kernel.row_names]
 
 

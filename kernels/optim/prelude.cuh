@@ -1,5 +1,6 @@
 #pragma once
 #include "common.cuh"
+#include "counters.cuh"
 // The gradient that an update sees: scaled so that the global norm is at most clip_norm, then
 // clamped to [-clip_value, clip_value]. Without clipping both limits are infinite and the gradient
 // passes unchanged. norm is the global norm, left on the device by kernels/optim/norm.cu.
