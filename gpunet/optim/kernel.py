@@ -83,10 +83,8 @@ class UpdateKernel(Kernel):
     def text(self, options: frozenset[str] = frozenset()) -> CudaText:
         plain = super().text(options)
         source, outputs, names = self.source, self.source.outputs_with(options), self.row_names
-        lines = [
-            "",
-            f"const ptrdiff_t row = ((at + counters[UPDATE]) & {ROWS - 1}) * {len(names)};",
-        ]
+        place = f"((at + counters[UPDATE]) & {ROWS - 1}) * {len(names)}"
+        lines = ["", f"const ptrdiff_t row = {place};"]
         lines += ["T grad = clipped(grad_, norm_[0], rows[row], rows[row + 1]);"]
         lines += [f"T {p.name} = {p.name}_;" for p in outputs]
         if not self.decays_itself:
