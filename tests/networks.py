@@ -33,6 +33,17 @@ def check(found: Any, wanted: Any, rtol: float = 1e-12) -> None:
     np.testing.assert_allclose(found, wanted, rtol=rtol, atol=rtol)
 
 
+def leaf(xp: Any, values: Any, dtype: Any = np.float64) -> gn.Tensor:
+    return gn.Tensor(xp.asarray(np.array(values, dtype)), requires_grad=True)
+
+
+def near(found: Any, wanted: Any, rtol: float = 1e-14) -> None:
+    """As `check`, of any dtype and from lists: for values that were written by hand."""
+    found = to_host(found.data if isinstance(found, gn.Tensor) else found)
+    assert found.shape == np.shape(wanted)
+    np.testing.assert_allclose(found, wanted, rtol=rtol, atol=1e-15)
+
+
 def same(found: Any, wanted: Any) -> None:
     np.testing.assert_array_equal(to_host(found), to_host(wanted))
 

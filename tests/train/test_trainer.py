@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,33 +12,7 @@ import pytest
 import gpunet as gn
 from gpunet.backend import to_host
 from gpunet.data import batches
-from gpunet.replay import CaptureError, Replay
-from gpunet.train.loop import LOOK_EVERY
-
-LABELS = np.random.default_rng(1).integers(0, 3, 23)
-X = np.random.default_rng(0).normal(size=(23, 5)) + LABELS[:, None]
-
-
-def mlp(device: str = "cpu", dtype: Any = np.float64, outputs: int = 3, **options: Any) -> Any:
-    gn.seed(3)
-    return gn.MLP([5, 7, outputs], dtype=dtype, **options).to(device)
-
-
-def trainer(model: Any, loss: Any = None, optimizer: Any = None, **options: Any) -> gn.Trainer:
-    optimizer = optimizer or gn.SGD(model.parameters(), lr=0.1)
-    return gn.Trainer(model, loss or gn.SoftmaxWithLoss(), optimizer, **options)
-
-
-def state(model: Any) -> dict[str, Any]:
-    return {name: to_host(array).copy() for name, array in model.state_dict().items()}
-
-
-def assert_same(one: Any, two: Any, **tolerance: Any) -> None:
-    a, b = state(one), state(two)
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_allclose(a[name], b[name], **({"rtol": 0, "atol": 0} | tolerance))
-
+from tests.train.trainings import LABELS, LOSSES, X, assert_same, mlp, state, trainer
 
 # The updates
 
@@ -69,34 +41,6 @@ def test_fit_is_the_loop_that_one_would_write(batch_size: int | None, device: st
         assert_same(model, by_hand, atol=1e-4 if fuse else 0)
         assert history["train_loss"] == pytest.approx(losses, rel=1e-5 if fuse else 1e-12)
         assert fitted.optimizer.t == optimizer.t
-
-
-def weighted(device: str) -> gn.SoftmaxWithLoss:
-    return gn.SoftmaxWithLoss(class_weights=gn.to_device(np.array([0.2, 1.0, 5.0]), device))
-
-
-LOSSES: dict[str, tuple[Callable[[str], Any], Any, int]] = {
-    "softmax": (lambda device: gn.SoftmaxWithLoss(), LABELS, 3),
-    "class weights": (weighted, LABELS, 3),
-    "soft labels": (weighted, np.eye(3)[LABELS] * 0.8 + 0.1, 3),
-    "mean": (lambda device: gn.MeanSquaredError(), X[:, :2], 2),
-    "half sum": (lambda device: gn.MeanSquaredError("half_sum"), X[:, :2] / 10, 2),
-    "sigmoid": (lambda device: gn.SigmoidWithLoss(), LABELS > 0, 1),
-    "function": (lambda device: gn.softmax_cross_entropy, LABELS, 3),
-}
-
-
-@pytest.mark.parametrize("accumulate", [2, 3, 50])
-@pytest.mark.parametrize("name", LOSSES)
-def test_accumulate_is_a_larger_batch(name: str, accumulate: int, device: str) -> None:
-    make, t, outputs = LOSSES[name]
-    large, small = mlp(device, outputs=outputs), mlp(device, outputs=outputs)
-    one = trainer(large, make(device)).fit((X, t), epochs=2, batch_size=4 * accumulate, seed=2)
-    fitted = trainer(small, make(device))
-    two = fitted.fit((X, t), epochs=2, batch_size=4, accumulate=accumulate, seed=2)
-    assert fitted.optimizer.t == 2 * -(-23 // (4 * accumulate))
-    assert_same(large, small, rtol=1e-9, atol=1e-13)
-    assert one["train_loss"] == pytest.approx(two["train_loss"], rel=1e-9)
 
 
 class Recorder(gn.Layer):
@@ -195,53 +139,6 @@ def test_history_rows(name: str, device: str) -> None:
         right = (z[:, 0] > 0) == t[:9] if name == "sigmoid" else z.argmax(1) == LABELS[:9]
         assert found["accuracy"] == pytest.approx(right.mean())
         assert 0 < right.mean() < 1  # else this would prove little
-
-
-def test_evaluate_in_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for make, t, outputs in LOSSES.values():
-        fitted = trainer(mlp(outputs=outputs), make("cpu"))
-        whole = fitted.evaluate((X, t))
-        with monkeypatch.context() as patch:
-            patch.setattr("gpunet.train.evaluation.ROWS", 4)
-            assert fitted.evaluate((X, t)) == pytest.approx(whole, rel=1e-12)
-
-
-def test_numbers_have_no_accuracy() -> None:
-    model = mlp(outputs=1)
-    whole = np.arange(23)[:, None]  # integers, and yet no classes
-    assert list(trainer(model, gn.MeanSquaredError()).evaluate((X, whole))) == ["loss"]
-
-
-def test_own_loss_on_labels_has_accuracy() -> None:
-    def loss(z: gn.Tensor, t: Any) -> gn.Tensor:
-        return gn.softmax_cross_entropy(z, t) * 2
-
-    model = mlp()
-    assert (
-        trainer(model, loss).evaluate((X, LABELS))["accuracy"]
-        == (trainer(model).evaluate((X, LABELS))["accuracy"])
-    )
-
-
-def test_evaluation_leaves_the_model_alone(device: str) -> None:
-    model = mlp(device, batch_norm=True, dropout=0.5)
-    fitted = trainer(model)
-    fitted.fit((X, LABELS), epochs=1, batch_size=8)
-    dropout = next(layer for layer in model if isinstance(layer, gn.Dropout))
-    dropout.eval()
-    modes = [layer.training for layer in model]
-    assert len(set(modes)) == 2
-    before, calls = state(model), dropout.calls
-    fitted.evaluate((X, LABELS))
-    assert [layer.training for layer in model] == modes
-    assert dropout.calls == calls == 3
-    for name, array in state(model).items():
-        np.testing.assert_array_equal(array, before[name])
-    # In a fit with and without validation the same masks are drawn.
-    one, two = mlp(device, dropout=0.5), mlp(device, dropout=0.5)
-    trainer(one).fit((X, LABELS), epochs=2)
-    trainer(two).fit((X, LABELS), (X, LABELS), epochs=2)
-    assert_same(one, two)
 
 
 # BatchNorm and short batches
@@ -506,110 +403,3 @@ def test_data_with_names() -> None:
     trainer(one).fit((X, LABELS), epochs=1)
     trainer(two).fit(SimpleNamespace(x=X, t=LABELS), epochs=1)
     assert_same(one, two)
-
-
-# What it costs
-
-
-def test_no_read_of_the_device_in_a_step(simgpu: Any) -> None:
-    """One read for each LOOK_EVERY steps and a few an epoch, however many steps there are."""
-
-    def reads(steps: int, **options: Any) -> int:
-        x = np.ones((2 * steps, 5), np.float32)
-        model = mlp("cuda", np.float32, batch_norm=True, dropout=0.5)
-        fitted = trainer(model, gn.SoftmaxWithLoss(), progress=True, **options)
-        t = np.zeros(2 * steps, np.int64)
-        fitted.fit((x, t), (x[:5], t[:5]), epochs=1, batch_size=2)  # kernels are built
-        with simgpu.count() as counters:
-            fitted.fit((x, t), (x[:5], t[:5]), epochs=1, batch_size=2)
-        # A copy to the device waits too, so what is left is copies to the host.
-        return int(counters.d2h_copies)
-
-    few = reads(10)
-    assert few < 10
-    assert reads(40) == few
-    assert reads(LOOK_EVERY * 2 + 10) == few + 2
-    assert reads(60, on_nonfinite="ignore") == reads(10, on_nonfinite="ignore") < few
-
-
-def test_no_wait_for_the_device_in_a_step(simgpu: Any) -> None:
-    def waits(steps: int) -> int:
-        x, t = np.ones((2 * steps, 5), np.float32), np.zeros(2 * steps, np.int64)
-        fitted = trainer(mlp("cuda", np.float32, batch_norm=True, dropout=0.5))
-        fitted.fit((x, t), epochs=1, batch_size=2)
-        fitted.fit((x, t), epochs=1, batch_size=2)
-        with simgpu.count() as counters:
-            fitted.fit((x, t), epochs=1, batch_size=2)
-        return int(counters.synchronisations)
-
-    assert waits(20) == waits(40)
-
-
-def test_a_graph_that_cannot_be_had(simgpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under "auto" the training goes on without it, after one warning, as if it never was tried."""
-    x, t = np.ones((200, 5), np.float32), np.arange(200) % 3
-    x[:, 0] = np.linspace(-1, 1, 200)
-
-    def trained(capture: bool | str) -> gn.MLP:
-        model = mlp("cuda", np.float32, batch_norm=True, dropout=0.5)
-        fitted = trainer(model, capture=capture)
-        fitted.fit((x, t), epochs=2, batch_size=2, accumulate=2)
-        return model
-
-    eager = trained(False)
-    captured = Replay._captured
-
-    @contextmanager
-    def failing(self: Replay) -> Iterator[list[Any]]:
-        with captured(self):
-            yield []
-            raise ValueError("status 14")
-
-    monkeypatch.setattr(Replay, "_captured", failing)
-    with pytest.warns(
-        RuntimeWarning, match=r"cannot be captured: status 14; .* capture=False"
-    ) as w:
-        assert_same(trained("auto"), eager)
-    assert len(w) == 1
-    with pytest.raises(CaptureError, match="status 14"):
-        trained(True)
-
-
-@pytest.fixture
-def simgpu() -> Any:
-    module = pytest.importorskip("gpunet.testing.simgpu")
-    usable, reason = module.available()
-    if not usable:
-        pytest.skip(f"no simulated GPU: {reason}")
-    with module.activate():
-        yield module
-
-
-def test_the_bar_updates_by_time(capsys: pytest.CaptureFixture[str]) -> None:
-    model = mlp()
-    history = trainer(model, progress=True).fit((X, LABELS), epochs=30, batch_size=1)
-    drawn = capsys.readouterr().err.count("\r")
-    assert 1 < drawn <= 6 + sum(history["seconds"]) / 0.1  # 690 steps
-
-
-def test_the_bar_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    class Slow(gn.Callback):
-        def on_epoch(self, trainer: gn.Trainer, row: dict[str, Any]) -> None:
-            import time
-
-            time.sleep(0.11)
-
-    fitted = trainer(mlp(), progress=True, callbacks=[Slow()])
-    fitted.fit((X, LABELS), (X, LABELS), epochs=3, batch_size=None)
-    written = capsys.readouterr().err
-    assert "epoch 2/3" in written
-    assert " 67%|" in written  # of the steps in all
-    assert re.search(r", loss \d\.\d+, valid \d\.\d+, \d\d\.\d% right", written)
-
-
-@pytest.mark.parametrize("progress", [None, False])
-def test_no_bar_where_nobody_looks(
-    progress: bool | None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trainer(mlp(), progress=progress).fit((X, LABELS), epochs=2)
-    assert capsys.readouterr().err == ""
