@@ -8,26 +8,22 @@ parameters in more and more tensors.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import gpunet as gn
-from benchmarks import threads
+from benchmarks import records, threads
 from benchmarks.machine import device_name, watched
-from benchmarks.verify_gpu import commit, file_name
 from benchmarks.workloads import Workload, runner
 from gpunet import machine
 from gpunet.bench import timing
 from gpunet.bench.steps import modes
-from gpunet.files import write_atomically
 
-RESULTS = Path(__file__).resolve().parent / "results" / "growth"
+RESULTS = records.RESULTS / "growth"
 ROUNDS = 15
 QUICK = 3  # points, from the smallest on, and rounds
 WHAT = {
@@ -96,21 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 f"{one['series']:11}{one['n']:>11,} {one['mode']:9}{one['us_per_step']:>13,.1f} us"
             )
-    about = {
-        "date": datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
-        "place": options.device,
-        "device": device_name(options.device),
-        "threads": options.threads,
-        **commit(options.commit),
+    place, threads = options.device, options.threads
+    about = records.header(place, device_name(place), threads=threads, commit=options.commit) | {
         "quick": options.quick,
         "versions": {"gpunet": gn.__version__, "numpy": np.__version__},
         "what": WHAT,
         "others_share": others.share,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / file_name(about)
-    write_atomically(file, (json.dumps(about | {"points": found}, indent=1) + "\n").encode())
-    print(f"written to {file}")
+    print(f"written to {records.write(options.out, about | {'points': found})}")
     return 0
 
 

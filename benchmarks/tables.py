@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parts import ADAM, EAGER
-from benchmarks.records import Record, newest, taken_on
-from benchmarks.verify_gpu import COMPILING, RESULTS, ROOT
+from benchmarks.gpu.stages import COMPILING
+from benchmarks.gpu.update_timings import ADAM, EAGER
+from benchmarks.records import RESULTS, ROOT, Record, newest, taken_on
 from gpunet.files import write_atomically
 
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
@@ -47,7 +47,19 @@ def results(folder: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{file}: no record of verify_gpu: {error!r}") from error
         if one["device"] != "simulated":
             found.append(one)
-    return sorted(found, key=lambda one: one["date"])
+    return joined(sorted(found, key=lambda one: one["date"]))
+
+
+def joined(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The two parts of a run (one device, commit and day) as one record; the first's date."""
+    runs: dict[Any, dict[str, Any]] = {}
+    for one in found:
+        key = (one["device"], one["commit"], one["date"][:10]) if one.get("part") else id(one)
+        known = runs.setdefault(key, one)
+        if known is not one:
+            sums = {count: known[count] + one[count] for count in ("passed", "failed", "skipped")}
+            runs[key] = known | sums | {"timings": known["timings"] | one["timings"]}
+    return list(runs.values())
 
 
 def row(one: dict[str, Any]) -> list[str]:

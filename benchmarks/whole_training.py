@@ -11,11 +11,9 @@ seed in either library; the record goes to benchmarks/results/training/.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +80,7 @@ def measure(folder: str, rounds: int, count: int) -> dict[str, Any]:
     """The record: `ratio` is the median over the rounds of gpunet's seconds by PyTorch's."""
     import torch
 
-    from benchmarks import machine, verify_gpu
+    from benchmarks import machine, records
     from gpunet.data import load
 
     torch.set_num_threads(count)
@@ -97,11 +95,7 @@ def measure(folder: str, rounds: int, count: int) -> dict[str, Any]:
                 print(f"{name:<14} {seconds:6.2f} s  test accuracy {accuracy:.4f}", flush=True)
     pairs = zip(*found.values(), strict=True)
     return {
-        "date": datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
-        "place": "cpu",
-        "device": machine.device_name("cpu"),
-        "threads": count,
-        **verify_gpu.commit(None),
+        **records.header("cpu", machine.device_name("cpu"), threads=count),
         "versions": {"torch": torch.__version__},
         "others_share": others.share,
         "ratio": statistics.median(mine[0] / theirs[0] for mine, theirs in pairs),
@@ -122,12 +116,9 @@ def main() -> None:
     threads.limit(asked.threads, "cpu")
     record = measure(asked.data, asked.rounds, asked.threads)
 
-    from benchmarks.verify_gpu import file_name
-    from gpunet.files import write_atomically
+    from benchmarks.records import write
 
-    asked.out.mkdir(parents=True, exist_ok=True)
-    file = asked.out / file_name(record)
-    write_atomically(file, (json.dumps(record, indent=1) + "\n").encode())
+    file = write(asked.out, record)
     print(f"{file.name}: gpunet takes {record['ratio']:.2f} of PyTorch's time")
 
 

@@ -18,7 +18,6 @@ TREE = Tree(ROOT)
 
 CIRCLES: set[str] = set()
 LONG_FILES: set[str] = {
-    "benchmarks/verify_gpu.py",
     "gpunet/testing/simgpu/array.py",
     "gpunet/testing/simgpu/kernels.py",
 }

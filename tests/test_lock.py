@@ -61,7 +61,7 @@ def test_gpunet_is_imported(bare: dict[str, str], code: str) -> None:
     assert 'File "<string>", line 2' in done.stderr, done.stderr  # all before it was well
 
 
-@pytest.mark.parametrize("module", ["verify_gpu", "parts"])
+@pytest.mark.parametrize("module", ["verify_gpu", "gpu.__main__"])
 def test_a_benchmark_is_imported(bare: dict[str, str], module: str) -> None:
     done = python(bare, "-c", f"import benchmarks.{module}")
     assert done.returncode == 0, done.stderr

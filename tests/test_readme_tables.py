@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import parts, tables, verify_gpu
+from benchmarks import tables, verify_gpu
+from benchmarks.gpu import stages, update_timings
 
 BEGIN, END = tables.marks(tables.GPU)
 PEERS = "\n".join(
@@ -29,9 +30,9 @@ def result(**changes: Any) -> dict[str, Any]:
         "failed": 0,
         "skipped": 0,
         "timings": {
-            parts.ADAM: {"median_s": 1.234e-3, "elements": 10**8, "share_of_copy": 0.871},
-            parts.EAGER: {"median_s": 321.4e-6},
-            verify_gpu.COMPILING: {"cold_s": 25.04},
+            update_timings.ADAM: {"median_s": 1.234e-3, "elements": 10**8, "share_of_copy": 0.871},
+            update_timings.EAGER: {"median_s": 321.4e-6},
+            stages.COMPILING: {"cold_s": 25.04},
         },
     } | changes
 
@@ -84,6 +85,19 @@ def test_a_line_for_each_run_oldest_first(folder: Path) -> None:
     assert len(lines) == 4
 
 
+def test_the_two_parts_of_a_run_are_one_line(folder: Path) -> None:
+    timings = result()["timings"]
+    add(folder, "part1.json", result(part=1, timings={}))
+    add(folder, "part2.json", result(part=2, passed=7, failed=1, date="2026-11-21T02:09:00+00:00"))
+    add(folder, "other.json", result(part=1, date="2026-11-22T02:09:00+00:00"))
+    found = tables.results(folder / "results")
+    assert [(one["passed"], one["failed"], one["date"][:10]) for one in found] == [
+        (1807, 1, "2026-11-21"),
+        (1800, 0, "2026-11-22"),
+    ]
+    assert found[0]["timings"] == timings
+
+
 def test_check_fails_until_it_is_rewritten_and_changes_nothing(folder: Path) -> None:
     assert run(folder, "--check") == 1
     assert readme(folder) == README
@@ -94,7 +108,7 @@ def test_check_fails_until_it_is_rewritten_and_changes_nothing(folder: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "content", [[], {}, {"device": "x"}, result(timings={parts.ADAM: {"median_s": 1}})]
+    "content", [[], {}, {"device": "x"}, result(timings={update_timings.ADAM: {"median_s": 1}})]
 )
 def test_a_file_of_another_kind_is_named(folder: Path, content: Any) -> None:
     add(folder, "odd.json", content)
@@ -113,7 +127,7 @@ def test_marks_that_are_missing_or_doubled_are_refused(folder: Path, text: str) 
 def test_what_verify_gpu_writes_is_what_this_reads(folder: Path) -> None:
     about = {"date": "2026-11-21T02:03:04+00:00", "device": "GPU", "commit": "c", "dirty": None}
     about |= {"cuda_runtime": 12090, "cupy": "14.0.1"}
-    found = verify_gpu.record(about, {"suite": verify_gpu.Result(passed=3, skipped=1)})
+    found = verify_gpu.record(about, {"suite": stages.Result(passed=3, skipped=1)}, ["suite"])
     assert tables.row(found)[:8] == ["GPU", "c", "2026-11-21", "3", "0", "1", "12.9", "14.0.1"]
 
 

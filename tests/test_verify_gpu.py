@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,20 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from benchmarks import parts, step_checks, step_timings, verify_gpu
-from benchmarks.verify_gpu import LIMITS, NAMES, Failed, Result, Run
+from benchmarks import records, verify_gpu
+from benchmarks.gpu import (
+    digits,
+    nets,
+    processes,
+    products,
+    stages,
+    stale,
+    step_timings,
+    steps,
+    update_timings,
+)
+from benchmarks.gpu.processes import Failed, Result
+from benchmarks.gpu.stages import STAGES, Run, Stage
 from gpunet.fused import on_cupy
 from gpunet.gemm import gemm
 from gpunet.testing import simgpu
@@ -25,6 +36,7 @@ from gpunet.train.stream import HostRows
 GOOD = "def test_on_a_device(xp):\n    assert xp.ones(3).sum() == 3\n"
 PLAIN = "def test_without_one():\n    assert False, 'not run: it takes no device'\n"
 EMPTY = Run("sim", Path("tests"), Path("tests"), 30)
+NAMES = [stage.name for stage in STAGES]
 MODES = ("tape", "fused", "captured")
 STEPS = {
     *(f"{w} step, {mode}" for w in ("W1", "W2") for mode in (*MODES, "captured, 50 a launch")),
@@ -59,7 +71,7 @@ def verify(small: Path, *options: str) -> tuple[int, dict[str, Any]]:
 def test_the_whole_command_on_the_simulated_gpu(
     small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify_gpu, "sanitizer", lambda: None)
+    monkeypatch.setattr(stages, "sanitizer", lambda: None)
     # Without this the one file is left out of the suite, as the parity tests are.
     (small / "test_more.py").write_text(GOOD)
     status, found = verify(small)
@@ -67,22 +79,27 @@ def test_the_whole_command_on_the_simulated_gpu(
     assert found["ok"] is True
     assert found["device"] == "simulated"
     assert (found["failed"], found["skipped"], found["left_out"]) == (0, 0, [])
-    assert list(found["parts"]) == NAMES
-    assert found["parts"]["suite"]["passed"] == found["parts"]["parity"]["passed"] == 1
-    assert found["parts"]["training"]["passed"] == 4
-    assert found["parts"]["products"]["passed"] == 43
-    assert found["parts"]["step"]["passed"] == 34
-    assert found["parts"]["streaming"]["passed"] == 2
-    assert found["parts"]["memcheck"]["note"] == "not installed"
-    assert found["passed"] == sum(p["passed"] for p in found["parts"].values())
+    assert list(found["stages"]) == NAMES
+    assert found["stages"]["suite"]["passed"] == found["stages"]["parity"]["passed"] == 1
+    assert found["stages"]["training"]["passed"] == 4
+    assert found["stages"]["products"]["passed"] == 43
+    assert found["stages"]["step"]["passed"] == 34
+    assert found["stages"]["streaming"]["passed"] == 2
+    assert found["stages"]["memcheck"]["note"] == "not installed"
+    assert found["passed"] == sum(p["passed"] for p in found["stages"].values())
     for key in ("driver", "cuda_runtime", "cupy", "python", "numpy", "commit", "dirty", "date"):
         assert key in found
-    assert found["timings"].pop(verify_gpu.COMPILING)["cold_s"] > 0
-    assert found["timings"].keys() >= {parts.COPY, parts.ADAM, parts.EAGER, *STEPS}
+    assert found["timings"].pop(stages.COMPILING)["cold_s"] > 0
+    assert found["timings"].keys() >= {
+        update_timings.COPY,
+        update_timings.ADAM,
+        update_timings.EAGER,
+        *STEPS,
+    }
     for timing in found["timings"].values():
         low, high = timing["quartiles_s"]
         assert 0 < low <= timing["median_s"] <= high
-        assert timing["rounds"] == parts.ROUNDS["sim"]
+        assert timing["rounds"] == step_timings.ROUNDS["sim"]
     # The launches that docs/step.md counts, without the gather of the rows.
     assert found["timings"]["W1 step, captured"]["nodes"] == 10
     assert found["timings"]["W2 step, captured"]["nodes"] == 15
@@ -133,7 +150,7 @@ def test_without_a_gpu_one_line_status_2_and_no_file(tmp_path: Path) -> None:
     out = tmp_path / "results"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.verify_gpu", "--out", str(out)],
-        cwd=verify_gpu.ROOT,
+        cwd=records.ROOT,
         env={"PATH": "", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
@@ -147,7 +164,7 @@ def test_without_a_gpu_one_line_status_2_and_no_file(tmp_path: Path) -> None:
 def test_a_child_that_cannot_start_is_no_gpu_either(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(verify_gpu, "command", lambda *_: (1, "Traceback:\n  x\nOSError: no\n"))
+    monkeypatch.setattr(processes, "command", lambda *_: (1, "Traceback:\n  x\nOSError: no\n"))
     assert verify_gpu.main(["--out", str(tmp_path / "results")]) == 2
     expected = "no usable GPU: exit status 1: OSError: no; nothing was run, nothing written\n"
     assert capsys.readouterr().out == expected
@@ -155,47 +172,60 @@ def test_a_child_that_cannot_start_is_no_gpu_either(
 
 def test_a_simulated_run_is_not_written_among_the_results() -> None:
     with pytest.raises(SystemExit):
-        verify_gpu.main(["--device", "sim", "--out", str(verify_gpu.RESULTS)])
-    assert verify_gpu._options(["--device", "sim"]).out != verify_gpu.RESULTS
-    assert verify_gpu._options([]).out == verify_gpu.RESULTS
+        verify_gpu.main(["--device", "sim", "--out", str(records.RESULTS)])
+    assert verify_gpu._options(["--device", "sim"]).out != records.RESULTS
+    assert verify_gpu._options([]).out == records.RESULTS
 
 
-def test_all_parts_together_stay_under_eight_minutes(
+def test_a_part_takes_less_than_ten_minutes_and_what_is_right_comes_first() -> None:
+    for part in (1, 2):
+        assert verify_gpu.DEVICE_LIMIT + sum(s.limit for s in STAGES if s.part == part) < 10 * 60
+    assert [s.part for s in STAGES] == sorted(s.part for s in STAGES)
+    timings = ("optimizer", "training_step", "step_timings", "compiling")
+    assert [s.name for s in STAGES][-4:] == list(timings)
+
+
+def test_a_limit_counts_on_a_gpu_and_a_part_leaves_the_other_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """On a GPU no part gets more time than is left; on the simulated one nothing is short."""
-    given = []
+    """On the simulated GPU nothing is short: no machine waits."""
+    given: list[Any] = []
 
-    def part(run: Run) -> Result:
+    def work(run: Run) -> Result:
         given.append(run.limit)
-        verify_gpu.command([sys.executable, "-c", ""], run.limit)
         return Result(passed=1)
 
-    part.__name__ = "suite"
-    about = {"device": "a GPU"}
-    monkeypatch.setattr(verify_gpu, "child", lambda *_: about)
-    monkeypatch.setattr(verify_gpu, "LIMITS", {part: 10**6})
-    arguments = ["--commit", "abc", "--out", str(tmp_path), "--only", "suite"]
-    verify_gpu.main(arguments)
-    assert 0 < given[0] <= verify_gpu.TOTAL < 8 * 60
-    assert max(LIMITS.values()) < verify_gpu.TOTAL
-    monkeypatch.setattr(verify_gpu, "TOTAL", 0)
-    verify_gpu.main(arguments)
-    (file,) = tmp_path.glob("*")
-    assert json.loads(file.read_text())["failures"] == ["suite: suite: not run: no time was left"]
+    monkeypatch.setattr(verify_gpu, "child", lambda *_: {"device": "a GPU"})
+    two = (Stage("first", 1, 7, work), Stage("second", 2, 8, work))
+    monkeypatch.setattr(verify_gpu, "STAGES", two)
+    shared = ["--commit", "abc", "--out", str(tmp_path)]
+    assert verify_gpu.main(shared) == 0
+    assert verify_gpu.main([*shared, "--part", "2"]) == 0
+    assert verify_gpu.main([*shared, "--device", "sim", "--only", "first"]) == 1
+    assert given == [7, 8, 8, None]
+    written = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("*part2.json"))]
+    assert [(one["part"], list(one["stages"])) for one in written] == [(2, ["second"])]
 
 
-# How a part can end
+def test_where_xdist_is_the_tests_run_in_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert processes.workers() == ["-n", "8"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert processes.workers() == []
+
+
+# How a stage can end
 
 
 def test_a_part_that_hangs_is_ended_with_its_children_and_counted() -> None:
     def hangs(run: Run) -> Result:
-        verify_gpu.command([sys.executable, "-c", script], 1.0)
+        processes.command([sys.executable, "-c", script], 1.0)
         return Result(passed=1)
 
     script = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
     start = time.perf_counter()
-    result = verify_gpu.outcome(hangs, EMPTY)
+    result = Stage("hangs", 1, 1.0, hangs).outcome(EMPTY)
     assert time.perf_counter() - start < 20
     assert result.failures == ["hangs: no result after 1 s"]
 
@@ -204,14 +234,14 @@ def test_a_part_that_crashes_is_counted() -> None:
     def crashes(run: Run) -> Result:
         raise KeyError("timings")
 
-    result = verify_gpu.outcome(crashes, EMPTY)
+    result = Stage("crashes", 1, 1.0, crashes).outcome(EMPTY)
     assert (result.passed, result.failed) == (0, 1)
     assert "KeyError: 'timings'" in result.failures[0]
 
 
 def test_a_child_that_fails_says_why() -> None:
-    with pytest.raises(Failed, match="KeyError: 'no such part'"):
-        verify_gpu.child(EMPTY, "no such part")
+    with pytest.raises(Failed, match="KeyError: 'no such function'"):
+        processes.child("no such function", "sim", 30)
 
 
 def tool(path: Path, status: int) -> str:
@@ -229,69 +259,65 @@ def test_compute_sanitizer_is_used_where_it_is_installed(
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     monkeypatch.delenv("CUDA_HOME", raising=False)
     monkeypatch.delenv("CUDA_PATH", raising=False)
-    assert verify_gpu.sanitizer() is None
+    assert processes.sanitizer() is None
     monkeypatch.setenv("CUDA_PATH", str(tmp_path))
-    assert verify_gpu.sanitizer() == path
-    assert verify_gpu.memcheck(EMPTY) == Result(passed=1)
+    assert processes.sanitizer() == path
+    assert stages.sanitized("memcheck")(EMPTY) == Result(passed=1)
     tool(Path(path), 86)
-    with pytest.raises(Failed, match=r"exit status 86\n--tool=racecheck .*parity\.py"):
-        verify_gpu.racecheck(EMPTY)
+    with pytest.raises(
+        Failed,
+        match=r"exit status 86\n--tool=racecheck .*--report-api-errors=no .*parity\.py --few",
+    ):
+        stages.sanitized("racecheck")(EMPTY)
 
 
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_broken_checkout_has_an_unknown_commit(
     status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify_gpu, "ROOT", tmp_path)
+    monkeypatch.setattr(records, "ROOT", tmp_path)
     unknown = {"commit": "unknown", "dirty": None}
-    assert verify_gpu.commit(None) == unknown  # no repository
+    assert records.commit_here() == unknown  # no repository
     (tmp_path / ".git").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert verify_gpu.commit(None) == unknown  # no git
+    assert records.commit_here() == unknown  # no git
     tool(tmp_path / "git", status)
     told = {"commit": "rev-parse HEAD", "dirty": True}
-    assert verify_gpu.commit(None) == (told if status == 0 else unknown)
-    assert verify_gpu.commit("abc") == {"commit": "abc", "dirty": None}
+    assert records.commit_here() == (told if status == 0 else unknown)
+    given = records.header("cpu", "a CPU", threads=2, commit="abc")
+    assert {k: given[k] for k in ("commit", "dirty")} == {"commit": "abc", "dirty": None}
+    assert {k: given[k] for k in ("place", "device", "threads")} == {
+        "place": "cpu", "device": "a CPU", "threads": 2,
+    }  # fmt: skip
 
 
 def test_the_file_is_named_by_date_device_and_commit() -> None:
     about = {"date": "2026-11-21T02:03:04+00:00", "device": "NVIDIA H100 80GB HBM3"}
     about |= {"commit": "0123456789abcdef"}
-    assert verify_gpu.file_name(about) == "2026-11-21_nvidia-h100-80gb-hbm3_0123456789.json"
+    name = "2026-11-21_nvidia-h100-80gb-hbm3_0123456789"
+    assert records.file_name(about) == f"{name}.json"
+    assert records.file_name(about | {"part": 2}) == f"{name}_part2.json"
 
 
-# The parts themselves
+# The stages themselves
 
 
 def test_losses_that_differ_are_named() -> None:
     cpu = np.array([2.0, 1.0])
-    assert parts.compare_losses(cpu, cpu + 1e-6, 1e-5) == ""
-    assert parts.compare_losses(cpu, cpu + np.array([0, 3e-5]), 1e-5).startswith("step 2: ")
-    assert parts.compare_losses(cpu, np.array([np.nan, 1.0]), 1e-5).startswith("step 1: ")
-    assert "did not fall" in parts.compare_losses(cpu[:1], cpu[:1], 1e-5)
+    assert digits.compare_losses(cpu, cpu + 1e-6, 1e-5) == ""
+    assert digits.compare_losses(cpu, cpu + np.array([0, 3e-5]), 1e-5).startswith("step 2: ")
+    assert digits.compare_losses(cpu, np.array([np.nan, 1.0]), 1e-5).startswith("step 1: ")
+    assert "did not fall" in digits.compare_losses(cpu[:1], cpu[:1], 1e-5)
 
 
-def test_masks_that_differ_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    usable, reason = simgpu.available()
-    if not usable:
-        pytest.skip(reason)
-    model = parts.gn.MLP([64, 100, 10], dropout=0.5)
-    with simgpu.activate():
-        assert parts.compare_masks(model, "float32") == ""
-        right = parts.functional._dropout.reference
-        monkeypatch.setattr(
-            parts.functional._dropout, "reference", lambda x, *a: np.roll(right(x, *a), 1)
-        )
-        assert parts.compare_masks(model, "float32").startswith("step 1: ")
-
-
-@pytest.fixture
-def sim() -> Iterator[None]:
-    usable, reason = simgpu.available()
-    if not usable:
-        pytest.skip(reason)
-    with simgpu.activate():
-        yield
+def test_masks_that_differ_are_named(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = gn.MLP([64, 100, 10], dropout=0.5)
+    assert digits.compare_masks(model, "float32") == ""
+    right = digits.functional._dropout.reference
+    monkeypatch.setattr(
+        digits.functional._dropout, "reference", lambda x, *a: np.roll(right(x, *a), 1)
+    )
+    assert digits.compare_masks(model, "float32").startswith("step 1: ")
 
 
 def swapped(a: Any, b: Any, out: Any, add: bool = False) -> None:
@@ -304,33 +330,33 @@ def not_adding(a: Any, b: Any, out: Any, add: bool = False) -> None:
     gemm(a, b, out)
 
 
-def test_products_that_are_wrong_are_named(sim: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = parts.SIZES[0]
-    assert parts.compare_product("float32", size, "a") == ""
-    monkeypatch.setattr(parts.gemm, "gemm", swapped)
-    assert parts.compare_product("float32", size, "a").startswith("error ")
-    assert parts.compare_replay().startswith("error ")
-    monkeypatch.setattr(parts.gemm, "gemm", not_adding)
-    assert parts.compare_product("float32", size, "a").endswith("when added")
-    assert parts.compare_replay().startswith("error ")
+def test_products_that_are_wrong_are_named(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = products.SIZES[0]
+    assert products.compare_product("float32", size, "a") == ""
+    monkeypatch.setattr(products.gemm, "gemm", swapped)
+    assert products.compare_product("float32", size, "a").startswith("error ")
+    assert products.compare_replay().startswith("error ")
+    monkeypatch.setattr(products.gemm, "gemm", not_adding)
+    assert products.compare_product("float32", size, "a").endswith("when added")
+    assert products.compare_replay().startswith("error ")
 
 
 def test_a_precision_without_effect_or_past_its_bound_is_named(
-    sim: None, monkeypatch: pytest.MonkeyPatch
+    sim: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert parts.compare_precision("tf32", 1e-3) == ""
-    assert "promised 1e-09" in parts.compare_precision("tf32", 1e-9)
-    monkeypatch.setattr(parts.gn, "matmul_precision", nullcontext)
-    assert parts.compare_precision("tf32", 1e-3) == "no effect"
+    assert products.compare_precision("tf32", 1e-3, "sim") == ""
+    assert "promised 1e-09" in products.compare_precision("tf32", 1e-9, "sim")
+    monkeypatch.setattr(products.gn, "matmul_precision", nullcontext)
+    assert products.compare_precision("tf32", 1e-3, "sim") == "no effect"
 
 
 # The step: each check finds what it is there for
 
 
 @pytest.fixture
-def rich(sim: None) -> Any:
+def rich(sim: Any) -> Any:
     """A small net with BatchNorm and Dropout."""
-    return step_checks.nets("sim")["W2"]
+    return nets.nets("sim")["W2"]
 
 
 def test_a_fused_step_that_differs_is_named(rich: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,14 +369,14 @@ def test_a_fused_step_that_differs_is_named(rich: Any, monkeypatch: pytest.Monke
 
         monkeypatch.setattr(on_cupy, "softmax_loss", wrong)
 
-    assert step_checks.compare_fused(rich, "float64") == ""
+    assert steps.compare_fused(rich, "float64") == ""
     with_share(1 + 1e-9)
-    assert step_checks.compare_fused(rich, "float64").startswith("gradients: error ")
-    monkeypatch.setattr(step_checks, "gradient_error", lambda *_: 0)
+    assert steps.compare_fused(rich, "float64").startswith("gradients: error ")
+    monkeypatch.setattr(steps, "gradient_error", lambda *_: 0)
     with_share(1.1)
-    assert step_checks.compare_fused(rich, "float64").startswith("losses: error ")
+    assert steps.compare_fused(rich, "float64").startswith("losses: error ")
     monkeypatch.setattr("gpunet.fused.plan.read", lambda *_: "a reason")
-    assert step_checks.compare_fused(rich, "float64") == "not fused: a reason"
+    assert steps.compare_fused(rich, "float64") == "not fused: a reason"
 
 
 @pytest.fixture
@@ -361,20 +387,20 @@ def other_masks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_captured_step_that_differs_is_named(rich: Any, other_masks: None) -> None:
-    make = step_checks.maker(rich, "float32")
-    assert step_checks.compare_captured(make, rich).startswith("step 2: loss ")
-    assert step_checks.compare_own(rich) == "step 2: another loss"
-    assert step_checks.compare_training(rich, "float32").startswith("losses: ")
-    found = step_checks.in_a_thread(lambda: step_checks.compare_captured(make, rich))
+    make = nets.maker(rich, "float32")
+    assert steps.compare_captured(make, rich).startswith("step 2: loss ")
+    assert steps.compare_own(rich) == "step 2: another loss"
+    assert steps.compare_training(rich, "float32").startswith("losses: ")
+    found = steps.in_a_thread(lambda: steps.compare_captured(make, rich))
     assert found.startswith("step 2: loss ")
 
 
 def test_a_step_that_no_graph_was_made_of_is_named(
     rich: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_checks.gn, "capture", Uncaptured)
-    make = step_checks.maker(rich, "float32")
-    assert step_checks.compare_captured(make, rich) == "not one graph"
+    monkeypatch.setattr(steps.gn, "capture", Uncaptured)
+    make = nets.maker(rich, "float32")
+    assert steps.compare_captured(make, rich) == "not one graph"
 
 
 class Uncaptured:
@@ -392,24 +418,24 @@ class Uncaptured:
 def test_memory_that_a_graph_shares_with_others_is_named(
     rich: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = step_checks.maker(rich, "float32", fuse=False)
-    around = step_checks.other_memory()
-    assert step_checks.compare_captured(make, rich, around=around) == ""
+    make = nets.maker(rich, "float32", fuse=False)
+    around = steps.other_memory()
+    assert steps.compare_captured(make, rich, around=around) == ""
     cupy = gn.backend.cupy()
     monkeypatch.setattr(cupy.cuda, "using_allocator", nullcontext)
-    spoilt = step_checks.outcome(lambda: step_checks.compare_captured(make, rich, around=around))
+    spoilt = steps.outcome(lambda: steps.compare_captured(make, rich, around=around))
     assert "loss" in spoilt or "illegal memory access" in spoilt
 
 
 def test_a_recording_that_is_used_although_it_is_stale_is_named(
     rich: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change = step_checks.CHANGES["eps"]
-    assert step_checks.compare_stale(rich, change) == ""
+    change = stale.CHANGES["eps"]
+    assert stale.compare_stale(rich, change) == ""
     monkeypatch.setattr(gn.clock.Clock, "structure", lambda self: [])
-    assert step_checks.compare_stale(rich, change) == "the recording is not stale"
+    assert stale.compare_stale(rich, change) == "the recording is not stale"
     monkeypatch.setattr(gn.replay.Recording, "stale", True)
-    assert step_checks.compare_stale(rich, change) == "step 5: another loss"
+    assert stale.compare_stale(rich, change) == "step 5: another loss"
 
 
 def test_rows_that_are_streamed_wrongly_are_named(
@@ -417,7 +443,7 @@ def test_rows_that_are_streamed_wrongly_are_named(
 ) -> None:
     right = HostRows.read_into
     monkeypatch.setattr(HostRows, "read_into", lambda self, rows, out: right(self, rows[::-1], out))
-    assert step_checks.compare_streaming(rich, "float64").startswith("losses: ")
+    assert steps.compare_streaming(rich, "float64").startswith("losses: ")
 
 
 def test_nodes_of_a_graph_as_cuda_draws_it() -> None:

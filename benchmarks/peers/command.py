@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from benchmarks import records
 from benchmarks.machine import device_name, watched
 from benchmarks.peers import comparing
 from benchmarks.peers.base import THREADS, Make, Peer
 from benchmarks.peers.rounds import PAUSE_S, Seconds, interleaved, summary
 from benchmarks.records import QUIET
-from benchmarks.verify_gpu import commit, file_name
 from benchmarks.workloads import Task, Workload, chosen, task, tiny
 from gpunet import machine
-from gpunet.files import write_atomically
 
 MISTAKE = 2  # exit status
 LIBRARIES = {
@@ -50,21 +47,10 @@ def run(options: argparse.Namespace) -> int:
     for workload in listed:
         workload = tiny(workload) if options.quick else workload
         results[workload.name] = measured(workload, libraries, options)
-    about = {
-        "date": datetime.now(timezone.utc).replace(microsecond=0).isoformat(),
-        "place": options.device,
-        "device": device_name(options.device),
-        "threads": THREADS,
-        **commit(options.commit),
-        "quick": options.quick,
-        "versions": versions,
-        "missing": missing,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / file_name(about)
-    text = json.dumps(about | {"workloads": results}, indent=1) + "\n"
-    write_atomically(file, text.encode())
-    print(f"written to {file}")
+    place = options.device
+    about = records.header(place, device_name(place), threads=THREADS, commit=options.commit)
+    about |= {"quick": options.quick, "versions": versions, "missing": missing}
+    print(f"written to {records.write(options.out, about | {'workloads': results})}")
     return int(any(one["failed"] for one in results.values()))
 
 

@@ -1,6 +1,7 @@
 """The GPU parity list: every kernel against its NumPy reference, in units in the last place.
 
-    python tests/gpu/parity.py            each kernel once on the GPU: what compute-sanitizer runs
+    python tests/gpu/parity.py            each kernel once on the GPU
+    python tests/gpu/parity.py --few      a few of each kind once: what compute-sanitizer runs
     python tests/gpu/parity.py --sim      on the simulated GPU
 
 The truth is the NumPy reference in a wider type (float64 for float32, long double for float64), so
@@ -47,6 +48,7 @@ Draw = Callable[[], Array]  # standard normal numbers of the test's shape and dt
 Layout = Callable[[Any, Array], Array]  # (xp, host array) -> the same numbers on the device
 DTYPES = ("float32", "float64")
 WIDER = {"float32": np.float64, "float64": np.longdouble}
+FEW = ("sgd", "adam", "rmsprop")  # optimizers: without state, with scalars of t, with options
 STEPS = 7  # RAdam's rectification begins at the sixth
 
 
@@ -426,8 +428,24 @@ def names() -> list[str]:
     return called + [kind.kernel.source.name for kind in gn.OPTIMIZERS.values()]
 
 
-def each_once(xp: Any) -> Iterator[tuple[str, str, float, float]]:
-    """Every kernel, dtype and layout once: (kernel, what, error in ulps, bound)."""
+Found = tuple[str, str, float, float]  # kernel, what, error in ulps, bound
+
+
+def a_few_once(xp: Any) -> Iterator[Found]:
+    """What has barriers and shared memory, and three updates, in float32: each takes a sanitizer
+    seconds.
+    """
+    for rows in (31, 1100):
+        for case in FUSED_CASES:
+            yield case.name, f"{rows} rows", case.error(xp, "float32", (rows, 33)), case.bound
+    for name in FEW:
+        optimizer = optimizer_of(name, settings_of(name)[-1] | CLIPS[3], 33)
+        error = update_error(optimizer, xp, "float32", (33,), contiguous, steps=2)
+        yield optimizer.kernel.source.name, "update", error, UPDATE_BOUND
+
+
+def each_once(xp: Any) -> Iterator[Found]:
+    """Every kernel, dtype and layout once."""
     for dtype in DTYPES:
         for rows in (31, 1100):  # one launch, two launches
             for fused_case in FUSED_CASES:
@@ -447,15 +465,16 @@ def each_once(xp: Any) -> Iterator[tuple[str, str, float, float]]:
 def main(arguments: list[str]) -> int:
     """Exit status 1 if any error exceeds its bound."""
     start = time.perf_counter()
-    if arguments == ["--sim"]:
+    compared = a_few_once if "--few" in arguments else each_once
+    if "--sim" in arguments:
         from gpunet.testing import simgpu
 
         with simgpu.activate() as cupy:
-            found = list(each_once(cupy))
+            found = list(compared(cupy))
     else:
         cupy = gn.backend.cupy()
         cupy.cuda.set_allocator(None)  # no pool: compute-sanitizer sees where each array ends
-        found = list(each_once(cupy))
+        found = list(compared(cupy))
     wrong = [(name, what, error) for name, what, error, bound in found if not error <= bound]
     for name, what, error in wrong:
         print(f"{name} {what}: {error:.1f} ulps")

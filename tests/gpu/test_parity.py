@@ -31,12 +31,12 @@ from .parity import (
     strided,
 )
 
-LARGE = {"cuda": 1_000_003, "sim": 100_003, "cpu": 100_003}  # the smaller is for time alone
+LARGE = (100_003,)  # many blocks; in long double more would take long
 SHAPES: list[Any] = [
     pytest.param((1,), contiguous, id="1"),
     pytest.param((31,), contiguous, id="31"),
     pytest.param((33,), contiguous, id="33"),
-    pytest.param(None, contiguous, id="large"),
+    pytest.param(LARGE, contiguous, id="large"),
     pytest.param((33, 31), strided, id="strided"),
     pytest.param((2, 5, 7), strided, id="strided models"),
     pytest.param((0,), contiguous, id="empty"),
@@ -45,16 +45,11 @@ SHAPES: list[Any] = [
 OPTIMIZERS = list(gn.OPTIMIZERS)
 
 
-@pytest.fixture
-def large(request: pytest.FixtureRequest) -> tuple[int]:
-    return (LARGE[request.getfixturevalue("_gpunet_device")],)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "layout"), SHAPES)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_call(case: Case, shape: Any, layout: Any, dtype: str, xp: Any, large: Any) -> None:
-    assert case.error(xp, dtype, shape or large, layout) <= case.bound
+def test_a_call(case: Case, shape: Any, layout: Any, dtype: str, cp: Any) -> None:
+    assert case.error(cp, dtype, shape, layout) <= case.bound
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -80,8 +75,7 @@ def test_seven_updates_with_every_setting(name: str, dtype: str, cp: Any) -> Non
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "layout"), SHAPES)
 @pytest.mark.parametrize("name", ["sgd", "adam", "cocob"])  # shapes are CuPy's affair, not theirs
-def test_an_update(name: str, shape: Any, layout: Any, dtype: str, cp: Any, large: Any) -> None:
-    shape = shape or large
+def test_an_update(name: str, shape: Any, layout: Any, dtype: str, cp: Any) -> None:
     settings = parity.COMMON[1] | CLIPS[3]
     optimizer = parity.optimizer_of(name, settings, int(np.prod(shape)))
     assert parity.update_error(optimizer, cp, dtype, shape, layout, steps=2) <= UPDATE_BOUND
@@ -89,13 +83,13 @@ def test_an_update(name: str, shape: Any, layout: Any, dtype: str, cp: Any, larg
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["nn/relu", "nn/sigmoid", "nn/tanh"])
-def test_special_values(name: str, dtype: str, xp: Any) -> None:
+def test_special_values(name: str, dtype: str, cp: Any) -> None:
     case = next(c for c in CASES if c.name == name)
     big = np.finfo(dtype).max
     special = np.array([np.nan, np.inf, -np.inf, 0, -0.0, big, -big, 1e-30, -100], dtype)
     fixed = Case(case.kernel, lambda draw: (special,), case.bound)
     with np.errstate(over="ignore"):
-        assert fixed.error(xp, dtype, (), contiguous) <= fixed.bound
+        assert fixed.error(cp, dtype, (), contiguous) <= fixed.bound
 
 
 # The list is complete
@@ -146,6 +140,11 @@ def test_the_settings_reach_every_compile_time_option(name: str) -> None:
     kind = gn.OPTIMIZERS[name]
     made = [kind(**settings) for settings in parity.settings_of(name)]
     assert {o.kernel.options(o.defaults) for o in made} == set(choices(kind.kernel))
+
+
+def test_the_few_are_of_each_kind(sim: Any) -> None:
+    few = {name for name, _, error, bound in parity.a_few_once(sim) if error <= bound}
+    assert few == {c.name for c in FUSED_CASES} | {f"optim/{name}" for name in parity.FEW}
 
 
 # The checks can fail
@@ -232,6 +231,8 @@ def test_main_counts_what_is_wrong(
     assert parity.main([]) == 1
     assert allocators == [None]
     assert "2 kernels, 2 wrong" in capsys.readouterr().out
+    monkeypatch.setattr(parity, "a_few_once", lambda xp: iter(found[:1]))
+    assert parity.main(["--few"]) == 0
 
 
 @pytest.mark.gpu

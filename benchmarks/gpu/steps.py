@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 import gpunet as gn
-from benchmarks.workloads import Workload, tiny, workloads
+from benchmarks.gpu.nets import Make, batch, differing, everything, made, maker, nets, numbers
+from benchmarks.gpu.stale import CHANGES, compare_stale
+from benchmarks.workloads import Workload
 from gpunet.backend import to_device, to_host
 from gpunet.train.updates import AT_ONCE
 
 Check = Callable[[], str]
-Make = Callable[[], gn.Step]
 Around = Callable[[int], Any]  # a context for step k
 
 STEPS = 20
@@ -82,59 +83,6 @@ def otherwise(w: Workload, wrapping: int) -> Iterator[tuple[str, Check]]:
     yield "captured, another thread", lambda: in_a_thread(lambda: compare_captured(make, w))
     for what, settings in TRAININGS.items():
         yield f"training, {what}", partial(compare_training, w, "float32", **settings)
-
-
-# What is trained
-
-
-def nets(place: str) -> dict[str, Workload]:
-    """W1, and W2 with BatchNorm and Dropout; on the simulated GPU small ones like them."""
-    found = workloads("cuda")
-    return {k: found[k] if place == "cuda" else tiny(found[k]) for k in ("W1", "W2")}
-
-
-def made(
-    w: Workload, dtype: str, fuse: bool = True, rescale: bool = False, **settings: Any
-) -> gn.Step:
-    """The same net and optimizer whenever it is called, on the GPU."""
-    gn.seed(0)
-    net = gn.MLP(w.sizes, batch_norm=w.batch_norm, dropout=w.dropout, dtype=dtype)
-    model = gn.Sequential(gn.Rescale(1 / 255, dtype), net) if rescale else net
-    settings = {"lr": w.lr} | settings
-    optimizer = gn.OPTIMIZERS[w.optimizer](model.to("cuda").parameters(), **settings)
-    return gn.Step(model, gn.SoftmaxWithLoss(), optimizer, fuse=fuse)
-
-
-def maker(w: Workload, dtype: str, **settings: Any) -> Make:
-    return lambda: made(w, dtype, **settings)
-
-
-def numbers(w: Workload, dtype: str, rows: int, seed: int = 0) -> list[Any]:
-    """Rows and labels on the host."""
-    draw = np.random.default_rng(seed)
-    x = draw.integers(0, 256, (rows, w.sizes[0]))
-    x = x.astype(dtype) if dtype == "uint8" else (x / 255).astype(dtype)
-    return [x, draw.integers(0, w.sizes[-1], rows)]
-
-
-def batch(w: Workload, dtype: str, seed: int) -> list[Any]:
-    return [to_device(a, "cuda") for a in numbers(w, dtype, w.batch, seed)]
-
-
-def everything(one: gn.Step) -> dict[str, Any]:
-    """All that a training changes, on the host."""
-    found = dict(one.model.state_dict())
-    found |= {f"optimizer's buffer {k}": a for k, a in enumerate(one.optimizer.buffers())}
-    return {name: to_host(a) for name, a in found.items()}
-
-
-def differing(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    """The first array that is not the same bit for bit."""
-    for name, array in expected.items():
-        if found[name].tobytes() != array.tobytes():
-            count = np.count_nonzero(found[name] != array)
-            return f"{name}: {count} of {array.size} elements differ"
-    return ""
 
 
 # Fused, as on the tape
@@ -305,61 +253,3 @@ def compare_own(w: Workload) -> str:
                 return f"step {k + 1}: another {name}"
     arrays = [{str(k): to_host(p.data) for k, p in enumerate(ps)} for ps in (found, expected)]
     return differing(*arrays)
-
-
-# Settings that a graph cannot follow
-
-
-def _set_eps(one: gn.Step) -> None:
-    one.model[1].eps = 1e-2
-
-
-def _set_p(one: gn.Step) -> None:
-    one.model[3].p = 0.25
-
-
-def _set_mode(one: gn.Step) -> None:
-    one.model[1].eval()
-
-
-def _set_clip(one: gn.Step) -> None:
-    one.optimizer.clip_norm = 0.05
-
-
-def _set_decay(one: gn.Step) -> None:
-    one.optimizer.groups[0]["weight_decay"] = 0.1
-
-
-def _exchange(one: gn.Step) -> None:
-    one.model[1].running_mean = one.model[1].running_mean + 1
-
-
-CHANGES: dict[str, Callable[[gn.Step], None]] = {
-    "eps": _set_eps,
-    "p": _set_p,
-    "mode": _set_mode,
-    "clipping": _set_clip,
-    "weight decay": _set_decay,
-    "an array": _exchange,
-}
-
-
-def compare_stale(w: Workload, change: Callable[[gn.Step], None]) -> str:
-    """What is changed between two steps: the recording refuses, the step is recorded anew."""
-    eager, recorded = made(w, "float32"), made(w, "float32")
-    captured = gn.capture(recorded)
-    old: Any = None
-    for k in range(8):
-        if k == 4:
-            (old,) = captured.replay.recordings.values()  # type: ignore[union-attr]
-            change(eager)
-            change(recorded)
-            if not old.stale:
-                return "the recording is not stale"
-        arrays = batch(w, "float32", k)
-        if to_host(eager(*arrays)).tobytes() != to_host(captured(*arrays)).tobytes():
-            return f"step {k + 1}: another loss"
-    (new,) = captured.replay.recordings.values()  # type: ignore[union-attr]
-    if new is old or new.stale:
-        return "the step was not recorded anew"
-    return differing(everything(recorded), everything(eager))

@@ -7,7 +7,6 @@ one; a time is the median of the rounds, in seconds a step.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -15,11 +14,11 @@ from typing import Any
 import numpy as np
 
 import gpunet as gn
-from benchmarks.step_checks import compare_streaming
+from benchmarks.gpu.steps import compare_streaming
 from benchmarks.workloads import Workload, order, rows, tiny, training_step, workloads
 from gpunet import gemm
 from gpunet.backend import to_device
-from gpunet.bench.timing import Run, quartiles, round_s, waiter
+from gpunet.bench.timing import Run, quartiles, repeated, round_s, waiter
 from gpunet.train import stream as streams
 from gpunet.train.feed import Feed
 from gpunet.train.updates import AT_ONCE, updating
@@ -80,14 +79,6 @@ def modes(w: Workload, calls: int, rounds: int) -> dict[str, Timing]:
 def data(w: Workload, batches: int) -> tuple[Any, Any]:
     """Rows and labels of so many batches, on the host."""
     return rows(replace(w, rows=w.batch * batches))
-
-
-def repeated(call: Callable[[], Any]) -> Run:
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            call()
-
-    return run
 
 
 def nodes(graph: Any) -> int | None:
