@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import checked
-from gpunet.backend import Array, array_module, device_of, to_device, to_host
+from gpunet.backend import Array, array_module, to_device, to_host
 from gpunet.checked import Checked
 from gpunet.layer import Layer
 from gpunet.losses import (
@@ -78,20 +78,21 @@ class Loss(Layer):
         return float(total / or_1(weights.sum()))
 
 
-def _weights(class_weights: Any, name: str) -> np.ndarray[Any, Any] | None:
-    """Class weights as a setting: float64 on the host, or None."""
+def _weights(class_weights: Any, name: str) -> tuple[float, ...] | None:
+    """Class weights as a setting: numbers that nobody changes in place."""
     if class_weights is None:
         return None
-    found: np.ndarray[Any, Any] = to_host(as_array(class_weights)).astype(np.float64)
+    found = to_host(as_array(class_weights)).astype(np.float64)
     if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found >= 0)).all():
         raise ValueError(f"{name} must be a row of finite numbers from 0, got {class_weights!r}")
-    return found
+    return tuple(map(float, found))
 
 
 class SoftmaxWithLoss(Loss):
     """Softmax and cross-entropy in one; see `softmax_cross_entropy`.
 
-    class_weights may lie anywhere: they are brought to the logits' device and dtype once.
+    class_weights may lie anywhere: they are kept as a tuple, and brought to the logits' device and
+    dtype once.
     """
 
     label_smoothing = Checked(checked.below_one)
@@ -99,7 +100,7 @@ class SoftmaxWithLoss(Loss):
 
     def __init__(self, label_smoothing: float = 0.0, class_weights: Any = None) -> None:
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
-        self._placed: tuple[Any, Array] = (None, np.zeros(0))
+        self._placed: dict[Any, Array] = {}
 
     def call(self, z: Tensor, t: Tensor) -> Tensor:
         return softmax_cross_entropy(
@@ -107,15 +108,13 @@ class SoftmaxWithLoss(Loss):
         )
 
     def _beside(self, z: Tensor) -> Array | None:
-        weights = self.class_weights
-        if weights is None:
+        if self.class_weights is None:
             return None
-        dtype = z.dtype if z.dtype.kind == "f" else np.float32
-        source, placed = self._placed
-        if source is not weights or placed.dtype != dtype or device_of(placed) != z.device:
-            placed = to_device(weights.astype(dtype), z.device)
-            self._placed = weights, placed
-        return placed
+        dtype = z.dtype if z.dtype.kind == "f" else np.dtype(np.float32)
+        key = self.class_weights, dtype, z.device
+        if key not in self._placed:
+            self._placed = {key: to_device(np.array(self.class_weights, dtype), z.device)}
+        return self._placed[key]
 
     def hits(self, z: Array, t: Array) -> Array:
         return _of_the_largest(z, t)

@@ -88,10 +88,10 @@ def test_class_weights_follow_the_logits_to_their_device(xp: Any) -> None:
     loss = gn.SoftmaxWithLoss(class_weights=np.array([1, 2, 0.5, 1]))
     z, t = numbers(xp, 5, 4), targets(xp, "labels", 5)
     value = loss(z, t).item()
-    kept = loss._placed[1]
+    (kept,) = loss._placed.values()
     assert device_of(kept) == device_of(z)
     assert loss(z, t).item() == value
-    assert loss._placed[1] is kept
+    assert next(iter(loss._placed.values())) is kept
     loss.class_weights = np.array([1, 2, 0.5, 4])
     assert loss(z, t).item() != value
     loss.class_weights = np.array([1, 2, 0.5, 1])
@@ -99,6 +99,18 @@ def test_class_weights_follow_the_logits_to_their_device(xp: Any) -> None:
 
 
 # --- what a training asks -------------------------------------------------------------------------
+
+
+def test_class_weights_that_change_after_a_capture(cp: Any) -> None:
+    """They are a setting like others: the captured step runs anew with them."""
+    model = gn.MLP([3, 4, 3]).to("cuda")
+    loss = gn.SoftmaxWithLoss(class_weights=[1, 1, 1])
+    captured = gn.capture(gn.Step(model, loss, gn.SGD(model.parameters(), lr=0.0)))
+    x, t = cp.asarray(np.random.default_rng(0).random((6, 3), np.float32)), cp.arange(6) % 3
+    for weights in ([1, 1, 1], [5, 1, 1], np.array([1, 1, 9])):
+        loss.class_weights = weights
+        for _ in range(3):
+            assert float(captured(x, t)) == pytest.approx(loss(model(x), t).item(), rel=1e-6)
 
 
 def test_an_op_becomes_the_loss_of_its_name() -> None:
