@@ -13,7 +13,7 @@ import io
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from gpunet.study.landscapes import LANDSCAPES, Landscape
 from gpunet.study.paths import Descent, descend
 from gpunet.study.pictures import bare, draw_bands, encode_figure, new_figure
 from gpunet.study.styles import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).resolve().parent / "images"
 GRID = (121, 97)
@@ -65,7 +69,7 @@ def walks(name: str, landscape: Landscape, settings: dict[str, Any]) -> list[Des
     return [*others, descend(landscape, name, **settings)]
 
 
-def draw(name: str) -> Any:
+def draw(name: str) -> Figure:
     """The figure of one page."""
     page = picture(name)
     figure = new_figure(9, 3.7)
@@ -87,7 +91,7 @@ def _label(walk: Descent) -> str:
     return f"{style(walk.optimizer).label}, {rate}"
 
 
-def _over_contours(axes: Any, landscape: Landscape, paths: list[Descent], name: str) -> None:
+def _over_contours(axes: Axes, landscape: Landscape, paths: list[Descent], name: str) -> None:
     grid = heights(landscape, *GRID)
     x, y = (np.linspace(*ends, n) for ends, n in zip(landscape.window, GRID, strict=True))
     draw_bands(axes, x, y, grid, levels(grid, 10))
@@ -108,7 +112,7 @@ def _over_contours(axes: Any, landscape: Landscape, paths: list[Descent], name: 
     axes.legend(fontsize=8, loc="lower right")
 
 
-def _over_steps(axes: Any, landscape: Landscape, paths: list[Descent], name: str) -> None:
+def _over_steps(axes: Axes, landscape: Landscape, paths: list[Descent], name: str) -> None:
     for walk in paths:
         own = walk.optimizer == name
         axes.plot(
@@ -130,7 +134,7 @@ def _over_steps(axes: Any, landscape: Landscape, paths: list[Descent], name: str
     bare(axes)
 
 
-def save(figure: Any, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """A PNG in 128 colours: a third of the size."""
     from PIL import Image
 

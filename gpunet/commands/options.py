@@ -31,26 +31,26 @@ def read(parse: Callable[[str], Any]) -> Callable[..., Any]:
     return callback
 
 
-def hidden(default: str) -> Option:
+def text(name: str, parse: Callable[[str], Any], metavar: str, default: str, help: str) -> Option:
+    """An option whose value a function of `parse` reads."""
     return click.option(
-        "--hidden",
-        callback=read(parse.sizes),
-        metavar="SIZES",
+        name,
+        callback=read(parse),
+        metavar=metavar,
         default=default,
         show_default=True,
-        help='Hidden layer sizes; "" for none.',
+        help=help,
     )
+
+
+def hidden(default: str) -> Option:
+    words = 'Hidden layer sizes; "" for none.'
+    return text("--hidden", parse.sizes, "SIZES", default, words)
 
 
 def optimizers(default: str) -> Option:
-    return click.option(
-        "--optimizers",
-        callback=read(parse.optimizers),
-        metavar="NAMES",
-        default=default,
-        show_default=True,
-        help='Names with commas between, such as adam,cocob,momentum; or "all".',
-    )
+    words = 'Names with commas between, such as adam,cocob,momentum; or "all".'
+    return text("--optimizers", parse.optimizers, "NAMES", default, words)
 
 
 def count(name: str, default: int, help: str, least: int = 1, most: int | None = None) -> Option:
@@ -82,13 +82,8 @@ data: Option = click.argument("data", default="digits")
 
 batch_size: Option = count("--batch-size", 32, "Rows an update.")
 
-optimizer: Option = click.option(
-    "--optimizer",
-    callback=read(parse.optimizer),
-    metavar="NAME",
-    default="adam",
-    show_default=True,
-    help=f"One of {', '.join(OPTIMIZERS)}.",
+optimizer: Option = text(
+    "--optimizer", parse.optimizer, "NAME", "adam", f"One of {', '.join(OPTIMIZERS)}."
 )
 
 device: Option = click.option(

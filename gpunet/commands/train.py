@@ -30,13 +30,12 @@ from gpunet.study.history_picture import save_curves
     help="Learning rate; COCOB has none.  [default: the optimizer's]",
 )
 @click.option("--batch-norm", is_flag=True, help="BatchNorm before each activation.")
-@click.option(
+@options.text(
     "--dropout",
-    callback=options.read(parse.share),
-    metavar="SHARE",
-    default="0.2",
-    show_default=True,
-    help="Share of each hidden layer that is dropped in training.",
+    parse.share,
+    "SHARE",
+    "0.2",
+    "Share of each hidden layer that is dropped in training.",
 )
 @options.epochs(50)
 @options.batch_size

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunet.study import pictures
 from gpunet.study.styles import ON_LIGHT
 from gpunet.train.history import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LOSSES = {"train_loss": ("training", ON_LIGHT[0]), "valid_loss": ("validation", ON_LIGHT[1])}
 ACCURACY = ON_LIGHT[2]
@@ -24,7 +28,7 @@ def save_curves(history: History, path: str | os.PathLike[str], title: str = "")
     pictures.save_figure(draw_curves(history, title), path)
 
 
-def draw_curves(history: History, title: str = "") -> Any:
+def draw_curves(history: History, title: str = "") -> Figure:
     """The matplotlib figure."""
     accuracy = "valid_accuracy" in history.columns
     figure = pictures.new_figure(9 if accuracy else 5, 3.6)
@@ -41,7 +45,7 @@ def draw_curves(history: History, title: str = "") -> Any:
     return figure
 
 
-def _losses(axes: Any, history: History) -> None:
+def _losses(axes: Axes, history: History) -> None:
     """By ratios where they fall far; from 0 where that says more."""
     shown = {name: _numbers(history, name) for name in LOSSES if name in history.columns}
     for name, values in shown.items():
@@ -57,7 +61,7 @@ def _losses(axes: Any, history: History) -> None:
         axes.legend(frameon=False)
 
 
-def _by_ratios(axes: Any) -> None:
+def _by_ratios(axes: Axes) -> None:
     """A logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, ..."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -67,12 +71,12 @@ def _by_ratios(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _curve(axes: Any, history: History, values: list[float], **look: str) -> None:
+def _curve(axes: Axes, history: History, values: list[float], **look: Any) -> None:
     epochs = history["epoch"]
     axes.plot(epochs, values, marker="o" if len(epochs) < FEW else None, **look)
 
 
-def _epochs(axes: Any, epochs: list[int]) -> None:
+def _epochs(axes: Axes, epochs: list[int]) -> None:
     """The lower axis: whole numbers only."""
     from matplotlib.ticker import FixedLocator, MaxNLocator
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from gpunet.study.styles import ON_LIGHT
 from gpunet.study.trajectory import Trajectory, flat_parameters
 from gpunet.train.feed import Feed
 from gpunet.train.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Host = np.ndarray[Any, Any]
 MARGIN = 0.25  # of the path's extent, left free around it
@@ -53,7 +56,7 @@ class Surface:
         """The picture (.png, .svg or .pdf), written atomically; ImportError without matplotlib."""
         pictures.save_figure(self.draw(title), path)
 
-    def draw(self, title: str = "") -> Any:
+    def draw(self, title: str = "") -> Figure:
         """The matplotlib figure: contours of the loss with the path, a star where the model is."""
         figure = pictures.new_figure(6.4, 5.2)
         axes = figure.subplots()
@@ -63,7 +66,11 @@ class Surface:
         if self.path is not None:
             axes.plot(*self.path.T, color="white", linewidth=3, alpha=0.7)
             axes.plot(*self.path.T, "o-", color=ON_LIGHT[0], markersize=3.5, linewidth=1.6)
-            ring = {"markersize": 9, "markerfacecolor": "none", "color": ON_LIGHT[0]}
+            ring: dict[str, Any] = {
+                "markersize": 9,
+                "markerfacecolor": "none",
+                "color": ON_LIGHT[0],
+            }
             axes.plot(*self.path[0], "o", **ring)
         axes.plot(0, 0, "*", markersize=13, color="black", markeredgecolor="white", zorder=5)
         labels = self._labels()

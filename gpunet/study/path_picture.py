@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import Landscape
 from gpunet.study.paths import Descent, longest_first
 from gpunet.study.styles import GREY, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GRID = (161, 121)
 DOTTED = 130  # points; a path of more shows no single ones
@@ -26,7 +30,7 @@ def save_picture(
     pictures.save_figure(draw_paths(landscape, paths), path)
 
 
-def draw_paths(landscape: Landscape, paths: Sequence[Descent]) -> Any:
+def draw_paths(landscape: Landscape, paths: Sequence[Descent]) -> Figure:
     """The matplotlib figure. A ring is the start, a full dot the end, a star a minimum."""
     rows = -(-len(paths) // 2)  # of the legend
     figure = pictures.new_figure(7.2, (5.0 if landscape.dim == 2 else 5.8) + 0.2 * rows)
@@ -38,7 +42,7 @@ def draw_paths(landscape: Landscape, paths: Sequence[Descent]) -> Any:
     return figure
 
 
-def _over_contours(figure: Any, landscape: Landscape, paths: Sequence[Descent]) -> Any:
+def _over_contours(figure: Figure, landscape: Landscape, paths: Sequence[Descent]) -> Axes:
     axes = figure.subplots()
     values = heights(landscape, *GRID)
     x, y = (np.linspace(*ends, n) for ends, n in zip(landscape.window, GRID, strict=True))
@@ -50,8 +54,9 @@ def _over_contours(figure: Any, landscape: Landscape, paths: Sequence[Descent]) 
     return axes
 
 
-def _on_curve(figure: Any, landscape: Landscape, paths: Sequence[Descent]) -> Any:
+def _on_curve(figure: Figure, landscape: Landscape, paths: Sequence[Descent]) -> Axes:
     """Above the curve with the points, below it the variable over the steps, downwards."""
+    above: Axes
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 2))
     x = np.linspace(*landscape.window[0], 1001)
     curve = landscape(x[:, None])
@@ -78,7 +83,7 @@ def _near(points: Any, landscape: Landscape) -> Any:
     return np.clip(points, low - FAR * (high - low), high + FAR * (high - low))
 
 
-def _draw(axes: Any, points: Any, path: Descent, chords: bool = False) -> None:
+def _draw(axes: Axes, points: Any, path: Descent, chords: bool = False) -> None:
     """The line with its points; `chords`, between points of a curve, stay faint."""
     line = style(path.optimizer).line()
     if not chords:
@@ -91,7 +96,7 @@ def _draw(axes: Any, points: Any, path: Descent, chords: bool = False) -> None:
     axes.plot(*points[-1], markersize=8, markeredgecolor="white", zorder=4, **dots)
 
 
-def _legend(figure: Any, landscape: Landscape, paths: Sequence[Descent]) -> None:
+def _legend(figure: Figure, landscape: Landscape, paths: Sequence[Descent]) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], **style(p.optimizer).line()) for p in paths]
@@ -100,7 +105,7 @@ def _legend(figure: Any, landscape: Landscape, paths: Sequence[Descent]) -> None
     figure.legend(lines, labels, loc="outside lower center", ncols=2, **look)
 
 
-def _stars(axes: Any, points: Sequence[Sequence[float]]) -> None:
+def _stars(axes: Axes, points: Sequence[Sequence[float]]) -> None:
     for point in points:
         axes.plot(*point, "*", markersize=10, color="black", markeredgecolor="white", zorder=5)
 

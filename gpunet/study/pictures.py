@@ -6,10 +6,15 @@ import importlib
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunet.files import write_atomically
 from gpunet.study.styles import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.contour import ContourSet
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
 DPI = 150
@@ -24,7 +29,7 @@ def can_plot() -> bool:
     return True
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches; without matplotlib ImportError, saying what to do."""
     if not can_plot():
         raise ImportError("pictures need matplotlib: pip install 'gpunet[plot]'")
@@ -33,7 +38,7 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write it atomically; the name's ending says in which format.
 
     ValueError for an ending other than .png, .svg or .pdf.
@@ -44,7 +49,7 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
     write_atomically(path, encode_figure(figure, ending))
 
 
-def encode_figure(figure: Any, ending: str, dpi: int = DPI) -> bytes:
+def encode_figure(figure: Figure, ending: str, dpi: int = DPI) -> bytes:
     """The content of a file of this format, the same bytes each time."""
     import matplotlib
 
@@ -55,12 +60,12 @@ def encode_figure(figure: Any, ending: str, dpi: int = DPI) -> bytes:
     return buffer.getvalue()
 
 
-def bare(axes: Any) -> None:
+def bare(axes: Axes) -> None:
     """Only the frame that carries numbers."""
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def draw_bands(axes: Any, x: Any, y: Any, values: Any, levels: Any) -> Any:
+def draw_bands(axes: Axes, x: Any, y: Any, values: Any, levels: Any) -> ContourSet:
     """Filled contours in light greys, lighter below, with thin lines: a ground for colours."""
     from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunet.study import pictures
 from gpunet.study.probe_look import Look, epochs_of, layers_of, looks_at
 from gpunet.study.styles import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLUMNS = 4
 SHOWN = 4  # epochs in a histogram
@@ -25,20 +29,20 @@ def save_picture(looks: Sequence[Look], path: str | os.PathLike[str]) -> None:
     pictures.save_figure(draw_looks(looks), path)
 
 
-def draw_looks(looks: Sequence[Look]) -> Any:
+def draw_looks(looks: Sequence[Look]) -> Figure:
     """The matplotlib figure: a histogram for each layer, from the first epoch (light) to the last
     (dark), and below the gradient norms and the update ratios over the epochs.
     """
     rows = math.ceil(len(layers_of(looks)) / COLUMNS)
     heights = HEIGHTS[0] * rows, HEIGHTS[1]
     figure = pictures.new_figure(11, sum(heights) + 0.2)
-    above, below = figure.subfigures(2, height_ratios=heights)
+    above, below = figure.subfigures(2, squeeze=False, height_ratios=heights).flat
     _histograms(above, looks, rows)
     _lines(below, looks)
     return figure
 
 
-def _histograms(figure: Any, looks: Sequence[Look], rows: int) -> None:
+def _histograms(figure: Figure, looks: Sequence[Look], rows: int) -> None:
     """A panel for each layer, with the same few epochs in each."""
     from matplotlib import colormaps
 
@@ -56,7 +60,7 @@ def _histograms(figure: Any, looks: Sequence[Look], rows: int) -> None:
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
 
 
-def _histogram(axes: Any, looks: list[Look], colours: dict[int, Any]) -> None:
+def _histogram(axes: Axes, looks: list[Look], colours: dict[int, Any]) -> None:
     for look in looks:
         axes.stairs(
             look.counts / max(int(look.counts.sum()), 1),
@@ -72,7 +76,7 @@ def _histogram(axes: Any, looks: list[Look], colours: dict[int, Any]) -> None:
     pictures.bare(axes)
 
 
-def _lines(figure: Any, looks: Sequence[Look]) -> None:
+def _lines(figure: Figure, looks: Sequence[Look]) -> None:
     """Left the gradient norms, right the update ratios, a line for each layer."""
     from matplotlib import colormaps
     from matplotlib.ticker import MaxNLocator
@@ -95,7 +99,7 @@ def _lines(figure: Any, looks: Sequence[Look]) -> None:
         figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=8)
 
 
-def _line(axes: Any, points: list[tuple[int, float]], colour: Any, label: str) -> None:
+def _line(axes: Axes, points: list[tuple[int, float]], colour: Any, label: str) -> None:
     known = [(epoch, v) for epoch, v in points if math.isfinite(v) and v > 0]
     if known:
         marker = "o" if len(known) < 3 else None

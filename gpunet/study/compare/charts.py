@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gpunet.study import pictures
 from gpunet.study.compare.comparison import Comparison, OptimizerSummary
 from gpunet.study.compare.curves import ceiling, curve, rate_span, sensitivity
 from gpunet.study.compare.table import rate
 from gpunet.study.styles import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def save_pictures(comparison: Comparison, title: str, folder: Path) -> list[Path]:
@@ -24,7 +28,7 @@ def save_pictures(comparison: Comparison, title: str, folder: Path) -> list[Path
     return paths
 
 
-def draw_comparison(comparison: Comparison, title: str) -> Any:
+def draw_comparison(comparison: Comparison, title: str) -> Figure:
     """The matplotlib figure: left the curves, right the loss over the learning rate."""
     figure = pictures.new_figure(11, 5.6)
     left, right = figure.subplots(1, 2)
@@ -52,7 +56,7 @@ def draw_comparison(comparison: Comparison, title: str) -> Any:
     return figure
 
 
-def _draw_curve(axes: Any, summary: OptimizerSummary) -> None:
+def _draw_curve(axes: Axes, summary: OptimizerSummary) -> None:
     points = curve(summary, "valid_loss")
     lr = "" if summary.best.lr is None else f" ({rate(summary.best.lr)})"
     axes.plot(
@@ -63,7 +67,7 @@ def _draw_curve(axes: Any, summary: OptimizerSummary) -> None:
     )
 
 
-def _draw_rates(axes: Any, summary: OptimizerSummary, comparison: Comparison) -> None:
+def _draw_rates(axes: Axes, summary: OptimizerSummary, comparison: Comparison) -> None:
     points = sensitivity(summary)
     if summary.best.lr is None:
         axes.plot(rate_span(comparison), [points[0].mean] * 2, **style(summary.optimizer).line())
