@@ -54,21 +54,11 @@ def _losses(axes: Axes, history: History) -> None:
     axes.set(ylabel="loss")
     known = [v for values in shown.values() for v in values if math.isfinite(v)]
     if known and min(known) > 0 and max(known) > LOG_FROM * min(known):
-        _by_ratios(axes)
+        pictures.by_ratios(axes)
     elif known and min(known) >= 0:
         axes.set_ylim(0, None)
     if shown:
         axes.legend(frameon=False)
-
-
-def _by_ratios(axes: Axes) -> None:
-    """A logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, ..."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _curve(axes: Axes, history: History, values: list[float], **look: Any) -> None:

@@ -65,6 +65,16 @@ def bare(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def by_ratios(axes: Axes) -> None:
+    """A logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, ..."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def draw_bands(axes: Axes, x: Any, y: Any, values: Any, levels: Any) -> ContourSet:
     """Filled contours in light greys, lighter below, with thin lines: a ground for colours."""
     from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap

@@ -104,7 +104,7 @@ def _line(axes: Axes, points: list[tuple[int, float]], colour: Any, label: str) 
     if known:
         marker = "o" if len(known) < 3 else None
         axes.plot(*zip(*known, strict=True), color=colour, label=label, marker=marker)
-        axes.set_yscale("log")
+        pictures.by_ratios(axes)
     pictures.bare(axes)
 
 

@@ -36,7 +36,7 @@ def draw_comparison(comparison: Comparison, title: str) -> Figure:
         _draw_curve(left, summary)
         _draw_rates(right, summary, comparison)
     for axes in (left, right):
-        axes.set_yscale("log")
+        pictures.by_ratios(axes)
         axes.set_ylim(top=ceiling(comparison))
         axes.grid(which="major", alpha=0.25)
         pictures.bare(axes)
