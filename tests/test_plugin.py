@@ -192,7 +192,7 @@ def test_on_a_machine_with_a_gpu_it_has_cupy(folder: Path) -> None:
     assert found.status == 0, found.text
     outcomes = [found.outcome(test) for test in ("test_xp[sim]", "test_xp[cuda]", "test_marked")]
     assert outcomes == ["SKIPPED", "PASSED", "PASSED"]
-    assert "skipped 1: no simulated GPU: the real one has CuPy in this process; run" in found.text
+    assert "skipped 1: no simulated GPU: the real one has CuPy here; run" in found.text
     assert run(folder, *both, GPUNET_REQUIRE_SIM="1").outcome("test_xp[sim]") == "ERROR"
     required = run(folder, "--gpunet-require-gpu")
     assert required.tests == ["test_xp[cpu]", "test_xp[cuda]", "test_marked"]
@@ -215,6 +215,17 @@ def test_a_required_gpu_leaves_other_tests_alone(folder: Path) -> None:
     assert outcomes == ["XFAIL", "PASSED", "FAILED", "SKIPPED"]
     assert "skipped, where a GPU is required: too small" in found.text
     assert "skipped 1: no gpu test" in found.text
+
+
+@needs_sim
+def test_a_required_simulated_gpu_makes_skips_on_it_fail(folder: Path) -> None:
+    found = run(folder, "-k", "several or switched_off", GPUNET_REQUIRE_SIM="1")
+    outcomes = {
+        test: found.outcome(test) for test in ("test_several[2-cpu]", "test_several[2-sim]")
+    }
+    assert list(outcomes.values()) == ["SKIPPED", "FAILED"]
+    assert found.outcome("test_switched_off") == "SKIPPED"
+    assert "skipped, where a simulated GPU is required: not two" in found.text
 
 
 @pytest.mark.parametrize("required", ["", "0", "1"])

@@ -7,7 +7,7 @@ A test that takes the fixture `device` ("cpu" or "cuda") or `xp` (numpy or cupy)
 device of the run; one that takes `cp` (cupy) only on the GPUs among them. The marker `gpu` is for
 tests that only a real GPU can run. `--gpunet-require-gpu` or GPUNET_REQUIRE_GPU=1 turns every skip
 of a test marked `gpu` or run on cuda into a failure, whatever the reason for it;
-GPUNET_REQUIRE_SIM=1 does so where the simulated GPU cannot be had.
+GPUNET_REQUIRE_SIM=1 does so with those run on sim.
 
 CuPy has a real GPU or the simulated one, never both in a process. Where both are chosen and there
 is a GPU, it has CuPy, and tests on sim are skipped; in a run on sim alone those marked `gpu` are.
@@ -33,6 +33,7 @@ import pytest
 
 DEVICES = ("cpu", "sim", "cuda")
 FIXTURES = ("device", "xp", "cp")
+NO_SIM = "no simulated GPU"
 MARKER = "gpu: needs a real GPU; skipped where there is none (gpunet)"
 _MARKS = pytest.StashKey[bool]()  # whether a mark `gpu` means ours
 
@@ -124,18 +125,13 @@ def _gpunet_device(request: pytest.FixtureRequest) -> Iterator[str]:
         yield place
         return
     if "cuda" in chosen_devices(request.config) and gpu_problem() is None:
-        _refuse_sim("the real one has CuPy in this process; run pytest --gpunet-device sim")
+        pytest.skip(f"{NO_SIM}: the real one has CuPy here; run pytest --gpunet-device sim")
     simgpu = importlib.import_module("gpunet.testing.simgpu")
     usable, reason = simgpu.available()
     if not usable:
-        _refuse_sim(reason)
+        pytest.skip(f"{NO_SIM}: {reason}")
     with simgpu.activate():
         yield place
-
-
-def _refuse_sim(reason: str) -> None:
-    refuse = pytest.fail if _is_set("GPUNET_REQUIRE_SIM") else pytest.skip
-    refuse(f"no simulated GPU: {reason}")
 
 
 @pytest.fixture
@@ -198,10 +194,18 @@ def pytest_runtest_makereport(
     if place:
         vars(report)["gpunet_device"] = place  # xdist carries it to the process that sums up
     is_skip = report.skipped and not hasattr(report, "wasxfail")
-    if is_skip and place == "cuda" and item.config.getoption("--gpunet-require-gpu"):
+    if is_skip and place in _required(item.config):
+        which = "simulated GPU" if place == "sim" else "GPU"
         report.outcome = "failed"
-        report.longrepr = f"skipped, where a GPU is required: {_reason(report)}"
+        report.longrepr = f"skipped, where a {which} is required: {_reason(report)}"
     return report
+
+
+def _required(config: pytest.Config) -> tuple[str, ...]:
+    """The devices whose tests must not be skipped."""
+    required = {"sim": _is_set("GPUNET_REQUIRE_SIM")}
+    required["cuda"] = config.getoption("--gpunet-require-gpu")
+    return tuple(device for device, needed in required.items() if needed)
 
 
 def _reason(report: Any) -> str:
