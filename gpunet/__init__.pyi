@@ -1,8 +1,12 @@
 """The names that gpunet gives, for editors and type checkers."""
 
+from gpunet import data as data
 from gpunet import functional as functional
 from gpunet import losses as losses
+from gpunet import optim as optim
 from gpunet import schedules as schedules
+from gpunet import study as study
+from gpunet import train as train
 from gpunet.backend import DeviceError as DeviceError
 from gpunet.backend import has_gpu as has_gpu
 from gpunet.backend import to_device as to_device
