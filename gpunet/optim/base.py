@@ -23,7 +23,7 @@ from gpunet.optim.kernel import UpdateKernel, norms_of
 from gpunet.optim.parts import Part, Segment, adopt
 from gpunet.optim.rows import Row
 from gpunet.optim.saving import ByParameter, copied, read_state
-from gpunet.optim.scalars import is_steady, row
+from gpunet.optim.scalars import GIVEN, is_steady, names_of, row
 from gpunet.schedules import Rate
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ class Optimizer(Declared):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        if unknown := set(names_of(cls.derived)) - cls.arguments.keys() - GIVEN:
+            raise TypeError(
+                f"{cls.__name__}.derived asks for {unknown.pop()!r}, which is no setting"
+            )
         if "reference" in vars(cls):
             cls.kernel = UpdateKernel(_cuda_of(cls), cls.reference)
 
@@ -253,8 +257,8 @@ def _cuda_of(kind: type[Optimizer]) -> str | Path:
     name = kind.__name__.lower()
     if kind.__module__.startswith("gpunet.optim."):
         return f"optim/{name}"
-    beside = Path(kind.reference.__code__.co_filename)
-    path: Path = vars(kind).get("cuda", beside.with_name(f"{name}.cu"))
+    own = vars(kind).get("cuda")
+    path = Path(own or Path(kind.reference.__code__.co_filename).with_name(f"{name}.cu"))
     if not path.is_file():
         raise FileNotFoundError(f"{kind.__name__} has no file {path}; name it: cuda = Path(...)")
     return path

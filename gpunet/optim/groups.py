@@ -44,10 +44,11 @@ def _group(given: Mapping[str, Any], defaults: Settings, name: str) -> Group:
     if "params" not in given:
         raise ValueError(f'a parameter group needs "params"; it has {", ".join(given)}')
     settings = Settings(defaults)
-    for key in given.keys() - {"params"}:
-        if key not in defaults:
+    for key, value in given.items():
+        if key not in ("params", *defaults):
             raise TypeError(f"{name} has no setting {key!r}")
-        settings[key] = given[key]
+        if key != "params":
+            settings[key] = value
     if "lr" in settings:
         resolve(settings["lr"], 0)  # a bad schedule is told now, before anything is changed
     return Group(settings, list(given["params"]))

@@ -12,7 +12,8 @@ from gpunet.optim.check import number, resolve
 from gpunet.optim.kernel import LIMITS, UpdateKernel
 
 Derived = Callable[..., Mapping[str, float]]
-OF_T = {"t", "correction1", "correction2"}
+OF_T = {"t", "correction1", "correction2"}  # what changes from update to update
+GIVEN = {*OF_T, "beta1", "beta2"}  # what `derived` may name besides the settings
 
 
 def known_at(t: int, settings: Mapping[str, Any], derived: Derived) -> dict[str, Any]:

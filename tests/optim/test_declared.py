@@ -125,6 +125,13 @@ def test_an_optimizer_whose_file_is_missing() -> None:
         type("Lost", (gn.Optimizer,), {"reference": staticmethod(reference)})
 
 
+def test_derived_names_what_there_is() -> None:
+    def derived(t: int, gamma: float) -> dict[str, float]: ...
+
+    with pytest.raises(TypeError, match=r"Asking\.derived asks for 'gamma', which is no setting"):
+        type("Asking", (gn.SGD,), {"derived": staticmethod(derived)})
+
+
 def test_a_constructor_of_ones_own_is_shown() -> None:
     class Fixed(gn.Adam):
         def __init__(self, parameters: Any, calm: float = 1.0) -> None:
