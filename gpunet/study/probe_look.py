@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpunet.study.columns import aligned
+
 Host: TypeAlias = np.ndarray[Any, Any]
 
 
@@ -63,15 +65,8 @@ HEAD = ("layer", "kind", "mean", "spread", "zeros", "gradient", "of parameters",
 
 
 def table(looks: Sequence[Look]) -> str:
-    """A line a look; words to the left, numbers to the right."""
-    rows = [HEAD, *(_cells(look) for look in looks)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        words = [cell.ljust(w) for cell, w in zip(row[:2], widths[:2], strict=True)]
-        numbers = [cell.rjust(w) for cell, w in zip(row[2:], widths[2:], strict=True)]
-        lines.append("  ".join([*words, *numbers]).rstrip())
-    return "\n".join(lines)
+    """A line a look."""
+    return "\n".join(aligned([HEAD, *(_cells(look) for look in looks)], words=2))
 
 
 def _cells(look: Look) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet.backend import module_for
 from gpunet.context import frozen, no_grad, observe
 from gpunet.layer import Layer
+from gpunet.study.columns import aligned
 from gpunet.tensor import Tensor
 
 Shape = tuple[Any, ...]  # of whole numbers, or "batch" for an axis of any length
@@ -56,12 +57,7 @@ class Summary:
     def __str__(self) -> str:
         cells = [("layer", "kind", "output", "parameters")]
         cells += [(r.name, _kind(r), _shape(r.output), _count(r)) for r in self.rows]
-        widths = [max(len(row[k]) for row in cells) for k in range(4)]
-        lines = [
-            "  ".join([*(c.ljust(w) for c, w in zip(row[:3], widths, strict=False)), ""])
-            + row[3].rjust(widths[3])
-            for row in cells
-        ]
+        lines = aligned(cells, words=3)
         rule = "-" * len(lines[0])
         return "\n".join(
             [

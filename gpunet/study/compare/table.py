@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from gpunet.study.columns import aligned
 from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
 
 TableRow = dict[str, Any]
@@ -45,9 +46,7 @@ def text(comparison: Comparison) -> str:
     head += ["accuracy", "test acc."] if aim.accuracy else ["test loss"]
     head += [f"epochs to {aim}", "seconds", "learning rates that work", "diverged"]
     rows = [head, *(_cells(summary, comparison) for summary in comparison.summaries)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(aligned(rows, words=len(head)))
 
 
 def _cells(summary: OptimizerSummary, comparison: Comparison) -> list[str]:
