@@ -142,13 +142,11 @@ class Trainer:
     # Before training
 
     def _check_optimizer(self) -> None:
-        arenas = self.optimizer.arenas
-        lost = next((arena.stale for arena in arenas if arena.stale), None)
+        lost = next((arena.stale for arena in self.optimizer.arenas if arena.stale), None)
         if lost:
             raise ValueError(f"the optimizer lost its parameters: {lost}; make a new one")
-        own = {id(p) for p in self.model.parameters()}
-        trained = {id(p) for a in arenas for part in a.ranges for p, _ in a.places_in(part)}
-        if not own & trained:
+        trained = map(id, self.optimizer.parameters)
+        if set(map(id, self.model.parameters())).isdisjoint(trained):
             raise ValueError(
                 "the optimizer trains none of the model's parameters; make it with "
                 "model.parameters()"
