@@ -18,7 +18,9 @@ def see(*_: Any) -> None: ...
 
 
 @pytest.mark.parametrize(
-    "parts", [{"recording": False}, {"frozen": True}, {"on_layer": see}, {"on_op": see}], ids=str
+    "parts",
+    [{"recording": False}, {"frozen": True}, {"on_layer": see}, {"on_op": see}],
+    ids=", ".join,
 )
 def test_a_part_is_changed_inside_only(parts: dict[str, Any]) -> None:
     assert current() == context.PLAIN

@@ -67,11 +67,18 @@ def test_a_benchmark_is_imported(bare: dict[str, str], module: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_suite_is_collected(bare: dict[str, str]) -> None:
-    options = ("-p", "benchmarks.on_device", "-p", "no:cacheprovider", "--collect-only", "-q")
-    done = python(bare, "-m", "pytest", *options, "tests")
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    assert "tests/gpu/test_parity.py: " in done.stdout
+def test_the_suite_is_collected_and_its_tests_have_the_same_names_in_each_process(
+    bare: dict[str, str],
+) -> None:
+    """As pytest-xdist wants it: no address and no time in a name."""
+    options = ("-p", "benchmarks.on_device", "-p", "no:cacheprovider", "--collect-only")
+    found = []
+    for seed in ("1", "2"):
+        done = python(bare | {"PYTHONHASHSEED": seed}, "-m", "pytest", *options, "tests")
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+        found.append([line for line in done.stdout.splitlines() if "::" in line])
+    assert any(line.startswith("tests/gpu/test_parity.py::") for line in found[0])
+    assert found[0] == found[1]
 
 
 def python(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -91,7 +91,7 @@ def warm_up(t: int) -> float:
         {"weight_decay": 0.1},
         {"weight_decay": 0.1, "decay_all": True, "clip_norm": 0.05, "lr": warm_up},
     ],
-    ids=str,
+    ids=", ".join,
 )
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "cocob"])
 def test_clipping_decay_and_schedules(
@@ -104,7 +104,7 @@ def test_clipping_decay_and_schedules(
 
 @pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.05, "lr": warm_up}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.05, "lr": warm_up}], ids=", ".join)
 def test_a_training(accumulate: int, settings: dict[str, Any], fuse: bool, gpu: Any) -> None:
     """Short batches, epochs of several graphs, many updates a launch, and accumulation."""
     x, t = data(rows=8 * 125 + 5)
