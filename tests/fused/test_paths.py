@@ -123,18 +123,23 @@ def small(device: str, *middle: Any) -> tuple[Any, Any]:
     return model, gn.SGD(model.parameters(), lr=0.1)
 
 
-@pytest.mark.parametrize("kind", ["u1", "i2", ">i2", "<u4", ">i4", ">i8", "<u8", ">u8"])
+@pytest.mark.parametrize("kind", ["u1", "i2", "<u4", "<u8"])
 def test_labels_of_any_integers(kind: str, path: str, device: str) -> None:
-    if device != "cpu" and kind[0] == ">":
-        pytest.skip("a GPU has no other byte order")
-    found = []
-    for dtype in ("i8", kind):
-        model, optimizer = small(device, gn.ReLU())
-        run = by(path, model, optimizer)
-        for k in range(3):
-            x, t = batch(device, seed=k)
-            found.append(float(run(x, t.astype(dtype))))
-    assert found[:3] == found[3:]
+    assert losses_with(kind, path, device) == losses_with("i8", path, device)
+
+
+@pytest.mark.parametrize("kind", [">i2", ">i4", ">i8", ">u8"])
+def test_labels_of_another_byte_order(kind: str, path: str) -> None:
+    """On the CPU: a GPU has its own alone."""
+    assert losses_with(kind, path, "cpu") == losses_with("i8", path, "cpu")
+
+
+def losses_with(kind: str, path: str, device: str) -> list[float]:
+    """Of three steps on labels of that dtype."""
+    model, optimizer = small(device, gn.ReLU())
+    run = by(path, model, optimizer)
+    batches = (batch(device, seed=k) for k in range(3))
+    return [float(run(x, t.astype(kind))) for x, t in batches]
 
 
 @pytest.mark.parametrize("kind", ["i8", ">i8", ">i2", "u8", ">u8", "i1"])
