@@ -16,6 +16,8 @@ from gpunet.functional import as_dtype, floating, log_softmax, need_batch
 from gpunet.tape import Pair
 from gpunet.tensor import op
 
+INT64, UINT64 = np.dtype(np.int64), np.dtype(np.uint64)
+
 
 def _need_rows(x: Array, name: str) -> None:
     if 0 in x.shape:
@@ -56,9 +58,9 @@ def labels(
         raise ValueError(
             f"outputs of shape {(*shape, classes)} need labels of shape {shape}, got {t.shape}"
         )
-    found = t if t.dtype == np.int64 else t.astype(np.int64)
+    found = t if t.dtype == INT64 else t.astype(INT64)
     if (wait or isinstance(found, np.ndarray)) and found.size:
-        unsigned = found.view(np.uint64)  # where negative ones are the largest
+        unsigned = found.view(UINT64)  # where negative ones are the largest
         if unsigned.max() >= classes:
             outputs = "1 output" if classes == 1 else f"{classes} outputs"
             why = f"the model has {outputs}, labels run from 0 to {classes - 1}"
