@@ -27,7 +27,7 @@ _HOMES = {
     "loss": "KLDivergence Loss MeanSquaredError SigmoidWithLoss SoftmaxWithLoss",
     "losses": "kl_divergence mean_squared_error sigmoid_cross_entropy softmax_cross_entropy",
     "parameter": "Parameter",
-    "replay": "capture",
+    "graphs": "capture",
     "rng": "seed",
     "saving": "ModelFileError load save",
     "study.draw": "draw",

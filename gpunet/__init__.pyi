@@ -14,6 +14,7 @@ from gpunet.containers import MLP as MLP
 from gpunet.containers import Sequential as Sequential
 from gpunet.context import no_grad as no_grad
 from gpunet.fused.step import Step as Step
+from gpunet.graphs import capture as capture
 from gpunet.initializers import (
     Glorot as Glorot,
 )
@@ -81,7 +82,6 @@ from gpunet.losses import (
 from gpunet.optim import *
 from gpunet.parameter import Parameter as Parameter
 from gpunet.precision import matmul_precision as matmul_precision
-from gpunet.replay import capture as capture
 from gpunet.rng import seed as seed
 from gpunet.saving import ModelFileError as ModelFileError
 from gpunet.saving import load as load

@@ -22,14 +22,14 @@ class Context(NamedTuple):
 
     recording: ops write themselves on the tape. frozen: layers leave their own state as it is.
     on_layer, on_op: called after every layer, and after every op that was recorded.
-    clock: the `gpunet.clock.Clock` of the step that is being recorded as a CUDA graph.
+    counters: the `gpunet.counters.Counters` of the captured step that runs, or is captured.
     """
 
     recording: bool = True
     frozen: bool = False
     on_layer: LayerWatcher | None = None
     on_op: OpWatcher | None = None
-    clock: Any = None
+    counters: Any = None
 
     @property
     def watched(self) -> bool:

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import clock, rng
+from gpunet import rng
 from gpunet.arithmetic import unbroadcast
 from gpunet.backend import Array, array_module, common_module
+from gpunet.counters import CALL
+from gpunet.counters import array as counters_at
 from gpunet.gemm import product
 from gpunet.kernel import Kernel
 from gpunet.tape import Pair
@@ -292,7 +294,7 @@ def _check_statistics(running: Array, shape: tuple[int, ...]) -> None:
 def _dropout_reference(
     x: Array, counters: Array, scale: float, seed: int, step: int, threshold: int, plane: int
 ) -> Array:
-    kept = rng.kept(x.shape, threshold, seed, (step + int(counters[clock.CALL])) % 2**64)
+    kept = rng.kept(x.shape, threshold, seed, (step + int(counters[CALL])) % 2**64)
     return np.where(kept, x * x.dtype.type(scale), x.dtype.type(0))
 
 
@@ -321,7 +323,7 @@ def dropout(
         return x, lambda gy: gy
     plane = max(math.prod(x.shape[-2:]), 1)
     numbers = (rng.keep_scale(p), seed, step, rng.threshold(p), plane)
-    counters = clock.array(array_module(x))
+    counters = counters_at(array_module(x))
     return _dropout(x, counters, *numbers), lambda gy: _dropout(gy, counters, *numbers)
 
 

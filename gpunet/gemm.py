@@ -63,7 +63,7 @@ def gemm(a: Array, b: Array, out: Array, add: bool = False) -> Array:
     takes it. That does not hold for a thread's first product, which creates its handle, nor for the
     first on a stream, which allocates the workspace: do one before the capture. The graph then uses
     that workspace, which lives as long as the Stream object does: keep the stream with the graph,
-    and replay on it, or while it runs nothing else.
+    and launch it there, or while it runs nothing else.
 
     Args:
         a: (m, k) or (models, m, k), float32 or float64, on a GPU. Rows or columns of each matrix

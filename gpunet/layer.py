@@ -30,12 +30,12 @@ class Layer:
 
     Attributes found by name, in the order they were set: Parameters, other Layers (also in lists
     and tuples), and the arrays named in `buffers` (state that is saved but not trained). Numbers
-    named in `counters` change from call to call; all others are settings.
+    named in `counts` change from call to call; all others are settings.
     """
 
     training: bool = True
     buffers: tuple[str, ...] = ()
-    counters: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
     _by_hand: tuple[list[Tensor], Tensor] | None = None
 
     def call(self, *inputs: Any) -> Tensor:
@@ -45,8 +45,8 @@ class Layer:
     def __call__(self, *inputs: Any) -> Tensor:
         """Apply to Tensors or arrays; recorded on the tape."""
         now = context.current()
-        if now.clock is not None:
-            now.clock.saw(self)
+        if now.counters is not None:
+            now.counters.depend_on(self)
         first = next(numbers)
         y = self.call(*(x if isinstance(x, Tensor) else Tensor(x) for x in inputs))
         node = getattr(y, "node", None)
@@ -122,8 +122,8 @@ class Layer:
         for p in self.parameters():
             p.grad = None
 
-    def structure(self) -> Callable[[], Any]:
-        """A function that tells what a recorded step depends on: mode, plain settings, and where
+    def dependencies(self) -> Callable[[], Any]:
+        """A function that gives what a captured step depends on: mode, plain settings, and where
         the arrays lie. It runs before every launch.
         """
         names = ["training"]
@@ -132,7 +132,7 @@ class Layer:
                 names += [f"{name}.requires_grad", f"{name}.data.data.ptr"]
             elif name in self.buffers:
                 names.append(f"{name}.data.ptr")
-            elif name in self.counters:
+            elif name in self.counts:
                 continue
             elif value is None or isinstance(value, (Layer, tuple, bool, int, float, str)):
                 names.append(name)

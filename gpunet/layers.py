@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import checked, clock, context, functional, initializers, rng
+from gpunet import checked, context, counters, functional, initializers, rng
 from gpunet.backend import Array, to_host
 from gpunet.checked import Checked
 from gpunet.layer import Layer
@@ -190,8 +190,8 @@ class Dropout(Layer):
     ValueError for a p outside [0, 1], or a seed outside [0, 2^64).
     """
 
-    __slots__ = ("_base",)  # of a recording: no setting, and nothing that a copy has
-    counters = ("calls",)
+    __slots__ = ("_base",)  # of a capture: no setting, and nothing that a copy has
+    counts = ("calls",)
     p = Checked(checked.fraction)
     seed = Checked(rng.check_word)
 
@@ -207,25 +207,25 @@ class Dropout(Layer):
 
     def next_call(self) -> int:
         """The number of the training call that begins, and is counted: `step` of its mask."""
-        recorded = clock.recorded()
-        if recorded is not None:
-            return self.follow(recorded)
+        captured = counters.current()
+        if captured is not None:
+            return self._enter(captured)
         step = self.calls
         self.calls += not context.current().frozen
         return step
 
-    # In a captured step; see gpunet.clock
+    # In a captured step; see gpunet.counters
 
-    def follow(self, recorded: clock.Clock) -> int:
-        """Take part in a recorded batch; what the device adds its count of calls to."""
-        recorded.follow(self)
-        if not recorded.capturing:
-            self._base = self.calls - recorded.now[clock.CALL]
+    def _enter(self, captured: counters.Counters) -> int:
+        """Take part in a captured batch; what the device adds its count of calls to."""
+        captured.enter(self)
+        if not captured.capturing:
+            self._base = self.calls - captured.now[counters.CALL]
         return self._base % 2**64
 
-    def prepare(self, recorded: clock.Clock, steps: int) -> None:
-        """Ask for a clock that stands where `calls` does, in case that was changed by hand."""
-        recorded.wanted.add(self.calls - self._base)
+    def prepare(self, captured: counters.Counters, steps: int) -> None:
+        """Ask for counters that stand where `calls` does, in case that was changed by hand."""
+        captured.requested_calls.add(self.calls - self._base)
 
     def advance(self, updates: int, calls: int) -> None:
         """Count the calls that a captured step made."""

@@ -10,8 +10,8 @@ import pytest
 
 import gpunet as gn
 from gpunet import context
-from gpunet.clock import recorded
 from gpunet.context import changed, current, frozen, no_grad, observe
+from gpunet.counters import current as counting
 
 
 def see(*_: Any) -> None: ...
@@ -42,10 +42,10 @@ def test_they_add_up_and_end_with_an_error() -> None:
 
 def test_a_recorded_step_is_as_plain_as_any() -> None:
     counter: Any = object()
-    with changed(clock=counter):
-        assert recorded() is counter
+    with changed(counters=counter):
+        assert counting() is counter
         assert current().plain
-    assert recorded() is None
+    assert counting() is None
 
 
 def test_another_thread_has_its_own() -> None:

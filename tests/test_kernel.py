@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import clock, functional
+from gpunet import counters, functional
 from gpunet.fused import on_cupy, resident
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.optim import kernel as updates
@@ -21,7 +21,7 @@ from gpunet.source import kernel_dir
 
 OTHERS = [v for m in (functional, updates) for v in vars(m).values() if isinstance(v, Kernel)]
 LAUNCHED = [
-    v for m in (on_cupy, resident, clock) for v in vars(m).values() if isinstance(v, Kernel)
+    v for m in (on_cupy, resident, counters) for v in vars(m).values() if isinstance(v, Kernel)
 ]
 
 

@@ -381,9 +381,9 @@ def test_a_fused_step_that_differs_is_named(rich: Any, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def other_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A recorded Dropout draws what is another step's."""
-    right = gn.Dropout.follow
-    monkeypatch.setattr(gn.Dropout, "follow", lambda self, c: right(self, c) + c.capturing)
+    """A captured Dropout draws what is another step's."""
+    right = gn.Dropout._enter
+    monkeypatch.setattr(gn.Dropout, "_enter", lambda self, c: right(self, c) + c.capturing)
 
 
 def test_a_captured_step_that_differs_is_named(rich: Any, other_masks: None) -> None:
@@ -406,7 +406,7 @@ def test_a_step_that_no_graph_was_made_of_is_named(
 class Uncaptured:
     """A step that is called as it is."""
 
-    replay = None
+    graphs = None
 
     def __init__(self, step: Any) -> None:
         self.step = step
@@ -427,14 +427,12 @@ def test_memory_that_a_graph_shares_with_others_is_named(
     assert "loss" in spoilt or "illegal memory access" in spoilt
 
 
-def test_a_recording_that_is_used_although_it_is_stale_is_named(
+def test_a_graph_that_is_launched_although_it_no_longer_holds_is_named(
     rich: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change = stale.CHANGES["eps"]
     assert stale.compare_stale(rich, change) == ""
-    monkeypatch.setattr(gn.clock.Clock, "structure", lambda self: [])
-    assert stale.compare_stale(rich, change) == "the recording is not stale"
-    monkeypatch.setattr(gn.replay.Recording, "stale", True)
+    monkeypatch.setattr(gn.counters.Counters, "dependencies", lambda self: [])
     assert stale.compare_stale(rich, change) == "step 5: another loss"
 
 

@@ -71,7 +71,7 @@ def modes(w: Workload, calls: int, rounds: int) -> dict[str, Timing]:
         step = gn.capture(step) if mode == "captured" else step
         found[mode] = timed(repeated(lambda s=step: s(x, t)), calls, rounds)
         if mode == "captured":
-            (recording,) = step.replay.recordings.values()
+            (recording,) = step.graphs.by_key.values()
             found[mode]["nodes"] = nodes(recording.graph)
     return found
 

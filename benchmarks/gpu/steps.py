@@ -145,7 +145,7 @@ def compare_captured(make: Make, w: Workload, steps: int = 6, around: Around | N
             same = to_host(value).tobytes() == to_host(expected).tobytes()
         if not same:
             return f"step {k + 1}: loss {float(value)!r}, eager {float(expected)!r}"
-    if captured.replay is None or len(captured.replay.recordings) != 1:
+    if captured.graphs is None or len(captured.graphs.by_key) != 1:
         return "not one graph"
     return differing(everything(recorded), everything(eager))
 

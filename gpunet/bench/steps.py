@@ -10,11 +10,11 @@ from gpunet.bench.timing import Run, repeated
 from gpunet.bench.workloads import Numbers, Workload, gradients, order, rows, start
 from gpunet.containers import MLP
 from gpunet.fused.step import Step
+from gpunet.graphs import capture
 from gpunet.layers import Affine
 from gpunet.loss import SoftmaxWithLoss
 from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.parameter import Parameter
-from gpunet.replay import capture
 from gpunet.rng import seed
 
 

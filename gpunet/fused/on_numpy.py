@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunet import rng
 from gpunet.backend import Array
-from gpunet.clock import CALL
+from gpunet.counters import CALL
 from gpunet.fused.after import After
 from gpunet.fused.labelled import Labelled
 from gpunet.layers import BatchNorm

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import clock
 from gpunet.backend import Array, array_module
+from gpunet.counters import Counters
 from gpunet.fused.labelled import Labelled
 from gpunet.fused.step import Step
 from gpunet.kernel import Kernel
@@ -22,20 +22,20 @@ def fuses(step: Step, x: Array, t: Array) -> bool:
 
 
 class Resident:
-    """Runs batches of a `Step` from the rows that the device's clock points at.
+    """Runs batches of a `Step` from the rows that the device's counters point at.
 
     Args:
         x, t: all samples and targets, on the GPU.
         order: int64 (samples,), the rows of this epoch in their order.
         losses: float64; the mean loss of the epoch's n-th batch becomes its element n.
-        counter: the clock.
+        counted: the counters.
     """
 
     def __init__(
-        self, step: Step, x: Array, t: Array, order: Array, losses: Array, counter: clock.Clock
+        self, step: Step, x: Array, t: Array, order: Array, losses: Array, counted: Counters
     ) -> None:
         self.step, self.x, self.t = step, x, t
-        self.order, self.losses, self.clock = order, losses, counter
+        self.order, self.losses, self.counters = order, losses, counted
         self.xp = array_module(x)
         self.fused = step.fused if fuses(step, x, t) else None
         self.labels = t.astype(np.int64, copy=False) if t.dtype.kind in "iu" else t
@@ -50,7 +50,7 @@ class Resident:
 
         share, add: as for `Step.gradients`. ends: an update follows.
         """
-        self.clock.begin()
+        self.counters.begin_batch()
         fused = self.fused if self.step.holds() else None
         dtype, scale = (self.dtype, fused.plan.scale()) if fused else (self.x.dtype, 1.0)
         x = self._gathered(self._x, self.x, rows, dtype, scale)
@@ -59,26 +59,26 @@ class Resident:
             return
         given = Labelled(self.labels, self.losses, self.order, ends)
         share = 1.0 if share is None else share
-        fused.batch(rows, self.xp).run(x, given, self.clock.array, share, add)
+        fused.batch(rows, self.xp).run(x, given, self.counters.array, share, add)
 
     def _on_tape(self, x: Array, rows: int, share: Any, add: bool, ends: bool) -> None:
         t = self._gathered(self._t, self.t, rows, self.t.dtype, 1.0)
         key = rows, ends
         if key not in self._passed:
             self._passed[key] = self.xp.array([int(ends), 1, rows, 1], np.int64)
-        self.clock.tick(self._passed[key])
+        self.counters.tick(self._passed[key])
         loss = self.step.gradients(x, t, share, add)
-        NOTE_LOSS.launch(self.xp, loss=loss, counters=self.clock.array, losses=self.losses)
+        NOTE_LOSS.launch(self.xp, loss=loss, counters=self.counters.array, losses=self.losses)
 
     def _gathered(
         self, kept: dict[int, Array], data: Array, rows: int, dtype: Any, scale: float
     ) -> Array:
         """The next rows of `data`, scaled, in a buffer of their own for each number of rows; the
-        clock's `next` becomes its `now`.
+        counters' `next` becomes its `now`.
         """
         if rows not in kept:
             kept[rows] = self.xp.empty((rows, *data.shape[1:]), dtype)
         y = kept[rows].reshape(rows, -1)
-        arrays = {"data": data, "order": self.order, "y": y, "counters": self.clock.array}
+        arrays = {"data": data, "order": self.order, "y": y, "counters": self.counters.array}
         GATHER.launch(self.xp, width=y.shape[1], scale=scale, **arrays)
         return kept[rows]

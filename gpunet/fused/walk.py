@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import clock
+from gpunet import counters
 from gpunet.backend import Array, array_module
 from gpunet.fused import on_cupy, on_numpy
 from gpunet.fused.after import NO_DROP, After, next_drop
@@ -162,7 +162,7 @@ class Fused:
         batch, losses = self.batch(len(classes), xp), xp.empty((), np.float64)
         if plan.rescale is not None or x.dtype != plan.dtype:
             x = batch.converted(x)
-        batch.run(x, Labelled(classes, losses), clock.array(xp), share, add)
+        batch.run(x, Labelled(classes, losses), counters.array(xp), share, add)
         return losses
 
     def batch(self, rows: int, xp: ModuleType) -> Batch:
@@ -173,9 +173,9 @@ class Fused:
             if len(loose) >= self.KEPT:
                 del self._batches[loose[0]]
             batch = self._batches[rows] = Batch(self.plan, rows, xp)
-        recorded = clock.recorded()
-        if recorded is not None:
+        captured = counters.current()
+        if captured is not None:
             batch.captured = True
             for part in self.plan.parts:
-                recorded.saw(part)
+                captured.depend_on(part)
         return batch

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gpunet import clock
+from gpunet import counters
 from gpunet.arena import Arena
 from gpunet.backend import Array
 from gpunet.optim.check import Settings, checked, resolve
@@ -130,13 +130,13 @@ class Optimizer(Declared):
             )
         self._check_parameters_are_here()
         gradients = [arena.grad for arena in self.arenas]
-        recorded = clock.recorded()
-        if recorded is None:
+        captured = counters.current()
+        if captured is None:
             self._update(self._parts(), gradients)
             return
-        recorded.follow(self)
-        if not recorded.capturing:
-            self.prepare(recorded, 1)
+        captured.enter(self)
+        if not captured.capturing:
+            self.prepare(captured, 1)
         self._launch([(part, (part.rows.table, 0)) for part in self._parts()], gradients)
 
     def update(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
@@ -192,19 +192,19 @@ class Optimizer(Declared):
                     f"this optimizer lost its parameters: {arena.stale}; make a new one"
                 )
 
-    # In a captured step; see gpunet.clock
+    # In a captured step; see gpunet.counters
 
-    def prepare(self, recorded: clock.Clock, steps: int) -> None:
+    def prepare(self, captured: counters.Counters, steps: int) -> None:
         """Bring the scalars of the next updates to the device. RuntimeError as for `step`."""
         self._check_parameters_are_here()
         for part in self._parts():
-            self._fill_rows(part, steps, recorded.now[clock.UPDATE] - (self.t + 1))
+            self._fill_rows(part, steps, captured.now[counters.UPDATE] - (self.t + 1))
 
     def advance(self, updates: int, calls: int) -> None:
         """Count updates that a captured step made."""
         self.t += updates
 
-    def structure(self) -> Callable[[], Any]:
+    def dependencies(self) -> Callable[[], Any]:
         """What is fixed when a step is captured: its launches, and whether a norm is taken."""
         return lambda: (self.clip_norm is None, self._parts())
 

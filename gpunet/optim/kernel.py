@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import clock
+from gpunet import counters
 from gpunet.backend import Array, array_module
 from gpunet.kernel import CudaText, Kernel, declare
 from gpunet.optim import native
@@ -100,7 +100,7 @@ class UpdateKernel(Kernel):
         """One step, in place.
 
         row: the scalars, as `Rows` has them: on the CPU a tuple of NumPy numbers, on a GPU the
-        table of all rows and the row's place in it, from which the clock counts on. norm: array
+        table of all rows and the row's place in it, from which the counters count on. norm: array
         (1,), the norm of all gradients; None where nothing clips by it.
         """
         xp, grad, state = arrays.xp, arrays.grad, arrays.state
@@ -115,7 +115,7 @@ class UpdateKernel(Kernel):
         else:
             table, at = row
             any_norm = table if norm is None else norm  # only compared with an infinite limit
-            self.built(xp, options)(grad, table, at, clock.array(xp), any_norm, *ordered[1:])
+            self.built(xp, options)(grad, table, at, counters.array(xp), any_norm, *ordered[1:])
 
     def _loop(self, dtype: Any, options: frozenset[str]) -> native.Loop:
         key = (np, (dtype, options))

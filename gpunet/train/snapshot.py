@@ -20,7 +20,7 @@ class Snapshot:
     def __init__(self, model: Layer, optimizer: Optimizer | None = None) -> None:
         self._model, self._optimizer = model, optimizer
         layers = [model, *(layer for _, layer in model.named_layers())]
-        self._counters = [(layer, name) for layer in layers for name in layer.counters]
+        self._counters = [(layer, name) for layer in layers for name in layer.counts]
         self._arrays: list[Array] = [buffer for _, buffer in model.named_buffers()]
         if optimizer is None:
             self._arrays += [p.data for p in model.parameters()]

@@ -44,11 +44,11 @@ class Trainer:
             that step; "warn" warns once and trains on; "ignore" does not look.
         progress: show a bar (None: if stderr is a terminal).
         fuse: run a plain chain of layers under SoftmaxWithLoss fused; see `gpunet.Step`.
-        capture: on a GPU, record the step as a CUDA graph and replay it. "auto": where the model is
-            fused and the data lies on the GPU; if CUDA does not record it, kernel by kernel, with
+        capture: on a GPU, run the step as a CUDA graph. "auto": where the model is
+            fused and the data lies on the GPU; if CUDA does not capture it, kernel by kernel, with
             one warning. True: with layers and losses of your own too, whose Python code then runs
             twice in all, not once a step; from `fit`, ValueError where it cannot be had and
-            RuntimeError if CUDA does not record it. False: never. Without a GPU it makes no
+            RuntimeError if CUDA does not capture it. False: never. Without a GPU it makes no
             difference.
 
     history: of every epoch so far; a second `fit` continues it.

@@ -1,4 +1,4 @@
-"""The updates of an epoch: one by one, or on a GPU recorded once and replayed."""
+"""The updates of an epoch: one by one, or on a GPU as CUDA graphs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpunet import context, cublas
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import Step
-from gpunet.replay import CaptureError, Replay
+from gpunet.graphs import CaptureError, Graphs
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import Watch
 
@@ -76,7 +76,7 @@ class Updates:
 
 class ResidentUpdates:
     """Updates on a GPU from data that lies there, without a copy and without waiting: the order of
-    the rows is on the device too, and the clock tells where in it a step is.
+    the rows is on the device too, and counters tell where in it a step is.
 
     Args:
         capture: as CUDA graphs, up to AT_ONCE updates a launch.
@@ -86,11 +86,11 @@ class ResidentUpdates:
     def __init__(self, step: Step, feed: Feed, capture: bool, optional: bool) -> None:
         self.step, self.feed, self.capture, self.optional = step, feed, capture, optional
         self.xp = array_module(feed.x)
-        self.replay = Replay(self.xp)
+        self.graphs = Graphs(self.xp)
         self.order = self.xp.empty(len(feed), np.int64)
         self.losses = self.xp.zeros(len(feed), np.float64)  # a batch has one row at least
         self.weights = self.losses
-        self.batch = Resident(step, feed.x, feed.t, self.order, self.losses, self.replay.clock)
+        self.batch = Resident(step, feed.x, feed.t, self.order, self.losses, self.graphs.counters)
 
     def run(self, groups: Sequence[Group]) -> Generator[int, None, None]:
         """As in `Updates`."""
@@ -98,7 +98,7 @@ class ResidentUpdates:
         self.weights = self.xp.asarray([len(one) for one in rows], np.float64)
         together = self.xp.concatenate(rows)
         self.order[: len(together)] = together
-        self.replay.clock.set(row=0, batch=0)
+        self.graphs.counters.set(row=0, batch=0)
         done = 0
         while done < len(groups):
             sizes = tuple(len(rows) for rows in groups[done])
@@ -110,7 +110,7 @@ class ResidentUpdates:
     def _alike(self, groups: Sequence[Group], sizes: tuple[int, ...]) -> int:
         """How many updates the next launch makes: AT_ONCE of one kind, or 1."""
         coming = groups[:AT_ONCE]
-        if len(coming) < AT_ONCE or not self.replay.is_warm(sizes):
+        if len(coming) < AT_ONCE or not self.graphs.is_warm(sizes):
             return 1
         return AT_ONCE if all(tuple(map(len, group)) == sizes for group in coming) else 1
 
@@ -125,7 +125,7 @@ class ResidentUpdates:
         rows, batches = sum(sizes), len(sizes)
         try:
             if self.capture:
-                self.replay.run(sizes, step, rows, batches, count)
+                self.graphs.run(sizes, step, rows, batches, count)
                 return
         except CaptureError as error:
             if not self.optional:
@@ -138,7 +138,7 @@ class ResidentUpdates:
                 stacklevel=2,
             )
         for _ in range(count):
-            self.replay.eager(sizes, step, rows, batches)
+            self.graphs.eager(sizes, step, rows, batches)
 
 
 def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:

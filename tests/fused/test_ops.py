@@ -14,7 +14,7 @@ import pytest
 import gpunet as gn
 from gpunet import functional as F
 from gpunet.backend import to_host
-from gpunet.clock import Clock
+from gpunet.counters import Counters
 from gpunet.fused import on_cupy, on_numpy, resident
 from gpunet.fused.after import ACTIVATIONS, NO_DROP, After, Drop
 from gpunet.fused.labelled import Labelled
@@ -372,10 +372,10 @@ def test_labels_are_gathered_too(cp: Any) -> None:
 
 
 def test_tick(cp: Any) -> None:
-    clock = Clock(cp)
-    clock.array[...] = cp.arange(8)
-    clock.tick(cp.asarray(np.array([1, 10, 100, 1000])))
-    assert clock.array.tolist() == [4, 5, 6, 7, 5, 15, 106, 1007]
+    counters = Counters(cp)
+    counters.array[...] = cp.arange(8)
+    counters.tick(cp.asarray(np.array([1, 10, 100, 1000])))
+    assert counters.array.tolist() == [4, 5, 6, 7, 5, 15, 106, 1007]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -31,7 +31,7 @@ import numpy as np
 import gpunet as gn
 from gpunet import functional
 from gpunet.backend import to_host
-from gpunet.clock import TICK
+from gpunet.counters import TICK
 from gpunet.fused import on_cupy, on_numpy
 from gpunet.fused.after import After, Drop
 from gpunet.fused.labelled import Labelled

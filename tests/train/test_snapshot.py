@@ -138,7 +138,7 @@ def test_restored_puts_everything_back(device: str) -> None:
 
 def test_a_layer_of_ones_own_counts_too() -> None:
     class Counting(gn.Layer):
-        counters = ("seen",)
+        counts = ("seen",)
 
         def __init__(self) -> None:
             self.seen = 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.replay import CaptureError, Replay
+from gpunet.graphs import CaptureError, Graphs
 from tests.train.trainings import LOSSES, X, assert_same, mlp, trainer
 
 
@@ -39,15 +39,15 @@ def test_a_graph_that_cannot_be_had(sim: Any, monkeypatch: pytest.MonkeyPatch) -
         return model
 
     eager = trained(False)
-    captured = Replay._captured
+    captured = Graphs._capturing
 
     @contextmanager
-    def failing(self: Replay) -> Iterator[list[Any]]:
+    def failing(self: Graphs) -> Iterator[list[Any]]:
         with captured(self):
             yield []
             raise ValueError("status 14")
 
-    monkeypatch.setattr(Replay, "_captured", failing)
+    monkeypatch.setattr(Graphs, "_capturing", failing)
     with pytest.warns(
         RuntimeWarning, match=r"cannot be captured: status 14; .* capture=False"
     ) as w:

@@ -1,74 +1,56 @@
-"""A training step recorded as a CUDA graph, and replayed without Python.
+"""A training step captured as a CUDA graph, and launched without Python.
 
     step = gn.capture(gn.Step(model, loss, optimizer))
     for x, t in batches:
         value = step(x, t)
 
 The first call of each shape runs as it is: kernels are compiled, buffers made. The second is
-recorded, and from then on a call is one launch. What changes from step to step (scalars, dropout's
-counter, the place in an epoch) is read from the device; see `gpunet.clock`. What a recorded step
-uses in passing comes from a pool of the recordings' own, for what was free while recording is not
-free in a replay; what is kept from step to step is made in the first call, and not there.
+captured, and from then on a call is one launch. What changes from step to step (scalars, dropout's
+counter, the place in an epoch) is read from the device; see `gpunet.counters`. What a captured step
+uses in passing comes from a pool of the graphs' own, for what was free at the capture is not free
+at a launch; what is kept from step to step is made in the first call, and not there.
 """
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet import clock, context
+from gpunet import context, counters
 from gpunet.backend import Array, array_module, common_module
 from gpunet.precision import precision
 from gpunet.tensor import Tensor
 
 
 class CaptureError(RuntimeError):
-    """A step that a CUDA graph cannot hold, or that the driver does not record."""
+    """A step that a CUDA graph cannot hold, or that the driver does not capture."""
 
 
-class Recording:
-    """One or several steps as one CUDA graph."""
+class Graph(NamedTuple):
+    """One or several steps as one CUDA graph, and what the last of them returned."""
 
-    def __init__(self, graph: Any, result: Any, state: Any, owner: Replay) -> None:
-        self.graph, self.result = graph, result
-        # Weak: in a cycle, stream and memory would stay until the garbage collector comes.
-        self._state, self._owner = state, weakref.ref(owner)
-
-    def launch(self) -> None:
-        """Enqueue it on the current stream. RuntimeError if it is stale: a mode, a setting or an
-        array that it was recorded with is no longer what it was.
-        """
-        if self.stale:
-            raise RuntimeError(
-                "this recording is stale: since it was made a layer changed its mode or settings, "
-                "or parameters moved; call the captured step, which records anew"
-            )
-        self.graph.launch()
-
-    @property
-    def stale(self) -> bool:
-        owner = self._owner()
-        return owner is None or bool(self._state != owner.state())
+    graph: Any
+    result: Any
 
 
-class Replay:
-    """Steps run by recordings, on one clock.
+class Graphs:
+    """Steps run as CUDA graphs, by the same counters.
 
     Args:
         cupy: the module whose arrays the steps use.
 
     Attributes:
-        recordings: by (key, number of steps).
+        by_key: the graphs, by (key, number of steps).
+        counters: what the steps read.
     """
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
-        self.clock = clock.Clock(cupy)
-        self.recordings: dict[Any, Recording] = {}
+        self.counters = counters.Counters(cupy)
+        self.by_key: dict[Any, Graph] = {}
         self._warm: dict[Hashable, Any] = {}
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._pool = cupy.cuda.MemoryPool()
@@ -87,78 +69,80 @@ class Replay:
             key: steps that launch the same work have the same.
             rows, batches: of the data, that one step uses up.
             steps: more than one only where `is_warm(key)`.
+
+        CaptureError for a step that cannot be captured.
         """
-        if context.current().watched:  # a replay would call nobody
+        if context.current().watched:  # a launch would show nothing to anybody
             for _ in range(steps):
                 result = self.eager(key, step, rows, batches)
             return result
         if not self.is_warm(key) or not self._prepare(steps):
             return self._first(key, step, rows, batches)
-        recording = self.recordings.get((key, steps))
-        if recording is None:
-            recording = self.recordings[key, steps] = self._record(step, steps)
-        recording.graph.launch()
-        self.clock.advance(steps, steps * batches, steps * rows)
-        return recording.result
+        graph = self.by_key.get((key, steps))
+        if graph is None:
+            graph = self.by_key[key, steps] = self._capture(step, steps)
+        graph.graph.launch()
+        self.counters.advance(steps, steps * batches, steps * rows)
+        return graph.result
 
     def eager(
         self, key: Hashable, step: Callable[[], Any], rows: int, batches: int = 1, steps: int = 1
     ) -> Any:
         """As `run`, one step, without a graph: the same launches, one by one."""
         self._prepare(1)
-        with clock.recording(self.clock):
+        with counters.use(self.counters):
             result = step()
-        self.clock.advance(1, batches, rows)
+        self.counters.advance(1, batches, rows)
         return result
 
     def is_warm(self, key: Hashable) -> bool:
         """True once a step of this kind ran, and nothing has changed since."""
-        return key in self._warm and bool(self._warm[key] == self.state())
+        return key in self._warm and bool(self._warm[key] == self._dependencies())
 
-    def state(self) -> tuple[Any, ...]:
-        """What a recording depends on and the device cannot follow."""
+    def _dependencies(self) -> tuple[Any, ...]:
+        """What a graph depends on and the device cannot follow."""
         now = context.current()
-        return precision(), now.frozen, now.recording, self.clock.structure()
+        return precision(), now.frozen, now.recording, self.counters.dependencies()
 
     def _first(self, key: Hashable, step: Callable[[], Any], rows: int, batches: int) -> Any:
-        """As it is, on the stream that the recording will use."""
+        """As it is, on the stream that the capture will use."""
         self._prepare(1)
         self.cupy.cuda.get_current_stream().synchronize()
-        self.recordings = {k: r for k, r in self.recordings.items() if k[0] != key}
+        self.by_key = {k: graph for k, graph in self.by_key.items() if k[0] != key}
         try:
-            with self._stream, clock.recording(self.clock):
+            with self._stream, counters.use(self.counters):
                 result = step()
         finally:  # whatever the step came to: others will use what it has written
             self._stream.synchronize()
-        self.clock.advance(1, batches, rows)
-        self._warm[key] = self.state()
+        self.counters.advance(1, batches, rows)
+        self._warm[key] = self._dependencies()
         return result
 
     def _prepare(self, steps: int) -> bool:
         """Bring to the device what the next steps read. False if Dropouts were called unevenly in
-        between, so that one clock cannot count for them all as they were recorded.
+        between, so that the counters cannot count for them all as at the capture.
         """
-        counter = self.clock
-        counter.wanted.clear()
-        for follower in list(counter.followers.values()):
-            follower.prepare(counter, steps)
-        if len(counter.wanted) == 1 and counter.wanted != {counter.now[clock.CALL]}:
-            counter.set(call=counter.wanted.pop())
-        return len(counter.wanted) <= 1
+        own = self.counters
+        requested = own.requested_calls
+        requested.clear()
+        for member in list(own.members.values()):
+            member.prepare(own, steps)
+        if len(requested) == 1 and requested != {own.now[counters.CALL]}:
+            own.set(call=requested.pop())
+        return len(requested) <= 1
 
-    def _record(self, step: Callable[[], Any], steps: int) -> Recording:
-        state = self.state()
+    def _capture(self, step: Callable[[], Any], steps: int) -> Graph:
         pool = self.cupy.cuda.using_allocator(self._pool.malloc)
-        with self._stream, pool, clock.recording(self.clock), self._captured() as graphs:
+        with self._stream, pool, counters.use(self.counters), self._capturing() as graphs:
             for _ in range(steps):
                 result = step()
-        return Recording(graphs[0], result, state, self)
+        return Graph(graphs[0], result)
 
     @contextmanager
-    def _captured(self) -> Iterator[list[Any]]:
+    def _capturing(self) -> Iterator[list[Any]]:
         """What is launched inside becomes the graph in the list."""
         graphs: list[Any] = []
-        self.clock.capturing = True
+        self.counters.capturing = True
         self._stream.begin_capture()
         try:
             yield graphs
@@ -170,15 +154,15 @@ class Replay:
                 raise
             raise CaptureError(f"the step cannot be captured: {error}") from error
         finally:
-            self.clock.capturing = False
+            self.counters.capturing = False
 
 
-class Captured:
+class CapturedStep:
     """A function of arrays that launches one training step; see `capture`."""
 
     def __init__(self, step: Callable[..., Any]) -> None:
         self.step = step
-        self.replay: Replay | None = None
+        self.graphs: Graphs | None = None
         self._inputs: dict[Hashable, list[Array]] = {}
         self._passed: Array = None
 
@@ -193,8 +177,8 @@ class Captured:
                 f"a captured step takes CuPy arrays, got {kinds}; capture a function "
                 "that holds what does not change"
             )
-        if self.replay is None:
-            self.replay = Replay(xp)
+        if self.graphs is None:
+            self.graphs = Graphs(xp)
             self._passed = xp.array([1, 1, 0, 0], np.int64)
         key = tuple((a.shape, a.dtype.str) for a in arrays)
         if key not in self._inputs:
@@ -202,19 +186,18 @@ class Captured:
         held = self._inputs[key]
         for own, given in zip(held, arrays, strict=True):
             own[...] = given
-        result = self.replay.run(key, lambda: self._batch(held), rows=0)
+        result = self.graphs.run(key, lambda: self._batch(held), rows=0)
         return _copied(result)
 
     def _batch(self, held: list[Array]) -> Any:
-        assert self.replay is not None
-        counter = self.replay.clock
-        counter.begin()
-        counter.tick(self._passed)
+        assert self.graphs is not None
+        self.graphs.counters.begin_batch()
+        self.graphs.counters.tick(self._passed)
         return self.step(*held)
 
 
 def _copied(result: Any) -> Any:
-    """Arrays that no replay writes again."""
+    """Arrays that no launch writes again."""
     if isinstance(result, (tuple, list)):
         return type(result)(_copied(one) for one in result)
     if isinstance(result, Tensor):
@@ -222,7 +205,7 @@ def _copied(result: Any) -> Any:
     return result.copy() if array_module(result) is not None else result
 
 
-def capture(step: Callable[..., Any]) -> Captured:
+def capture(step: Callable[..., Any]) -> CapturedStep:
     """`step` as one CUDA graph, launched by calling the result with arrays of the same shapes.
 
         step = gn.capture(gn.Step(model, loss, optimizer))
@@ -235,7 +218,7 @@ def capture(step: Callable[..., Any]) -> Captured:
 
     Inputs are copied to where the graph reads them; what the step returns (an array, a Tensor, or
     a tuple of them) comes back as arrays of your own. When a layer changes its mode or settings, or
-    arrays are exchanged, the next call runs as it is, and the one after it is recorded anew. The
+    arrays are exchanged, the next call runs as it is, and the one after it is captured anew. The
     optimizer's scalars and schedules may change at any time. With NumPy arrays `step` runs as it
     is.
 
@@ -244,4 +227,4 @@ def capture(step: Callable[..., Any]) -> Captured:
             copies from the host, or uses an optimizer or a Dropout twice.
         TypeError: an input that is no array.
     """
-    return Captured(step)
+    return CapturedStep(step)
