@@ -119,41 +119,39 @@ def _add_rows(y: Array, b: Array) -> Array:
     return y
 
 
-_relu = Kernel("nn/relu", lambda x: np.maximum(x, 0))
-# Not gy * (y > 0): an infinite gy times 0 is nan, and the kernel says 0.
-_relu_backward = Kernel("nn/relu_backward", lambda gy, y: np.where(y > 0, gy, gy.dtype.type(0)))
-_sigmoid_backward = Kernel("nn/sigmoid_backward", lambda gy, y: gy * y * (1 - y))
-_tanh = Kernel("nn/tanh", np.tanh)
-_tanh_backward = Kernel("nn/tanh_backward", lambda gy, y: gy * (1 - y * y))
-
-
 def _sigmoid_reference(x: Array) -> Array:
     z = np.exp(-np.abs(x))
     return np.where(x >= 0, np.ones((), x.dtype), z) / (1 + z)
 
 
-_sigmoid = Kernel("nn/sigmoid", _sigmoid_reference)
+RELU = Kernel("nn/relu", lambda x: np.maximum(x, 0))
+# Not gy * (y > 0): an infinite gy times 0 is nan, and the kernel says 0.
+RELU_BACKWARD = Kernel("nn/relu_backward", lambda gy, y: np.where(y > 0, gy, gy.dtype.type(0)))
+SIGMOID = Kernel("nn/sigmoid", _sigmoid_reference)
+SIGMOID_BACKWARD = Kernel("nn/sigmoid_backward", lambda gy, y: gy * y * (1 - y))
+TANH = Kernel("nn/tanh", np.tanh)
+TANH_BACKWARD = Kernel("nn/tanh_backward", lambda gy, y: gy * (1 - y * y))
 
 
 @op
 def relu(x: Array) -> Pair:
     """max(x, 0); the subgradient at 0 is 0."""
-    y = _relu(floating(x))
-    return y, lambda gy: _relu_backward(gy, y)
+    y = RELU(floating(x))
+    return y, lambda gy: RELU_BACKWARD(gy, y)
 
 
 @op
 def sigmoid(x: Array) -> Pair:
     """1 / (1 + exp(-x)), without overflow."""
-    y = _sigmoid(floating(x))
-    return y, lambda gy: _sigmoid_backward(gy, y)
+    y = SIGMOID(floating(x))
+    return y, lambda gy: SIGMOID_BACKWARD(gy, y)
 
 
 @op
 def tanh(x: Array) -> Pair:
     """Hyperbolic tangent."""
-    y = _tanh(floating(x))
-    return y, lambda gy: _tanh_backward(gy, y)
+    y = TANH(floating(x))
+    return y, lambda gy: TANH_BACKWARD(gy, y)
 
 
 @op
@@ -298,7 +296,7 @@ def _dropout_reference(
     return np.where(kept, x * x.dtype.type(scale), x.dtype.type(0))
 
 
-_dropout = Kernel("nn/dropout", _dropout_reference)
+DROPOUT = Kernel("nn/dropout", _dropout_reference)
 
 
 @op
@@ -324,7 +322,7 @@ def dropout(
     plane = max(math.prod(x.shape[-2:]), 1)
     numbers = (rng.keep_scale(p), seed, step, rng.threshold(p), plane)
     counters = counters_at(array_module(x))
-    return _dropout(x, counters, *numbers), lambda gy: _dropout(gy, counters, *numbers)
+    return DROPOUT(x, counters, *numbers), lambda gy: DROPOUT(gy, counters, *numbers)
 
 
 @op

@@ -258,10 +258,10 @@ def test_instructions_for_each_element(
 
 
 def test_numbers_among_the_inputs_come_from_the_header() -> None:
-    assert compile_gate.numbers(functional._dropout) == {
+    assert compile_gate.numbers(functional.DROPOUT) == {
         "scale", "seed", "step", "threshold", "plane"
     }  # fmt: skip
-    assert compile_gate.numbers(functional._relu) == set()
+    assert compile_gate.numbers(functional.RELU) == set()
     assert compile_gate.numbers(gn.Adam.kernel) == {"at"}  # the place of its row
 
 

@@ -313,9 +313,9 @@ def test_losses_that_differ_are_named() -> None:
 def test_masks_that_differ_are_named(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = gn.MLP([64, 100, 10], dropout=0.5)
     assert digits.compare_masks(model, "float32") == ""
-    right = digits.functional._dropout.reference
+    right = digits.functional.DROPOUT.reference
     monkeypatch.setattr(
-        digits.functional._dropout, "reference", lambda x, *a: np.roll(right(x, *a), 1)
+        digits.functional.DROPOUT, "reference", lambda x, *a: np.roll(right(x, *a), 1)
     )
     assert digits.compare_masks(model, "float32").startswith("step 1: ")
 

@@ -130,19 +130,19 @@ def dropout_inputs(draw: Draw) -> tuple[Any, ...]:
 
 
 CASES = [
-    Case(functional._relu, lambda draw: (draw(),), 0),
-    Case(functional._relu_backward, lambda draw: (draw(), draw()), 0),
+    Case(functional.RELU, lambda draw: (draw(),), 0),
+    Case(functional.RELU_BACKWARD, lambda draw: (draw(), draw()), 0),
     # exp, 1 + z, and the quotient, an ulp each at most; the first may be doubled by the last.
-    Case(functional._sigmoid, lambda draw: (20 * draw(),), 6),
-    Case(functional._sigmoid_backward, lambda draw: (draw(), sigmoid(draw())), 3),
-    Case(functional._tanh, lambda draw: (3 * draw(),), 4),
+    Case(functional.SIGMOID, lambda draw: (20 * draw(),), 6),
+    Case(functional.SIGMOID_BACKWARD, lambda draw: (draw(), sigmoid(draw())), 3),
+    Case(functional.TANH, lambda draw: (3 * draw(),), 4),
     Case(
-        functional._tanh_backward,
+        functional.TANH_BACKWARD,
         lambda draw: (draw(), np.tanh(draw())),
         2,
         scale=lambda gy, y: np.abs(gy),
     ),
-    Case(functional._dropout, dropout_inputs, 0.51),  # one rounding; the truth has one too
+    Case(functional.DROPOUT, dropout_inputs, 0.51),  # one rounding; the truth has one too
     # A million squares added by 512 threads: two thousand roundings each, up or down.
     Case(
         updates.norm_of,

@@ -162,7 +162,7 @@ def test_a_dropout_mask_off_by_one_element_is_seen(cp: Any) -> None:
     right = next(c for c in CASES if c.name == "nn/dropout")
 
     def shifted(x: Any, *rest: Any) -> Any:
-        y = functional._dropout.reference(x, *rest)
+        y = functional.DROPOUT.reference(x, *rest)
         return np.where(np.roll(y != 0, 1), x, 0) * rest[1]
 
     case = Case(right.kernel, right.inputs, right.bound, truth=shifted)
@@ -238,7 +238,7 @@ def test_main_counts_what_is_wrong(
 @pytest.mark.gpu
 def test_what_the_gate_compiles_is_what_cupy_runs() -> None:
     cupy = gn.backend.cupy()
-    kernel = Kernel("nn/relu", functional._relu.reference)
+    kernel = Kernel("nn/relu", functional.RELU.reference)
     kernel(cupy.ones(33, np.float32))
     (program,) = nvrtc.programs(kernel.text(), "float32", frozenset())
     assert program.text.endswith(kernel.built(cupy).cached_code)
