@@ -26,10 +26,22 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[2]
-CUDA = ("kernels/optim/*.cu", "kernels/optim/*.cuh")
+CUDA = ("kernels/*.cuh", "kernels/optim/*.cu", "kernels/optim/*.cuh", "kernels/nn/*.cu*")
 PYTHON = {  # functions by name, in files
     "gpunet/optim/*.py": ("reference", "derived"),
     "gpunet/optim/kernel.py": ("clipped", "decayed", "norm_of"),
+    "gpunet/fused/on_numpy.py": (
+        *("bias_act", "bias_act_backward", "batch_norm", "batch_norm_backward", "softmax_loss"),
+        *("add_dot", "_act", "_act_backward", "_mask"),
+    ),
+    "gpunet/functional.py": (
+        *("affine", "relu", "sigmoid", "tanh", "batch_norm", "dropout", "softmax", "log_softmax"),
+        *("_sigmoid_reference", "_dropout_reference"),
+    ),
+    "gpunet/losses.py": (
+        *("softmax_cross_entropy", "mean_squared_error", "kl_divergence"),
+        "sigmoid_cross_entropy",
+    ),
 }
 OUT = re.compile(r"^//\s*out:\s*(.*)$", re.MULTILINE)
 POST = re.compile(r"^//\s*post:\s*\w+ = (.*)$", re.MULTILINE)
