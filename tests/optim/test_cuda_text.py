@@ -117,7 +117,7 @@ def test_ulps_are_counted(ulps: Any) -> None:
 
 
 def kernel(name: str) -> Any:
-    return getattr(functional, f"_{name}")
+    return getattr(functional, name.upper())
 
 
 def inputs(dtype: Any) -> Any:
