@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -102,6 +102,43 @@ def kernel_names() -> list[str]:
     return sorted(p.relative_to(root).with_suffix("").as_posix() for p in root.rglob("*.cu"))
 
 
+@dataclass
+class _Lines:
+    """The lines of a .cu file, sorted.
+
+    header: the text of each header line by its name; where: its place, for messages.
+    """
+
+    label: str
+    header: dict[str, str] = field(default_factory=dict)
+    where: dict[str, str] = field(default_factory=dict)
+    includes: list[str] = field(default_factory=list)
+    body: list[str] = field(default_factory=list)
+    last: str = ""
+
+    def add(self, number: int, line: str) -> None:
+        """ValueError for a second header line of a name."""
+        if self.header.get(self.last, "").endswith(","):
+            self.header[self.last] += " " + line.strip().removeprefix("//").strip()
+        elif match := HEADER.match(line):
+            if match[1] in self.header:
+                raise ValueError(f"{self.label}, line {number}: a second line `// {match[1]}:`")
+            self.last = match[1]
+            self.header[self.last] = match[2]
+            self.where[self.last] = f"{self.label}, line {number}"
+        elif match := INCLUDE.match(line):
+            self.includes.append(match[1])
+        elif self.body or not re.match(r"\s*(//.*)?$", line):
+            if not self.body:
+                self.body.append(f'#line {number} "{self.label}"')
+            self.body.append(line)
+
+    def arguments(self, name: str, pointers: bool) -> tuple[Argument, ...]:
+        """Of the header line `name`; none if it is not there."""
+        where = self.where.get(name, self.label)
+        return _arguments(self.header.get(name, ""), where, pointers)
+
+
 @cache
 def read(name: str | Path) -> Source:
     """Parse kernels/NAME.cu or, of a user's own, the .cu file at a Path; what it includes is taken
@@ -111,42 +148,23 @@ def read(name: str | Path) -> Source:
         path, label, name = name, name.name, re.sub(r"\W", "_", name.stem)
     else:
         path, label = kernel_dir() / f"{name}.cu", f"kernels/{name}.cu"
-    header: dict[str, str] = {}
-    where: dict[str, str] = {}
-    includes: list[str] = []
-    body: list[str] = []
-    last = ""
+    lines = _Lines(label)
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
-        if header.get(last, "").endswith(","):
-            header[last] += " " + line.strip().removeprefix("//").strip()
-        elif match := HEADER.match(line):
-            if match[1] in header:
-                raise ValueError(f"{label}, line {number}: a second line `// {match[1]}:`")
-            last = match[1]
-            header[last], where[last] = match[2], f"{label}, line {number}"
-        elif match := INCLUDE.match(line):
-            includes.append(match[1])
-        elif body or not re.match(r"\s*(//.*)?$", line):
-            if not body:
-                body.append(f'#line {number} "{label}"')
-            body.append(line)
+        lines.add(number, line)
+    header = lines.header
     if "out" not in header:
         raise ValueError(f"{label}: no line `// out: ...` in the header")
-    threads = _threads(header.get("threads", ""), where.get("threads", label))
-
-    def parameters(line: str, pointers: bool = bool(threads)) -> tuple[Argument, ...]:
-        return _arguments(header.get(line, ""), where.get(line, label), pointers)
-
+    threads = _threads(header.get("threads", ""), lines.where.get("threads", label))
     return Source(
         name=name,
         path=path,
-        inputs=parameters("in"),
-        numbers=parameters("numbers", pointers=False),
+        inputs=lines.arguments("in", pointers=bool(threads)),
+        numbers=lines.arguments("numbers", pointers=False),
         scalars=tuple(s.strip() for s in header.get("scalars", "").split(",") if s.strip()),
-        outputs=parameters("out"),
+        outputs=lines.arguments("out", pointers=bool(threads)),
         reduction={k: header[k] for k in ("map", "reduce", "post", "identity") if k in header},
-        includes=tuple(includes),
-        body="\n".join(body),
+        includes=tuple(lines.includes),
+        body="\n".join(lines.body),
         label=label,
         threads=threads,
     )
