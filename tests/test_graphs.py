@@ -72,8 +72,9 @@ def assert_captured_equals_eager(make: Any, steps: int = 5) -> None:
 
 @pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("kind", ["plain", "rich"])
-@pytest.mark.parametrize("optimizer", gn.OPTIMIZERS)
-def test_every_optimizer(optimizer: str, kind: str, fuse: bool, gpu: Any) -> None:
+# No state; corrections by t; arrays that options bring; states that begin elsewhere.
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "cocob"])
+def test_an_optimizer(optimizer: str, kind: str, fuse: bool, gpu: Any) -> None:
     assert_captured_equals_eager(lambda: step_of(kind, optimizer, fuse))
 
 
