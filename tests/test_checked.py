@@ -76,9 +76,9 @@ def test_settings_are_copied_and_checked_in_the_copy(copied: Callable[[Any], Any
         layer.p = 2
 
 
-def test_a_recording_sees_a_setting_that_was_changed() -> None:
+def test_a_capture_sees_a_setting_that_was_changed() -> None:
     layer = gn.Dropout(0.25)
-    state = layer.structure()
+    state = layer.dependencies()
     before = state()
     layer(gn.Tensor([[1.0]]))  # counts a call, which is no setting
     assert state() == before

@@ -13,7 +13,7 @@ from gpunet.train.snapshot import Snapshot
 
 
 class Training(Protocol):
-    """What a callback may look at: a `Trainer`, as far as it goes."""
+    """What a callback may look at, and the type of its argument: a `Trainer`, as far as it goes."""
 
     @property
     def model(self) -> Layer: ...
