@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import Record, newest, taken_on
+from benchmarks.records import RESULTS, Record, newest, taken_on
 from gpunet.study.pictures import bare, new_figure, save_figure
 
-RESULTS = Path(__file__).resolve().parent / "results"
 INK, GRID, SOFT = "#1f2933", "#e4e7eb", "#7b8794"
 # By Okabe & Ito (2008); a library's variants share its colour.
 COLOURS = {
