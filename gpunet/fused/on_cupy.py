@@ -12,7 +12,6 @@ from typing import Any
 
 from gpunet.backend import Array
 from gpunet.fused.after import ACTIVATIONS, NO_DROP, After
-from gpunet.fused.labelled import Labelled
 from gpunet.gemm import product
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.layers import BatchNorm
@@ -37,6 +36,10 @@ class Workspace:
     the logits, free to use for all launches of a stream.
 
     counters: int64 (8,), see `gpunet.counters`; set before each walk.
+    order, ends_update: set by those who take batches from data on the device. With an order (int64,
+        the rows of an epoch) the labels are those of all samples, the losses those of all batches,
+        and the batch is the one that the counters point at: it takes the order's rows from `row`
+        on, its loss becomes element `batch`, and the counters go on, `update` if `ends_update`.
     """
 
     def __init__(self, cupy: Any, rows: int, columns: Sequence[int], dtype: Any) -> None:
@@ -45,6 +48,8 @@ class Workspace:
         loss = 0 if _loss_fits(rows, last) else _loss_chunks(rows) * (last + 1)
         self.cupy = cupy
         self.counters: Array = None
+        self.order: Array | None = None
+        self.ends_update = True
         self.scratch = cupy.empty(max(layers, loss, 1), dtype)
 
 
@@ -178,7 +183,8 @@ def softmax_loss(
     z: Array,
     b: Array | None,
     db: Array | None,
-    given: Labelled,
+    labels: Array,
+    losses: Array,
     smoothing: float,
     share: float,
     add: bool,
@@ -190,23 +196,24 @@ def softmax_loss(
         z: (rows, columns), from `logits`; becomes `share` times the gradient of the
             mean loss.
         b, db: (columns,), or None. add: add to db instead of overwriting it.
-        given: a label out of range makes the loss and its row of z nan.
+        labels: int64 (rows,); one out of range makes the loss and its row of z nan.
+        losses: float64 (); set to the mean loss.
         smoothing: e in q' = (1 - e) q + e / classes.
     """
     rows, columns = z.shape
     arguments: dict[str, Any] = {
         "z": z,
         "b": b,
-        "labels": given.labels,
-        "order": given.order,
+        "labels": labels,
+        "order": work.order,
         "rows": rows,
         "columns": columns,
         "smoothing": smoothing,
         "share": share,
         "add": add,
-        "ends_update": given.ends_update,
+        "ends_update": work.ends_update,
         "db": db,
-        "losses": given.losses,
+        "losses": losses,
         "scratch": work.scratch,
         "counters": work.counters,
     }

@@ -18,7 +18,6 @@ from gpunet import rng
 from gpunet.backend import Array
 from gpunet.counters import CALL
 from gpunet.fused.after import After
-from gpunet.fused.labelled import Labelled
 from gpunet.layers import BatchNorm
 
 ZERO = np.zeros((), np.float32)  # an operand of no axes is quicker than a Python number
@@ -145,7 +144,8 @@ def softmax_loss(
     z: Array,
     b: Array | None,
     db: Array | None,
-    given: Labelled,
+    labels: Array,
+    losses: Array,
     smoothing: float,
     share: float,
     add: bool,
@@ -160,14 +160,14 @@ def softmax_loss(
     if b is not None:
         np.add(f, b[:, None], out=f)
     np.subtract(f, np.maximum.reduce(f, axis=0), out=f)
-    places = np.multiply(given.labels, work.rows, out=work.places)
+    places = np.multiply(labels, work.rows, out=work.places)
     np.add(places, work.samples, out=places)
     chosen = dot(work.ones, flat[places])
     if smoothing:
         chosen = (1 - smoothing) * chosen + smoothing / classes * flat.sum()
     np.exp(f, out=f)
     total = dot(work.classes, f)
-    given.losses[...] = (dot(work.ones, np.log(total)) - chosen) / rows
+    losses[...] = (dot(work.ones, np.log(total)) - chosen) / rows
     step = share / rows
     np.multiply(f, np.divide(step, total, out=total), out=f)
     flat[places] -= step

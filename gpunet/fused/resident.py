@@ -8,7 +8,6 @@ import numpy as np
 
 from gpunet.backend import Array, array_module
 from gpunet.counters import Counters
-from gpunet.fused.labelled import Labelled
 from gpunet.fused.step import Step
 from gpunet.kernel import Kernel
 
@@ -57,9 +56,11 @@ class Resident:
         if fused is None:
             self._on_tape(x, rows, share, add, ends)
             return
-        given = Labelled(self.labels, self.losses, self.order, ends)
+        batch = fused.batch(rows, self.xp)
+        batch.work.order, batch.work.ends_update = self.order, ends
         share = 1.0 if share is None else share
-        fused.batch(rows, self.xp).run(x, given, self.counters.array, share, add)
+        batch.run(x, self.labels, self.losses, self.counters.array, share, add)
+        batch.work.order = None
 
     def _on_tape(self, x: Array, rows: int, share: Any, add: bool, ends: bool) -> None:
         t = self._gathered(self._t, self.t, rows, self.t.dtype, 1.0)

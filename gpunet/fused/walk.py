@@ -15,7 +15,6 @@ from gpunet import counters
 from gpunet.backend import Array, array_module
 from gpunet.fused import on_cupy, on_numpy
 from gpunet.fused.after import NO_DROP, After, next_drop
-from gpunet.fused.labelled import Labelled
 from gpunet.fused.plan import Block, Plan
 from gpunet.losses import labels
 
@@ -56,17 +55,22 @@ class Batch:
         *self._hidden, self._last = [Buffers(xp, block, y, k == 0) for k, (block, y) in pairs]
         self._x: Array = None
 
-    def run(self, x: Array, given: Labelled, counters: Array, share: float, add: bool) -> None:
+    def run(
+        self, x: Array, labels: Array, losses: Array, counters: Array, share: float, add: bool
+    ) -> None:
         """The loss and, times `share`, the gradients, each in its place.
 
-        x: of the parameters' dtype, and rescaled. counters: int64 (8,), see `gpunet.counters`.
+        Args:
+            x: of the parameters' dtype, and rescaled.
+            labels, losses: as `softmax_loss` takes them.
+            counters: int64 (8,), see `gpunet.counters`.
         """
         self.work.counters = counters
         backs: list[Backward] = []
         for own in self._hidden:
             x, back = self._block(own, x)
             backs.append(back)
-        g = self._output(x, given, share, add)
+        g = self._output(x, labels, losses, share, add)
         while backs:
             g = backs.pop()(g, add)
 
@@ -93,14 +97,16 @@ class Batch:
 
         return own.y, backward
 
-    def _output(self, x: Array, given: Labelled, share: float, add: bool) -> Array | None:
+    def _output(
+        self, x: Array, labels: Array, losses: Array, share: float, add: bool
+    ) -> Array | None:
         """The loss of the last block, and back through it."""
         own = self._last
         affine, bias = own.block.affine, own.block.affine.b
         z = self.ops.logits(x, affine.W.data, own.z)
         b, db = (None, None) if bias is None else (bias.data, bias.grad)
         smoothing = self.plan.loss.label_smoothing
-        self.ops.softmax_loss(z, b, db, given, smoothing, share, add, self.work)
+        self.ops.softmax_loss(z, b, db, labels, losses, smoothing, share, add, self.work)
         return self._products(own, x, z, add)
 
     def _products(self, own: Buffers, x: Array, g: Array, add: bool) -> Array | None:
@@ -137,10 +143,9 @@ class Fused:
         """Rows of real numbers, and integers for labels; what else there is the layers take one by
         one, or refuse.
         """
-        xp = array_module(x)
         return (
-            xp is not None
-            and array_module(t) is xp
+            type(t) is type(x)
+            and array_module(x) is not None
             and x.ndim == 2
             and x.shape[1] == self.plan.features
             and x.dtype.kind in "fiub"
@@ -162,7 +167,7 @@ class Fused:
         batch, losses = self.batch(len(classes), xp), xp.empty((), np.float64)
         if plan.rescale is not None or x.dtype != plan.dtype:
             x = batch.converted(x)
-        batch.run(x, Labelled(classes, losses), counters.array(xp), share, add)
+        batch.run(x, classes, losses, counters.array(xp), share, add)
         return losses
 
     def batch(self, rows: int, xp: ModuleType) -> Batch:

@@ -17,7 +17,6 @@ from gpunet.backend import to_host
 from gpunet.counters import Counters
 from gpunet.fused import on_cupy, on_numpy, resident
 from gpunet.fused.after import ACTIVATIONS, NO_DROP, After, Drop
-from gpunet.fused.labelled import Labelled
 from gpunet.testing import simgpu
 from gpunet.testing.simgpu import asan, compiler, emulator
 
@@ -271,8 +270,9 @@ class Lost:
         self.z, self.losses = z, xp.zeros(4) if order is not None else xp.zeros(())
         self.db = draw.empty(columns) if db is None and b is not None else db
         work = draw.work(rows, columns, row=row, batch=2)
-        given = Labelled(labels, self.losses, order, ends)
-        ops_of(xp).softmax_loss(z, b, self.db, given, smoothing, share, add, work)
+        work.order, work.ends_update = order, ends
+        settings = (smoothing, share, add)
+        ops_of(xp).softmax_loss(z, b, self.db, labels, self.losses, *settings, work)
         self.counters = work.counters
 
 
@@ -455,9 +455,7 @@ def test_a_layer_is_one_launch_and_a_tall_one_two(rows: int, launches: int, sim:
         lambda: n.forward(after),
         lambda: n.backward(n.y, after),
         lambda: on_cupy.bias_act_backward(n.y, n.y, db, after, False, n.work),
-        lambda: on_cupy.softmax_loss(
-            z, None, db, Labelled(labels, losses), 0.0, 1.0, False, n.work
-        ),
+        lambda: on_cupy.softmax_loss(z, None, db, labels, losses, 0.0, 1.0, False, n.work),
     ):
         with simgpu.count() as used:
             call()
@@ -470,7 +468,7 @@ def test_a_wide_loss_is_two_launches(sim: Any) -> None:
     work = Draw(sim).work(33, 1000)
     assert work.scratch.size == 2 * 1001
     with simgpu.count() as used:
-        on_cupy.softmax_loss(z, None, None, Labelled(labels, losses), 0.0, 1.0, False, work)
+        on_cupy.softmax_loss(z, None, None, labels, losses, 0.0, 1.0, False, work)
     assert used.launches == 2
 
 

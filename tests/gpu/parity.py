@@ -34,7 +34,6 @@ from gpunet.backend import to_host
 from gpunet.counters import TICK
 from gpunet.fused import on_cupy, on_numpy
 from gpunet.fused.after import After, Drop
-from gpunet.fused.labelled import Labelled
 from gpunet.fused.resident import GATHER, NOTE_LOSS
 from gpunet.kernel import Kernel
 from gpunet.optim import kernel as updates
@@ -280,13 +279,14 @@ def _batch_norm_backward(ops: Any, a: dict[str, Array], work: Any) -> None:
 def _softmax_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
     """With an order; on_numpy gets the labels that it stands for, and the rest is done by hand."""
     z, counters, labels, losses = a["z"], a["counters"], a["labels"], a["losses"]
-    rows, settings = len(z), (0.1, 0.5, True)
-    given = Labelled(labels, losses, a["order"], True)
+    rows = len(z)
     if ops is on_numpy:
-        own = labels[a["order"][counters[2] : counters[2] + rows]]
-        given = Labelled(own, losses[counters[3] : counters[3] + 1].reshape(()))
+        labels = labels[a["order"][counters[2] : counters[2] + rows]]
+        losses = losses[counters[3] : counters[3] + 1].reshape(())
         counters[4:] = counters[:4] + np.array([1, 1, rows, 1])
-    ops.softmax_loss(z, a["b"], a["db"], given, *settings, work)
+    else:
+        work.order = a["order"]
+    ops.softmax_loss(z, a["b"], a["db"], labels, losses, 0.1, 0.5, True, work)
 
 
 # Sums of up to 1100 terms: on the device 32 threads add theirs one by one, then by halves, in NumPy
