@@ -183,7 +183,10 @@ class Optimizer(Declared):
 
     def lost(self) -> bool:
         """True if parameters have left: for another optimizer, or to another device."""
-        return any(arena.stale for arena in self.arenas)
+        for arena in self.arenas:  # noqa: SIM110 - a generator would cost as much as all else here
+            if arena.stale:
+                return True
+        return False
 
     def _check_parameters_are_here(self) -> None:
         for arena in self.arenas:
