@@ -130,9 +130,7 @@ def library() -> Any | None:
 
     Without it products are CuPy's own: in full precision, and refused in a capture.
     """
-    cupy = loaded_cupy()
-    simulated = getattr(cupy, "_gpunet_cublas", None)  # gpunet.testing.simgpu brings its own
-    return simulated if cupy is None or simulated is not None else _load()
+    return None if loaded_cupy() is None else _load()
 
 
 @functools.cache

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 CXX = "g++"
@@ -68,26 +68,31 @@ def compile_shared(
 
 
 def build(
-    source: str,
+    source: str | Callable[[], str],
     *,
     name: str,
     flags: Sequence[str],
     headers: Sequence[Path] = (),
     suffix: str = ".so",
+    key: str = "",
 ) -> Path:
     """The absolute path of what g++ makes of `source`, built where it is not there yet.
 
     `name` labels the file, and the messages where the text has no `#line`. `headers`: files that
-    the text includes and whose content counts. CompileError with g++'s message, or without g++.
+    the text includes and whose content counts. A text that takes long to make is given as a
+    function that makes it, with a `key` that stands for it. CompileError with g++'s message, or
+    without g++.
     """
-    parts = [source, *flags, compiler_version(), *(_digest(path) for path in headers)]
+    stands = source if isinstance(source, str) else key
+    parts = [stands, *flags, compiler_version(), *(_digest(path) for path in headers)]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     label = re.sub(r"\W", "_", name)[:60] or "text"
     path = cache_folder() / f"{label}-{key}{suffix}"
     if not _is_whole(path):
         with _alone(path) as record:
             if not _is_whole(path):  # another process may have built it meanwhile
-                _build(source, label, flags, path)
+                text = source if isinstance(source, str) else source()
+                _build(text, label, flags, path)
                 record.write_text(_digest(path))
     return path
 

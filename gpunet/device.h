@@ -29,13 +29,15 @@
 
 #define __device__
 #define __host__
+#ifndef SIMGPU_PREPROCESS  // the compiler of kernels reads these two itself
 #define __global__
+#define __launch_bounds__(...)
+#endif
 #define __constant__
 #define __managed__
 #define __grid_constant__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
-#define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 #define __builtin_assume(condition) ((void)0)
 

@@ -60,9 +60,9 @@ def cupy_wheels() -> list[str]:
 
 
 def simulated() -> bool:
-    """True where `import cupy` gives gpunet's simulated GPU, which has and needs no driver."""
+    """True where CuPy runs on gpunet's simulated GPU, which has and needs no driver."""
     simgpu = sys.modules.get("gpunet.testing.simgpu")
-    return simgpu is not None and sys.modules.get("cupy") is simgpu.cupy
+    return simgpu is not None and simgpu.active()
 
 
 def driver() -> Driver | Problem:

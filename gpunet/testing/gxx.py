@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import re
 import subprocess
-
-import numpy as np
+from pathlib import Path
 
 from gpunet.cxx import CXX, HEADERS
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.source import HEADER, Source
-from gpunet.testing.simgpu.compiler import HEADER_FOLDER
-from gpunet.testing.simgpu.parameters import Parameter, c_type, parse
 
+SIMGPU = Path(__file__).with_name("simgpu")  # not imported: it would be there before CuPy
 WARNINGS = ("-Wall", "-Wextra", "-Wdouble-promotion", "-Werror")
 PRAGMAS = "-Wno-unknown-pragmas"  # `#pragma unroll` is CUDA's
-INCLUDES = ("-isystem", str(HEADERS), "-isystem", str(HEADER_FOLDER))
+INCLUDES = ("-isystem", str(HEADERS), "-isystem", str(SIMGPU))
 FLAGS = ("-std=c++17", "-O1", *WARNINGS, PRAGMAS, *INCLUDES, "-x", "c++")
 TIMEOUT = 120.0  # seconds
+TYPES = {"float32": "float", "float64": "double", "int32": "int", "uint32": "unsigned int"}
+TYPES |= {"int64": "long long", "uint64": "unsigned long long", "uint8": "unsigned char"}
+# As much of CuPy's surroundings of an element as a kernel's text may use.
+AROUND = """#define SIMGPU_CUPY_HEADERS
+#include "device.h"
+template <class T> struct Raw { T &operator[](ptrdiff_t) const; ptrdiff_t size() const; };
+[[maybe_unused]] static uint3 threadIdx, blockIdx, blockDim, gridDim;
+"""
 OURS = '# 1 "generated" 3\n'  # 3 is the mark of a system header
 PLACE = re.compile(r'^#line (\d+) ("[^"]*")$', re.MULTILINE)
 
@@ -48,21 +54,28 @@ def program(kernel: Kernel, options: frozenset[str], dtype: str) -> str:
         head = f'{OURS}#include "emulator.h"\n#define __shared__ static\n'
         return head + _marked(whole.preamble + whole.arguments[0]) + "\n"
     text = kernel.text(options)
-    parameters = [*parse(text.arguments[0], True), *parse(text.arguments[1], False)]
+    inputs, outputs = (declarations.split(",") for declarations in text.arguments[:2])
     if text.kind == "ReductionKernel":
-        body = _reduction(kernel.source, parameters[-1].ctype)
+        body = _reduction(kernel.source, _type(outputs[-1].split()[-2]))
     else:
         body = text.arguments[2] + ";"
-    signature = f"void {text.name}({', '.join(map(_declared, parameters))}, const ptrdiff_t &i)"
-    head = f'{OURS}#include "elementwise.h"\ntypedef {c_type(np.dtype(dtype))} T, S;\n'
+    declared = [_declared(one, "const ") for one in inputs if one.strip()]
+    declared += [_declared(one, "") for one in outputs]
+    signature = f"void {text.name}({', '.join(declared)}, const ptrdiff_t &i)"
+    head = f"{OURS}{AROUND}typedef {TYPES[dtype]} T, S;\n"
     function = f"{OURS}{signature};\n{signature} {{\n{_marked(body)}\n{OURS}}}\n"
     return head + _marked(text.preamble) + function
 
 
-def _declared(p: Parameter) -> str:
-    if p.raw:
-        return f"{'const ' if p.is_const else ''}CArray<{p.ctype}, 1, true> &{p.name}"
-    return f"{'const ' if p.is_const else ''}{p.ctype} &{p.name}"
+def _declared(parameter: str, const: str) -> str:
+    """A parameter as CuPy declares it, `raw T x`, as one of a function."""
+    *raw, kind, name = parameter.split()
+    kind = f"{const}{_type(kind)}"
+    return f"const Raw<{kind}> &{name}" if "raw" in raw else f"{kind} &{name}"
+
+
+def _type(name: str) -> str:
+    return name if len(name) == 1 else TYPES[name]
 
 
 def _marked(text: str) -> str:

@@ -57,6 +57,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
+    if _asked_for(config):
+        _prepare(config)
+
+
+def _prepare(config: pytest.Config) -> None:
+    """The simulated GPU must be there before CuPy is imported."""
+    if "sim" in chosen_devices(config):
+        importlib.import_module("gpunet.testing.simgpu")
 
 
 def _is_set(variable: str) -> bool:
@@ -99,6 +107,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     lines = [line for line in config.getini("markers") if line != MARKER]
     own = any(line.replace("(", ":").split(":")[0].strip() == "gpu" for line in lines)
     config.stash[_MARKS] = used and not own
+    if used:
+        _prepare(config)
 
 
 def _asked_for(config: pytest.Config) -> bool:

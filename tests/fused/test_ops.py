@@ -18,7 +18,7 @@ from gpunet.counters import Counters
 from gpunet.fused import on_cupy, on_numpy, resident
 from gpunet.fused.after import ACTIVATIONS, NO_DROP, After, Drop
 from gpunet.testing import simgpu
-from gpunet.testing.simgpu import asan, compiler, emulator
+from gpunet.testing.simgpu import asan
 
 Array = Any
 CALL = 5  # of the counters; a mask is drawn at step + CALL
@@ -417,7 +417,7 @@ def test_float32_is_float64_to_its_precision(rows: int, xp: Any) -> None:
 @pytest.mark.parametrize("rows", [70, 1100])
 def test_no_order_of_threads_and_blocks_changes_a_bit(rows: int, order: str, sim: Any) -> None:
     usual = [to_host(a) for a in everything(sim, "float32", rows, 33)]
-    with emulator.schedule(order, seed=1):
+    with simgpu.schedule(order, seed=1):
         other = [to_host(a) for a in everything(sim, "float32", rows, 33)]
     for one, two in zip(usual, other, strict=True):
         assert np.array_equal(one, two, equal_nan=True)
@@ -487,7 +487,7 @@ print("right")
 """
 
 
-@pytest.mark.skipif(not compiler.available()[0], reason=compiler.available()[1])
+@pytest.mark.skipif(not simgpu.available()[0], reason=simgpu.available()[1])
 @pytest.mark.skipif(asan.library() is None, reason="AddressSanitizer needs g++'s libasan")
 def test_no_kernel_leaves_its_arrays() -> None:
     paths = [str(Path(__file__).parent), str(Path(gn.__file__).parent.parent)]

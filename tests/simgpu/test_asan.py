@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from gpunet.testing.simgpu import asan, compiler
+from gpunet.testing import simgpu
+from gpunet.testing.simgpu import asan
 
 pytestmark = [
-    pytest.mark.skipif(not compiler.available()[0], reason=compiler.available()[1]),
+    pytest.mark.skipif(not simgpu.available()[0], reason=simgpu.available()[1]),
     pytest.mark.skipif(asan.library() is None, reason="AddressSanitizer needs g++'s libasan"),
 ]
 
@@ -29,7 +30,8 @@ RUNNER = """
 import json, os, sys, traceback
 import numpy as np
 from gpunet.testing import simgpu
-cp = simgpu.cupy
+kept = simgpu.activate()
+cp = kept.__enter__()
 cases, folder = json.load(open(sys.argv[1])), sys.argv[2]
 statuses = []
 for number, (script, code, value) in enumerate(cases):
@@ -187,12 +189,12 @@ def test_a_right_kernel_passes(results: dict[str, Result], case: str) -> None:
         (
             "dynamic shared memory",
             "WRITE of size 8",
-            f"softmax_cross_entropy_double.cu:{line_of(SOFTMAX, 'buffer[threadIdx.x] = value;')}",
+            f"softmax_cross_entropy.cu:{line_of(SOFTMAX, 'buffer[threadIdx.x] = value;')}",
         ),
         ("elementwise read", "READ of size 4", "turn.cu:2"),
         ("elementwise write", "WRITE of size 4", "turn.cu:3"),
         ("elementwise read before", "READ of size 4", "turn.cu:2"),
-        ("reduction", "READ of size 8", "total: map_expr:1"),
+        ("reduction", "READ of size 8", "total.cu:"),
     ],
 )
 def test_an_access_out_of_bounds(
@@ -202,11 +204,13 @@ def test_an_access_out_of_bounds(
     result = results[case]
     assert result.status == asan.EXIT_STATUS, result.err
     assert "right" not in result.out
-    assert re.search(r"ERROR: AddressSanitizer: heap-buffer-overflow", result.err), result.err
+    assert re.search(
+        r"ERROR: AddressSanitizer: (heap-buffer-overflow|use-after-poison)", result.err
+    ), result.err
     assert access in result.err
-    frame = re.search(r"^\s+#\d+ .*/(\S+\.cu:\d+|total: .*:\d+)", result.err, re.M)
+    frame = re.search(r"^\s+#\d+ .*/(\S+\.cu:\d+)", result.err, re.M)
     assert frame is not None, result.err
-    assert frame[1].endswith(place), (place, frame[0])
+    assert place in frame[1], (place, frame[0])
 
 
 def test_errors_found_by_the_emulator_are_still_errors(results: dict[str, Result]) -> None:

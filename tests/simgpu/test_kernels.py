@@ -10,8 +10,12 @@ import pytest
 
 from gpunet.testing import simgpu
 
-cp = simgpu.cupy
-pytestmark = pytest.mark.skipif(not simgpu.available()[0], reason=simgpu.available()[1])
+if not simgpu.available()[0]:
+    pytest.skip(simgpu.available()[1], allow_module_level=True)
+with simgpu.activate() as cp:
+    pass
+pytestmark = pytest.mark.usefixtures("cp")
+
 CompileException = cp.cuda.compiler.CompileException
 RNG = np.random.default_rng(0)
 
@@ -265,10 +269,8 @@ def test_a_compile_error_names_the_file_and_line() -> None:
     text = '#line 41 "kernels/optim/adam.cu"\nT tmp = x;\ny = missing(tmp)'
     with pytest.raises(CompileException, match=r"kernels/optim/adam\.cu:42:\d+: error: .*missing"):
         cp.ElementwiseKernel("T x", "T y", text, "adam")(cp.ones(2))
-    with pytest.raises(CompileException, match=r"rule: operation:1:\d+: error"):
+    with pytest.raises(CompileException, match=r"rule\.cu:\d+:\d+: error: 'missing'"):
         cp.ElementwiseKernel("T x", "T y", "y = missing(x)", "rule")(cp.ones(2))
-    with pytest.raises(CompileException, match=r"rule: preamble:2:\d+: error"):
-        cp.ElementwiseKernel("T x", "T y", "y = x", "rule", preamble="\noops")(cp.ones(2))
 
 
 def test_a_const_raw_input_cannot_be_written() -> None:
@@ -400,7 +402,7 @@ def test_one_launch_a_call_and_none_for_nothing() -> None:
 def test_the_example_of_the_documentation() -> None:
     text = simgpu.__doc__ or ""
     start = text.index("    from gpunet.testing")
-    example = text[start : text.index("Kernels are compiled")]
+    example = text[start : text.index("CuPy's wheel")]
     scope: dict[str, Any] = {}
     exec("\n".join(line[4:] for line in example.splitlines()), scope)
     scope["test_my_kernel"]()

@@ -8,27 +8,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from gpunet.testing.simgpu import compiler, emulator, sanitizer
-from gpunet.testing.simgpu.emulator import KernelError
-from gpunet.testing.simgpu.rawkernel import RawKernel, RawModule
+from gpunet.testing import simgpu
+from gpunet.testing.simgpu import sanitizer
+from gpunet.testing.simgpu.modes import ORDERS
+from tests.simgpu.host import Kernel, KernelError, RawKernel, RawModule, on_device
 
-pytestmark = pytest.mark.skipif(not compiler.available()[0], reason=compiler.available()[1])
+pytestmark = pytest.mark.usefixtures("cp")
 
 not_under_asan = pytest.mark.skipif(
     sanitizer.wanted(), reason="AddressSanitizer sees it first and ends the process"
 )
 
 CUDA = Path(__file__).parent / "cuda"
-
-
-def on_device(array: np.ndarray) -> SimpleNamespace:
-    """What a kernel sees of a device array: its address."""
-    return SimpleNamespace(data=SimpleNamespace(ptr=array.ctypes.data), dtype=array.dtype)
 
 
 def line_of(code: str, text: str) -> int:
@@ -47,7 +42,7 @@ def without_barrier(code: str, comment: str) -> str:
     return replace(code, f"__syncthreads();  // {comment}", "")
 
 
-def function(code: str, name: str) -> RawKernel:
+def function(code: str, name: str) -> Kernel:
     if "<" not in name:
         return RawKernel(code, name)
     return RawModule(code=code, name_expressions=[name]).get_function(name)
@@ -112,8 +107,8 @@ TOLERANCE = 1e-5
 
 def errors_in_all_orders(code: str, error_of: Runner) -> list[float]:
     errors = []
-    for order in emulator.ORDERS:
-        with emulator.schedule(order, seed=1):
+    for order in ORDERS:
+        with simgpu.schedule(order, seed=1):
             errors.append(error_of(code))
     return errors
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from gpunet.testing.simgpu import compiler, counters, emulator
-from gpunet.testing.simgpu.array import ndarray
-from gpunet.testing.simgpu.compiler import CompileException, host_options
-from gpunet.testing.simgpu.emulator import KernelError, rewrite_shared
-from gpunet.testing.simgpu.errors import CUDADriverError, CUDARuntimeError
-from gpunet.testing.simgpu.pool import MemoryPool, using_allocator
-from gpunet.testing.simgpu.rawkernel import RawKernel, RawModule, pack
-from gpunet.testing.simgpu.stream import Stream
+from gpunet.testing import simgpu
+from gpunet.testing.simgpu.compiler import host_options
+from gpunet.testing.simgpu.modes import chosen
+from gpunet.testing.simgpu.shared import rewrite_shared
+from tests.simgpu.host import KernelError, RawKernel, RawModule, on_device
 
-pytestmark = pytest.mark.skipif(not compiler.available()[0], reason=compiler.available()[1])
+pytestmark = pytest.mark.usefixtures("cp")
 
 FILL = 'extern "C" __global__ void k(float *out, float value) { out[threadIdx.x] = value; }'
 COUNT = 'extern "C" __global__ void k(int *out) { atomicAdd(out, 1); }'
-
-
-def on_device(array: np.ndarray) -> SimpleNamespace:
-    """What a kernel sees of a device array: its address."""
-    return SimpleNamespace(data=SimpleNamespace(ptr=array.ctypes.data), dtype=array.dtype)
 
 
 def launch_count(grid: tuple[int, ...], block: tuple[int, ...], **options: Any) -> int:
@@ -41,25 +33,25 @@ def launch_count(grid: tuple[int, ...], block: tuple[int, ...], **options: Any) 
 
 
 @pytest.mark.parametrize(
-    ("argument", "dtype", "kind"),
+    ("argument", "type_name"),
     [
-        (3, np.int64, "i"),
-        (-3, np.int64, "i"),
-        ((1 << 63) + 1, np.uint64, "i"),
-        (2.5, np.float64, "f"),
-        (True, np.bool_, "i"),
-        (1 + 2j, np.complex128, "o"),
-        (np.int8(-3), np.int8, "i"),
-        (np.uint16(3), np.uint16, "i"),
-        (np.float16(2.5), np.float16, "f"),
-        (np.float32(2.5), np.float32, "f"),
-        (np.float64(2.5), np.float64, "f"),
-        (np.complex64(1j), np.complex64, "o"),
-        (np.full((1, 1), 7, np.int32), np.int32, "i"),
+        (3, "long long"),
+        ((1 << 63) + 1, "unsigned long long"),
+        (2.5, "double"),
+        (True, "bool"),
+        (np.int8(-3), "signed char"),
+        (np.uint16(3), "unsigned short"),
+        (np.float32(2.5), "float"),
+        (np.float64(2.5), "double"),
+        (np.full((1, 1), 7, np.int32), "int"),
     ],
 )
-def test_a_number_is_passed_by_value(argument: Any, dtype: Any, kind: str) -> None:
-    assert pack(argument) == (np.asarray(argument, dtype).tobytes(), kind)
+def test_a_number_is_passed_by_value(argument: Any, type_name: str) -> None:
+    code = f"""extern "C" __global__ void k(double *out, {type_name} value) {{
+        out[0] = (double)value; }}"""
+    out = np.zeros(1)
+    RawKernel(code, "k")((1,), (1,), (on_device(out), argument))
+    assert out[0] == float(np.asarray(argument).reshape(())[()])
 
 
 def test_a_struct_is_passed_by_value() -> None:
@@ -75,14 +67,14 @@ def test_a_struct_is_passed_by_value() -> None:
     assert out[0] == 7.5
 
 
-def test_none_is_the_null_pointer_and_integers_may_be_addresses() -> None:
+def test_none_is_the_null_pointer() -> None:
     code = """extern "C" __global__ void k(int *out, const int *maybe) {
         out[0] = maybe ? *maybe : -1; }"""
     out, other = np.zeros(1, np.int32), np.full(1, 5, np.int32)
     kernel = RawKernel(code, "k")
     kernel((1,), (1,), (on_device(out), None))
     assert out[0] == -1
-    kernel((1,), (1,), (out.ctypes.data, SimpleNamespace(ptr=other.ctypes.data)))
+    kernel((1,), (1,), (on_device(out), on_device(other)))
     assert out[0] == 5
 
 
@@ -95,7 +87,7 @@ def test_an_array_of_the_host_is_refused() -> None:
 @pytest.mark.parametrize("wrong", ["text", [1], object()])
 def test_an_object_of_an_unknown_type_is_refused(wrong: object) -> None:
     with pytest.raises(TypeError, match="Unsupported type"):
-        pack(wrong)
+        RawKernel(FILL, "k")((1,), (1,), (on_device(np.zeros(1, np.float32)), wrong))
 
 
 @pytest.mark.parametrize("wrong", [1.0, 1, np.int32(1), np.float64(1), None])
@@ -143,7 +135,7 @@ def test_every_thread_runs_once(
 def test_a_launch_beyond_cudas_limits_is_refused(
     grid: tuple[int, ...], block: tuple[int, ...]
 ) -> None:
-    with pytest.raises(CUDADriverError, match="CUDA_ERROR_INVALID_VALUE: invalid argument"):
+    with pytest.raises(RuntimeError, match="CUDA_ERROR_INVALID_VALUE: invalid argument"):
         launch_count(grid, block)
 
 
@@ -154,7 +146,7 @@ def test_more_threads_than_the_launch_bounds_are_refused() -> None:
     out = np.zeros(1, np.int32)
     kernel, other = RawKernel(code, "k"), RawKernel(code, "other")
     kernel((1,), (64,), (on_device(out),))
-    with pytest.raises(CUDADriverError, match="too many resources requested for launch"):
+    with pytest.raises(RuntimeError, match="too many resources requested for launch"):
         kernel((1,), (65,), (on_device(out),))
     assert out[0] == 64
     assert (kernel.max_threads_per_block, other.max_threads_per_block) == (64, 512)
@@ -169,14 +161,13 @@ def test_dynamic_shared_memory_beyond_48_kib_needs_the_attribute() -> None:
     assert kernel.max_dynamic_shared_size_bytes == 48 * 1024
     kernel((1,), (1,), (on_device(out), np.int32(12 * 1024)), shared_mem=48 * 1024)
     arguments = (on_device(out), np.int32(25 * 1024))
-    with pytest.raises(CUDADriverError, match="INVALID_VALUE"):
+    with pytest.raises(RuntimeError, match="INVALID_VALUE"):
         kernel((1,), (1,), arguments, shared_mem=100 * 1024)
     kernel.max_dynamic_shared_size_bytes = 100 * 1024
     kernel((1,), (1,), arguments, shared_mem=100 * 1024)
     assert out[0] == 3
-    with pytest.raises(CUDADriverError, match="INVALID_VALUE"):
+    with pytest.raises(RuntimeError, match="INVALID_VALUE"):
         kernel.max_dynamic_shared_size_bytes = 1 << 20
-    assert RawKernel(code, "k").max_dynamic_shared_size_bytes == 48 * 1024
 
 
 def test_sizes_are_tuples() -> None:
@@ -199,7 +190,7 @@ def test_negative_shared_memory_is_refused() -> None:
 def test_a_kernel_must_be_found_by_its_plain_name() -> None:
     mangled = "__global__ void k(int *out) {}"
     for code, name in ((mangled, "k"), (COUNT, "missing"), (mangled, "k<int>")):
-        with pytest.raises(CUDADriverError, match="CUDA_ERROR_NOT_FOUND: named symbol not found"):
+        with pytest.raises(RuntimeError, match="CUDA_ERROR_NOT_FOUND: named symbol not found"):
             RawKernel(code, name).compile()
     assert RawModule(code=mangled, name_expressions=["k"]).get_function("k")
 
@@ -212,7 +203,7 @@ def test_a_kernel_named_like_a_function_of_the_c_library() -> None:
     out = np.zeros(1, np.int32)
     RawKernel(code, "index")((1,), (1,), (on_device(out),))
     assert out[0] == 7
-    with pytest.raises(CUDADriverError, match="NOT_FOUND"):
+    with pytest.raises(RuntimeError, match="NOT_FOUND"):
         RawKernel(code.replace('extern "C"', ""), "index").compile()
 
 
@@ -229,11 +220,10 @@ def test_templates_by_name_expressions() -> None:
         kernel = module.get_function(name)
         kernel((1,), (4,), (on_device(out),))
         assert (out == expected).all()
-        assert kernel.name == name
     out = np.zeros(1)
     module.get_function("plain")((1,), (1,), (on_device(out),))
     assert out[0] == -1
-    with pytest.raises(CUDADriverError, match="NOT_FOUND"):
+    with pytest.raises(RuntimeError, match="NOT_FOUND"):
         module.get_function("inner::k<float, 1>")
 
 
@@ -242,30 +232,16 @@ def test_a_name_expression_that_cannot_be_parsed() -> None:
         module = RawModule(
             code="template <class T> __global__ void k(T *) {}", name_expressions=[wrong]
         )
-        with pytest.raises(CompileException, match="Error in parsing name expression"):
+        with pytest.raises(Exception, match=r"<name expression>:.*not declared"):
             module.compile()
-
-
-def test_modules_take_code_and_only_by_keyword() -> None:
-    with pytest.raises(TypeError, match="Exactly one of"):
-        RawModule()
-    with pytest.raises(TypeError, match="Exactly one of"):
-        RawModule(code=COUNT, path="a.cubin")
-    with pytest.raises(TypeError):
-        RawModule(COUNT)  # type: ignore[misc]
-    with pytest.raises(ValueError, match="only nvrtc supports"):
-        RawModule(code=COUNT, backend="nvcc", name_expressions=["k"])
-    for option in ("translate_cucomplex", "enable_cooperative_groups"):
-        with pytest.raises(NotImplementedError, match=option):
-            RawKernel(COUNT, "k", **{option: True})
 
 
 def test_a_compile_error_names_file_and_line() -> None:
     code = 'extern "C" __global__ void k(int *out) {\n    out[0] = missing;\n}'
-    with pytest.raises(CompileException, match=r"k\.cu:2:14: error: 'missing' was not declared"):
+    with pytest.raises(Exception, match=r"k\.cu:2:14: error: 'missing' was not declared"):
         RawKernel(code, "k").compile()
     named = f'#line 1 "kernels/nn/mine.cu"\n{code}'
-    with pytest.raises(CompileException, match=r"kernels/nn/mine\.cu:2:14: error:"):
+    with pytest.raises(Exception, match=r"kernels/nn/mine\.cu:2:14: error:"):
         RawKernel(named, "k").compile()
 
 
@@ -281,7 +257,7 @@ def test_options_define_and_include(tmp_path: Path) -> None:
     assert out[0] == 11
     with pytest.raises(KernelError, match=r"part\.cuh:3: kernel k, .*box < 9"):
         RawKernel(code, "k", ("-DFIVE=50", *options[1:]))((1,), (1,), (on_device(out),))
-    with pytest.raises(CompileException, match=r"part\.cuh: No such file"):
+    with pytest.raises(Exception, match=r"part\.cuh: No such file"):
         RawKernel(code, "k", options[:2]).compile()
 
 
@@ -307,72 +283,80 @@ def test_text_without_shared_memory_is_left_alone() -> None:
 # Streams and captures
 
 
-def test_a_launch_is_counted() -> None:
-    with counters.count() as counted:
-        launch_count((1,), (1,))
-        launch_count((1,), (1,), stream=Stream(non_blocking=True))
+def test_a_launch_is_counted(cp: Any) -> None:
+    kernel, out = cp.RawKernel(COUNT, "k"), cp.zeros(1, np.int32)
+    with simgpu.count() as counted:
+        kernel((1,), (1,), (out,))
+        kernel((1,), (1,), (out,), stream=cp.cuda.Stream(non_blocking=True))
     assert counted.launches == 2
 
 
-def test_a_captured_launch_runs_at_replay_with_its_scalars_frozen() -> None:
-    code = """extern "C" __global__ void k(float *out, float value) { atomicAdd(out, value); }"""
-    kernel, out = RawKernel(code, "k"), ndarray((1,), np.float32)
-    out.fill(0)
-    value = np.full(1, 2, np.float32)
-    stream = Stream(non_blocking=True)
+def captured(cp: Any, work: Callable[[], object]) -> Any:
+    stream = cp.cuda.Stream(non_blocking=True)
     with stream:
         stream.begin_capture()
-        kernel((1,), (3,), (out, value))
-        graph = stream.end_capture()
+        work()
+        return stream.end_capture()
+
+
+def test_a_captured_launch_runs_at_replay_with_its_scalars_frozen(cp: Any) -> None:
+    code = """extern "C" __global__ void k(float *out, float value) { atomicAdd(out, value); }"""
+    kernel, out = cp.RawKernel(code, "k"), cp.zeros(1, np.float32)
+    value = np.full(1, 2, np.float32)
+    graph = captured(cp, lambda: kernel((1,), (3,), (out, value)))
     value[0] = 100
     assert out.get()[0] == 0
     for replay in (1, 2):
-        graph.launch(stream)
+        graph.launch()
         assert out.get()[0] == 6 * replay
 
 
-def test_a_captured_kernel_that_fails_raises_at_replay() -> None:
-    code = 'extern "C" __global__ void k() { assert(threadIdx.x != 4); }'
-    stream = Stream(non_blocking=True)
-    with stream:
-        stream.begin_capture()
-        RawKernel(code, "k")((1,), (8,), ())
-        graph = stream.end_capture()
-    with pytest.raises(KernelError, match=r"thread \(4, 0, 0\)"):
-        graph.launch(stream)
-
-
-def test_a_replay_on_memory_that_went_back_to_the_driver_fails() -> None:
-    pool, stream = MemoryPool(), Stream(non_blocking=True)
-    kernel = RawKernel(FILL, "k")
-    with using_allocator(pool.malloc):
-        out = ndarray((3,), np.float32)
-    with stream:
-        stream.begin_capture()
-        kernel((1,), (3,), (out, np.float32(7)))
-        graph = stream.end_capture()
-    graph.launch()
-    assert out.get().tolist() == [7, 7, 7]
-    del out
-    graph.launch()  # in the pool still: CUDA knows the address
-    pool.free_all_blocks()
-    with pytest.raises(CUDARuntimeError, match="cudaErrorIllegalAddress"):
+def test_a_captured_kernel_that_fails_raises_at_replay(cp: Any) -> None:
+    kernel = cp.RawKernel('extern "C" __global__ void k() { assert(threadIdx.x != 4); }', "k")
+    graph = captured(cp, lambda: kernel((1,), (8,), ()))
+    with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match=r"thread \(4, 0, 0\)"):
         graph.launch()
 
 
-def test_arguments_are_checked_when_the_launch_is_captured() -> None:
-    stream = Stream(non_blocking=True)
+def test_a_replay_on_memory_that_went_back_to_the_driver_fails(cp: Any) -> None:
+    pool, kernel = cp.cuda.MemoryPool(), cp.RawKernel(FILL, "k")
+    with cp.cuda.using_allocator(pool.malloc):
+        out = cp.empty(3, np.float32)
+    held = [out]
+    del out
+    graph = captured(cp, lambda: kernel((1,), (3,), (held[0], np.float32(7))))
+    graph.launch()
+    assert held.pop().get().tolist() == [7, 7, 7]
+    graph.launch()  # in the pool still: CUDA knows the address
+    pool.free_all_blocks()
+    message = r"cudaErrorIllegalAddress: .*kernel k"
+    with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match=message):
+        graph.launch()
+
+
+def test_arguments_are_checked_when_the_launch_is_captured(cp: Any) -> None:
+    stream = cp.cuda.Stream(non_blocking=True)
+    kernel = cp.RawKernel(COUNT, "k")
     with stream:
         stream.begin_capture()
         with pytest.raises(TypeError, match="takes 1 arguments, 0 were given"):
-            RawKernel(COUNT, "k")((1,), (1,), ())
+            kernel((1,), (1,), ())
         stream.end_capture()
 
 
+def test_an_address_that_is_no_device_memory_is_refused(cp: Any) -> None:
+    kernel = cp.RawKernel(FILL, "k")
+    host = np.zeros(3, np.float32)
+    for address in (host.ctypes.data, 8):
+        with pytest.raises(cp.cuda.driver.CUDADriverError, match="argument 0 is the address 0x"):
+            kernel((1,), (3,), (address, np.float32(1)))
+
+
 def test_the_order_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = chosen.__wrapped__
     monkeypatch.setenv("GPUNET_SIM_ORDER", "random:12")
-    wanted = emulator._schedule_wanted()
-    assert (wanted.order, wanted.seed) == ("random", 12)
-    monkeypatch.setenv("GPUNET_SIM_ORDER", "backwards")
-    with pytest.raises(ValueError, match="GPUNET_SIM_ORDER"):
-        emulator._schedule_wanted()
+    assert (read().order, read().seed) == ("random", 12)
+    for wrong in ("backwards", "random:x"):
+        monkeypatch.setenv("GPUNET_SIM_ORDER", wrong)
+        with pytest.raises(ValueError, match="GPUNET_SIM_ORDER"):
+            read()

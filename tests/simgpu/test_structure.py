@@ -1,61 +1,27 @@
-"""The simulated GPU's files import one way, and may be read in that order."""
+"""gpunet.testing.simgpu stands alone: of gpunet it imports cxx, and nothing else."""
 
 from __future__ import annotations
 
-import ast
-from graphlib import CycleError, TopologicalSorter
+import re
 from pathlib import Path
-
-import pytest
 
 from gpunet.testing import simgpu
 
 FOLDER = Path(simgpu.__file__).parent
-PACKAGE = "gpunet.testing.simgpu"
 
 
-def imports_of(text: str, modules: set[str]) -> set[str]:
-    """The modules beside it that a file imports, inside functions too."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names]
-            inside = (node.module or "").removeprefix(PACKAGE).removeprefix(".").split(".")[0]
-            if node.level == 1 or (node.module or "").startswith(PACKAGE):
-                found.update([inside] if inside else names)
-        elif isinstance(node, ast.Import):
-            found.update(alias.name.removeprefix(f"{PACKAGE}.") for alias in node.names)
-    return found & modules
+def test_nothing_of_gpunet_is_imported() -> None:
+    found = set()
+    for path in FOLDER.glob("*.py"):
+        lines = re.findall(
+            r"^\s*(?:from|import) (gpunet\S*)(?: import (\w+))?", path.read_text(), re.M
+        )
+        found |= {f"{module}.{name}".rstrip(".") for module, name in lines}
+    found -= {"gpunet.testing.simgpu", "gpunet.testing.simgpu.start"}
+    assert {name.removesuffix(".CXX") for name in found} == {"gpunet.cxx"}
 
 
-def graph(texts: dict[str, str]) -> dict[str, set[str]]:
-    return {name: imports_of(text, set(texts)) for name, text in texts.items()}
-
-
-def texts() -> dict[str, str]:
-    return {path.stem: path.read_text("utf-8") for path in FOLDER.glob("*.py")}
-
-
-def test_imports_run_one_way() -> None:
-    found = graph(texts())
-    assert {"work", "errors"} <= found["stream"]
-    order = list(TopologicalSorter(found).static_order())
-    chain = ("errors", "work", "memory", "pool", "array", "creation", "indexing", "ufuncs")
-    assert sorted(chain, key=order.index) == list(chain)
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "from . import stream",
-        "def f():\n    from .stream import Stream",
-        f"import {PACKAGE}.stream",
-        f"from {PACKAGE}.stream import Stream",
-        f"from {PACKAGE} import stream",
-    ],
-)
-def test_a_circle_would_be_seen(line: str) -> None:
-    changed = texts()
-    changed["work"] += f"\n{line}\n"
-    with pytest.raises(CycleError):
-        TopologicalSorter(graph(changed)).prepare()
+def test_nothing_of_nvidia_is_included() -> None:
+    texts = "\n".join(path.read_text() for path in FOLDER.glob("*.[ch]*"))
+    included = set(re.findall(r'#include [<"]([^>"]+)[>"]', texts))
+    assert not {name for name in included if name.startswith(("cu", "nv"))}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 
 import gpunet as gn
 from gpunet.testing import simgpu
-from gpunet.testing.simgpu import work
 from gpunet.train import stream
 from gpunet.train.feed import Feed
 from gpunet.train.stream import HostRows
@@ -41,200 +39,125 @@ def cp() -> Iterator[Any]:
 
 # Streams that take their time
 
-
-class Queues:
-    """Puts off the work of the simulated GPU's streams, as far as events and waits allow.
-
-    A stream that is `eager` works as soon as the events that it waits for let it; any other only
-    when the host, or a stream that works, waits for it. `log` has what was asked for, in order.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, eager: Callable[[int], bool]) -> None:
-        self.eager, self.log = eager, []
-        self.queues: dict[int, list[tuple[str, Any]]] = defaultdict(list)
-        self.recorded: dict[int, tuple[int, object]] = {}  # event: its stream and its mark there
-        event, stream = simgpu.cupy.cuda.Event, simgpu.cupy.cuda.Stream
-        monkeypatch.setattr(work, "submit", self.submit)
-        monkeypatch.setattr(event, "record", lambda e, on=None: self.record(e, on))
-        monkeypatch.setattr(event, "synchronize", lambda e: self.wait(e))
-        monkeypatch.setattr(stream, "wait_event", lambda s, e: self.wait_event(s, e))
-        monkeypatch.setattr(stream, "synchronize", lambda s: self.finish(s.ptr))
-
-    def submit(self, state: work.StreamState, kind: str, name: str, run: Any) -> None:
-        self.log.append((kind, state.ptr))
-        self._add(state.ptr, "run", run)
-
-    def record(self, event: Any, on: Any = None) -> None:
-        ptr, mark = work.state_of(on).ptr, object()
-        self.log.append(("record", ptr))
-        self.recorded[event.ptr] = ptr, mark
-        self._add(ptr, "mark", mark)
-
-    def wait_event(self, on: Any, event: Any) -> None:
-        self.log.append(("wait", on.ptr))
-        if event.ptr in self.recorded:
-            self._add(on.ptr, "wait", self.recorded[event.ptr])
-
-    def wait(self, event: Any) -> None:
-        self.log.append(("host waits", 0))
-        if event.ptr in self.recorded:
-            self._reach(*self.recorded[event.ptr])
-
-    def finish(self, ptr: int) -> None:
-        self.log.append(("host waits for all", ptr))
-        while self.queues[ptr]:
-            self._work(ptr)
-
-    def _add(self, ptr: int, kind: str, what: Any) -> None:
-        self.queues[ptr].append((kind, what))
-        for other in list(self.queues):
-            while self.eager(other) and self.queues[other] and not self._blocked(other):
-                self._work(other)
-
-    def _blocked(self, ptr: int) -> bool:
-        kind, what = self.queues[ptr][0]
-        return kind == "wait" and ("mark", what[1]) in self.queues[what[0]]
-
-    def _reach(self, ptr: int, mark: object) -> None:
-        while ("mark", mark) in self.queues[ptr]:
-            self._work(ptr)
-
-    def _work(self, ptr: int) -> None:
-        """Do the first piece of work that the stream was given, after what that waits for."""
-        kind, what = self.queues[ptr][0]
-        if kind == "wait":
-            self._reach(*what)
-        del self.queues[ptr][0]
-        if kind == "run":
-            what()
+LAZY = "deferred"  # every copy and every kernel as late as possible
+COPIES_FIRST = "null-last"  # copies as early, kernels of the null stream as late as possible
+KERNELS_FIRST = "null-first"  # the other way round
 
 
-def lazy(ptr: int) -> bool:
-    """Every copy and every kernel as late as possible."""
-    return False
+def launch_on_all(cp: Any, rows: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Work of the null stream on every batch; gives what it saw."""
+    return [(x.copy(), t.copy()) for x, t in stream.batches(*PARTS, rows)]
 
 
-def copies_first(ptr: int) -> bool:
-    """Copies as early, kernels of the null stream as late as possible."""
-    return ptr != 0
+def without_poison(calls: list[simgpu.Call]) -> list[simgpu.Call]:
+    return [call for call in calls if call.kind != "poison"]
 
 
-def kernels_first(ptr: int) -> bool:
-    """The other way round."""
-    return ptr == 0
-
-
-Seen = list[tuple[np.ndarray, np.ndarray]]
-
-
-def launch_on_all(parts: tuple[HostRows, HostRows], rows: Sequence[Any]) -> Seen:
-    """Launches a kernel on every batch; gives the list in which it notes what it saw."""
-    seen: Seen = []
-    for x, t in stream.batches(*parts, rows):
-
-        def kernel(x: np.ndarray = x._view, t: np.ndarray = t._view) -> None:
-            seen.append((x.copy(), t.copy()))
-
-        work.submit(work.NULL, "kernel", "look", kernel)
-    return seen
-
-
-@pytest.mark.parametrize("eager", [lazy, copies_first, kernels_first])
-def test_nothing_is_overtaken(cp: Any, monkeypatch: pytest.MonkeyPatch, eager: Any) -> None:
-    with monkeypatch.context() as patch:
-        queues = Queues(patch, eager)
-        seen = launch_on_all(PARTS, groups())
-        if eager is copies_first:
-            assert len(seen) < len(groups())  # the last kernels have not run yet
-        queues.finish(0)
+@pytest.mark.parametrize("streams", [LAZY, COPIES_FIRST, KERNELS_FIRST])
+def test_nothing_is_overtaken(cp: Any, streams: str) -> None:
+    with simgpu.schedule(streams=streams):
+        seen = launch_on_all(cp, groups())
     for (x, t), rows in zip(seen, groups(), strict=True):
-        np.testing.assert_array_equal(x, X[rows].astype("float32"))
-        np.testing.assert_array_equal(t, LABELS[rows])
+        np.testing.assert_array_equal(x.get(), X[rows].astype("float32"))
+        np.testing.assert_array_equal(t.get(), LABELS[rows])
 
 
-def test_a_new_buffer_waits_for_the_kernels_that_had_its_memory(
-    cp: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stream_that_does_not_wait_is_seen(cp: Any) -> None:
+    with simgpu.schedule(streams=KERNELS_FIRST):
+        copies = cp.cuda.Stream(non_blocking=True)
+        x = cp.zeros(4)
+        host = cp.cuda.alloc_pinned_memory(32)
+        numbers = np.frombuffer(host, np.float64, 4)
+        numbers[:] = 1
+        x.set(numbers, copies)
+        early = x.copy()  # nobody said that the copy comes first
+    assert early.get().tolist() == [0, 0, 0, 0]
+
+
+def test_a_new_buffer_waits_for_the_kernels_that_had_its_memory(cp: Any) -> None:
     """The pool hands memory out again while a kernel that was launched before still reads it."""
-    pool = cp.cuda.MemoryPool()
-    with cp.cuda.using_allocator(pool.malloc), monkeypatch.context() as patch:
-        old = cp.zeros((BATCH, COLUMNS), "float32")
-        address, view = old.data.ptr, old._view
-        Queues(patch, copies_first)
-        seen: list[float] = []
-        work.submit(work.NULL, "kernel", "before", lambda: seen.append(float(view[0, 0])))
-        del old
-        iterator = stream.batches(*PARTS, groups())
-        x, _ = next(iterator)
-        assert x.data.ptr == address
-        view[0, 0] = 5  # nobody has written there yet, or this would come too late
-        iterator.close()
-    assert seen == [5.0]
+    pool, out = cp.cuda.MemoryPool(), cp.zeros((BATCH, COLUMNS), "float32")
+    with cp.cuda.using_allocator(pool.malloc):
+        old = cp.full((BATCH, COLUMNS), 5, "float32")
+        address = old.data.ptr
+        with simgpu.schedule(streams=COPIES_FIRST):
+            out[...] = old
+            del old
+            iterator = stream.batches(*PARTS, groups())
+            x, _ = next(iterator)
+            assert x.data.ptr == address
+            iterator.close()
+    assert (out.get() == 5).all()
 
 
 def test_the_order_of_events(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batch k + 1 is sent before the work on batch k is launched, and without any wait for it."""
-    gather = HostRows.read_into
-    with monkeypatch.context() as patch:
-        queues = Queues(patch, copies_first)
+    gather, mark = HostRows.read_into, cp.cuda.Stream()
+    out = cp.empty((BATCH, COLUMNS), "float32")
 
-        def gathered(self: HostRows, rows: Any, out: Any) -> None:
-            queues.log.append(("gather", 0))
-            gather(self, rows, out)
+    def gathered(self: HostRows, rows: Any, into: Any) -> None:
+        mark.launch_host_func(lambda _: None, None)
+        gather(self, rows, into)
 
-        patch.setattr(HostRows, "read_into", gathered)
-        launch_on_all(PARTS, groups()[:3])
-        queues.finish(0)
+    monkeypatch.setattr(HostRows, "read_into", gathered)
+    with simgpu.trace() as calls, simgpu.schedule(streams=COPIES_FIRST):
+        for x, _ in stream.batches(*PARTS, groups()[:3]):
+            out[...] = x
+    words = {"d2d": "kernel", "host": "gather", "wait for event": "host waits"}
+    words["wait for stream"] = "host waits for all"
+    names = [
+        ("copies: " if call.stream not in (0, mark.ptr) and "for event" not in call.kind else "")
+        + words.get(call.kind, call.kind)
+        for call in without_poison(calls)
+    ]
     send = "host waits, copies: wait, gather, copies: h2d, gather, copies: h2d, copies: record, "
     take = "wait, kernel, record, "
     expected = "record, record, " + send * 2 + take + send + take * 2 + "copies: host waits for all"
-    names = [("copies: " if ptr else "") + kind for kind, ptr in queues.log[:-1]]
     assert ", ".join(names) == expected
 
 
-def test_the_copies_do_not_wait_for_the_null_stream(
-    cp: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        queues = Queues(patch, lazy)
+def test_the_copies_do_not_wait_for_the_null_stream(cp: Any) -> None:
+    with simgpu.trace() as calls:
         iterator = stream.batches(*PARTS, groups())
         next(iterator)
-        copies = next(ptr for kind, ptr in queues.log if kind == "h2d")
-        assert copies != 0
-        assert work.state_of_handle(copies).non_blocking
-        iterator.close()
+    (copies,) = {call.stream for call in calls if call.kind == "h2d"}
+    assert copies != 0
+    assert cp.cuda.runtime.streamGetFlags(copies) == cp.cuda.runtime.streamNonBlocking
+    iterator.close()
 
 
 @pytest.mark.parametrize("taken", [0, 1, 2, 4])
-def test_no_copy_is_left_when_the_iterator_is_closed(
-    cp: Any, monkeypatch: pytest.MonkeyPatch, taken: int
-) -> None:
-    with monkeypatch.context() as patch:
-        queues = Queues(patch, lazy)
+def test_no_copy_is_left_when_the_iterator_is_closed(cp: Any, taken: int) -> None:
+    with simgpu.trace() as calls, simgpu.schedule(streams=LAZY):
         iterator = stream.batches(*PARTS, groups())
         for _ in range(taken):
             next(iterator)
-        assert any(queues.queues.values()) == (taken > 0)
         iterator.close()
-        assert not any(queue for ptr, queue in queues.queues.items() if ptr)
+    check_finished(calls, taken > 0)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, OSError])
 def test_no_copy_is_left_after_an_error_while_gathering(
     cp: Any, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    with monkeypatch.context() as patch:
-        queues = Queues(patch, lazy)
+    def fails(*args: Any) -> None:
+        raise error("the disk is gone")
+
+    with simgpu.trace() as calls, simgpu.schedule(streams=LAZY):
         iterator = stream.batches(*PARTS, groups())
         next(iterator)
-
-        def fails(*args: Any) -> None:
-            raise error("the disk is gone")
-
-        patch.setattr(HostRows, "read_into", fails)
+        monkeypatch.setattr(HostRows, "read_into", fails)
         with pytest.raises(error, match="the disk is gone"):
             next(iterator)
-        assert not any(queue for ptr, queue in queues.queues.items() if ptr)
+    check_finished(calls, True)
+
+
+def check_finished(calls: list[simgpu.Call], used: bool) -> None:
+    """The last thing that happens to the stream of the copies is that the host waits for it."""
+    copies = {call.stream for call in calls if call.kind == "h2d"}
+    assert len(copies) == used
+    last = [call.kind for call in calls if call.stream in copies]
+    assert not used or last[-1] == "wait for stream"
 
 
 # Values, counts, memory

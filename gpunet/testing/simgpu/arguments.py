@@ -1,52 +1,124 @@
-"""Take the arrays out of a call's arguments, and put other things in their places."""
+"""`cupy.RawKernel` and `cupy.RawModule`, whose launches check their arguments first.
+
+A GPU reads as many bytes of an argument as the parameter has, whatever was passed; here an argument
+of another size or kind is a TypeError, and so is a wrong number of arguments.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import ctypes
+import functools
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .array import ndarray
+from . import library
 
-_SLOT = object()
-Rebuild = Callable[[Sequence[Any]], tuple[Any, Any]]
-
-
-def split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[ndarray], Rebuild]:
-    """The arrays among the arguments, and a function that makes `args, kwargs` with substitutes.
-
-    The function holds no array, so a recorded launch may keep it. Raises TypeError for a NumPy
-    array, which CuPy's functions refuse.
-    """
-    arrays: list[ndarray] = []
-    template = _mapped((args, kwargs), _taking_out(arrays))
-
-    def rebuild(substitutes: Sequence[Any]) -> tuple[Any, Any]:
-        remaining = iter(substitutes)
-        filled: tuple[Any, Any] = _mapped(
-            template, lambda value: next(remaining) if value is _SLOT else value
-        )
-        return filled
-
-    return arrays, rebuild
+MOST = 256  # parameters
+CUPYS = (
+    "_tensordot_core",
+    "cupy_",
+    "cupyx_",
+)  # kernels of CuPy's own, some of which pass wide ints
+_KINDS = {"p": "pointer", "a": "CArray", "f": "floating-point number", "i": "integer"}
+_OF_DTYPE = {"b": "i", "i": "i", "u": "i", "f": "f"}
+_OF_NUMBER = {bool: ("i", 1), int: ("i", 8), float: ("f", 8), complex: ("o", 16)}
 
 
-def _taking_out(arrays: list[ndarray]) -> Callable[[Any], Any]:
-    def take_out(value: Any) -> Any:
-        if isinstance(value, np.ndarray):
-            raise TypeError(f"Unsupported type {type(value)}")
-        if not isinstance(value, ndarray):
-            return value
-        arrays.append(value)
-        return _SLOT
+class Parameter(NamedTuple):
+    """What an argument is read as: its kind (p, a, f, i, or o for others) and bytes."""
 
-    return take_out
+    kind: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"{_KINDS.get(self.kind, 'value')} of {self.size} bytes"
 
 
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    if type(value) in (list, tuple):
-        return type(value)([_mapped(element, change) for element in value])
-    if type(value) is dict:
-        return {key: _mapped(element, change) for key, element in value.items()}
-    return change(value)
+@functools.lru_cache(maxsize=4096)
+def parameters(function: int) -> tuple[Parameter, ...]:
+    """Those of the kernel with this handle."""
+    kinds, sizes = ctypes.create_string_buffer(MOST), (ctypes.c_size_t * MOST)()
+    ours = library.load()
+    count = ours.sim_parameters(ctypes.c_void_p(function), kinds, sizes, MOST)
+    return tuple(Parameter(kinds.raw[i : i + 1].decode(), sizes[i]) for i in range(count))
+
+
+def check(name: str, function: int, args: Sequence[Any]) -> None:
+    """TypeError where the arguments are not what the kernel reads."""
+    if name.startswith(CUPYS):
+        return
+    wanted = parameters(function)
+    if len(args) != len(wanted):
+        raise TypeError(f"{name} takes {len(wanted)} arguments, {len(args)} were given")
+    for number, (argument, parameter) in enumerate(zip(args, wanted, strict=True)):
+        given = _given(argument)
+        if given is not None and not _agree(given, parameter):
+            dtype = getattr(argument, "dtype", None)
+            kind = type(argument).__name__ + ("" if dtype is None else f" ({dtype})")
+            raise TypeError(
+                f"{name}: argument {number} is a {kind} of {given.size} bytes, its parameter is a "
+                f"{parameter}"
+            )
+
+
+def _given(argument: Any) -> Parameter | None:
+    """What CuPy puts there; None for what is not known, or what CuPy refuses itself."""
+    if argument is None:
+        return Parameter("p", 8)
+    if isinstance(argument, np.ndarray) and argument.size != 1:
+        return None
+    if isinstance(argument, np.ndarray | np.generic):
+        return Parameter(_OF_DTYPE.get(argument.dtype.kind, "o"), argument.dtype.itemsize)
+    if type(argument) in _OF_NUMBER:
+        return Parameter(*_OF_NUMBER[type(argument)])
+    is_array = hasattr(argument, "__cuda_array_interface__") or hasattr(argument, "ptr")
+    return Parameter("p", 8) if is_array else None
+
+
+def _agree(given: Parameter, wanted: Parameter) -> bool:
+    """Whether a value may stand there: an address is an integer too, an array a CArray."""
+    if wanted.kind == "a" or given.kind == wanted.kind == "p":
+        return given.kind == "p"
+    kinds = {given.kind, wanted.kind}
+    fits = len(kinds) == 1 or "o" in kinds or (given.kind, wanted.kind) == ("i", "p")
+    return fits and given.size == wanted.size
+
+
+@functools.cache
+def checked_classes() -> tuple[type, type]:
+    """RawKernel and RawModule for the attributes of `cupy`."""
+    raw: Any = import_module("cupy._core.raw")
+
+    class RawKernel(raw.RawKernel):  # type: ignore[misc]
+        __doc__ = raw.RawKernel.__doc__
+
+        def __call__(self, grid: Any, block: Any, args: Any, **kwargs: Any) -> None:
+            check(self.name, self.kernel.ptr, args)
+            super().__call__(grid, block, args, **kwargs)
+
+    class Function:
+        """A RawKernel that a RawModule gave."""
+
+        def __init__(self, kernel: Any, name: str) -> None:
+            vars(self).update(_kernel=kernel, _name=name)
+
+        def __call__(self, grid: Any, block: Any, args: Any, **kwargs: Any) -> None:
+            check(self._name, self._kernel.kernel.ptr, args)
+            self._kernel(grid, block, args, **kwargs)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(vars(self)["_kernel"], name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            setattr(self._kernel, name, value)
+
+    class RawModule(raw.RawModule):  # type: ignore[misc]
+        __doc__ = raw.RawModule.__doc__
+
+        def get_function(self, name: str) -> Any:
+            return Function(super().get_function(name), name)
+
+    return RawKernel, RawModule

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .compiler import CXX
+from gpunet.cxx import CXX
 
 EXIT_STATUS = 99
 _OPTIONS = {

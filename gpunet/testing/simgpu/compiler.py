@@ -1,236 +1,303 @@
-"""Compile CUDA-as-C++ text with g++ into a shared library, once.
+"""Programs that NVRTC is asked to compile, compiled by g++: the callback behind our libnvrtc.
 
-A library is kept in a folder on disk under a name made from everything that goes into it (the
-source, the package's headers, the flags, the compiler's version), so a second run of a test suite
-compiles nothing. Libraries are written beside their final place and renamed, so any number of
-processes may share the folder.
+The text is preprocessed with the emulator's macros, `__shared__` is rewritten, and a table of the
+kernels is added: the address of each, its parameters, and an entry that unpacks them and runs it.
 """
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import hashlib
-import os
+import platform
 import re
-import shutil
-import subprocess
 import tempfile
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple
 
 from gpunet import cxx
 
 from . import sanitizer
+from .modes import chosen
+from .shared import rewrite_shared
 
-CXX = "g++"
-TIMEOUT_SECONDS = 180.0
-BASE_FLAGS = (
-    "-std=c++17",
+FOLDER = Path(__file__).resolve().parent
+SHIMS = FOLDER / "include"
+PLAIN, FLUSHES = 1, 4  # emulator_types.h
+FLAGS = (
     "-O2",
+    "-ftree-vectorize",
+    "-fvect-cost-model=dynamic",
     "-fPIC",
-    "-ffp-contract=off",  # a product and a sum stay two roundings, as NumPy computes them
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-gnu-unique",  # else the loader merges the statics of two kernels' templates
-    f"-I{cxx.HEADERS}",
     "-U_FORTIFY_SOURCE",  # fibers jump between stacks, which fortified longjmp refuses
+    "-fno-strict-aliasing",
+    "-fvisibility=protected",  # a kernel named like a function of the C library is the kernel
+    f"-I{cxx.HEADERS}",
+    f"-I{FOLDER}",
 )
-HEADER_FOLDER = Path(__file__).resolve().parent
+LENIENT = ("-w",)  # CuPy's own text
+STRICT = ("-pedantic-errors", "-Wno-pedantic")  # an ambiguous overload is an error, as for NVRTC
+LINK = ("-shared", "-Wl,-z,now")
+Headers = Sequence[tuple[str, str]]
 
-_FIRST_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
-_lock = threading.Lock()
-_loaded: dict[str, ctypes.CDLL] = {}
 
+def compile_program(
+    source: str, headers: Headers, options: Sequence[str], expressions: Sequence[str]
+) -> Path:
+    """The file of the compiled program. CompileError with the compiler's message, in which the text
+    is called by its first kernel: k.cu.
 
-class CompileException(Exception):
-    """The compiler refused a kernel; its message says where, by the kernel's own `#line`s.
-
-    Has the name, attributes and methods of `cupy.cuda.compiler.CompileException`.
+    headers: (name, text) of those that came with the program. expressions: names of kernels and
+    variables, templates' instances above all, whose symbols are wanted.
     """
-
-    def __init__(
-        self, msg: str, source: str, name: str, options: Sequence[str], backend: str = CXX
-    ) -> None:
-        self._msg = msg
-        self.source = source
-        self.name = name
-        self.options = options
-        self.backend = backend
-        super().__init__()
-
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self._msg, self.source, self.name, self.options, self.backend)
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def __str__(self) -> str:
-        return self.get_message()
-
-    def get_message(self) -> str:
-        return self._msg
-
-    def dump(self, f: TextIO) -> None:
-        """Write the message and the numbered source to the open text file `f`."""
-        f.write(f"{self.backend.upper()} compilation error: {self}\n-----\n")
-        f.write(f"Name: {self.name}\nOptions: {' '.join(self.options)}\nCUDA source:\n")
-        for number, line in enumerate(self.source.split("\n"), start=1):
-            f.write(f"{number:5d} {line.rstrip()}\n")
-        f.write("-----\n")
-        f.flush()
+    if not source.strip():  # CuPy asks what the preprocessor is, for the keys of its cache
+        return _text_file(f"// simulated GPU {_version()}\n")
+    first = _FIRST.search(source)
+    name = f"{first[1] if first else 'kernel'}.cu"
+    flags = host_options(options)
+    foreign = [f for f in flags if f.startswith("-I") and not _is_cupys(Path(f[2:]))]
+    made = functools.partial(_program, source, name, headers, flags, expressions, options)
+    if foreign:  # their files may change: the text itself is the key
+        text = made()
+        return _build(text, name, flags, STRICT, text)
+    key = "\0".join([source, repr(headers), repr(options), repr(expressions), _version()])
+    return _build(made, name, flags, LENIENT if "cupy/" in source else STRICT, key)
 
 
-def available() -> tuple[bool, str]:
-    """Whether kernels can be compiled here, and if not, why."""
-    if shutil.which(CXX) is None:
-        return False, f"the simulated GPU needs the compiler {CXX}, which is not on PATH"
-    return True, ""
+def _build(
+    text: str | Callable[[], str],
+    name: str,
+    flags: Sequence[str],
+    warnings: Sequence[str],
+    key: str,
+) -> Path:
+    language = _language(flags)
+    common = (*FLAGS, *_arithmetic(), language)
+    header = _precompiled(language)
+    undefined = () if sanitizer.wanted() else ("-Wl,--no-undefined",)
+    return cxx.build(
+        text,
+        name=name.removesuffix(".cu"),
+        flags=(*common, *warnings, "-include", str(header), *LINK, *undefined),
+        key=key,
+    )
 
 
-def compile_shared(source: str, *, name: str, flags: Sequence[str] = ()) -> ctypes.CDLL:
-    """Compile C++ `source` and load it; the same source, name and flags compile only once.
+def _program(
+    source: str,
+    name: str,
+    headers: Headers,
+    flags: Sequence[str],
+    expressions: Sequence[str],
+    options: Sequence[str],
+) -> str:
+    text = _preprocessed(source, name, headers, flags)
+    kernels = find_kernels(text)
+    text = _GLOBAL.sub(" ", rewrite_shared(text))
+    waits = "simgpu::" in text.replace("simgpu::scheduler->fail((simgpu::Site", "")
+    how = "launch" if waits else "launch_plain"
+    if not waits and chosen().order == "forward":
+        looped, loops = _FOR.subn(_plain_loop, text)
+        if loops and not _THREAD.search(looped):  # nothing else asks which thread it is
+            text, how = looped, "launch_loop"
+    flush = any(option.replace(" ", "") in ("-ftz=true", "--ftz=true") for option in options)
+    fast = any("use_fast_math" in option for option in options)
+    setting = (0 if waits else PLAIN) | (FLUSHES if flush or fast else 0)
+    table = _entries(kernels, expressions, how, setting, "class CArray" in text)
+    return f'{text}\n#line 1 "<name expression>"\n{table}'
 
-    `name` labels the cached file and the compiler's messages where the source has no `#line`.
-    `flags` come after `BASE_FLAGS`, and then those of AddressSanitizer where that is wanted.
-    Headers of this package are found by `#include "device.h"`; the one that is included first is
-    precompiled.
 
-    Raises CompileException with the compiler's message, RuntimeError where there is no compiler.
-    """
-    flags = (*flags, *sanitizer.FLAGS) if sanitizer.wanted() else tuple(flags)
-    key = _key(source, name, *flags)
-    library = _loaded.get(key)
-    if library is not None:
-        return library
-    with _lock:
-        if key not in _loaded:
-            path = cache_folder() / f"{_file_name(name)}-{key}.so"
-            if not path.is_file():
-                _build(source, name, flags, path)
-            _loaded[key] = _load(path, source, name, flags)
-        return _loaded[key]
+# ---------------------------------------------------------------------------------------------
+# Options and headers
 
 
 def host_options(options: Sequence[str]) -> tuple[str, ...]:
     """Those of NVRTC's `options` that mean something to g++, in g++'s spelling."""
-    long_names = {
-        "--define-macro": "-D",
-        "--undefine-macro": "-U",
-        "--include-path": "-I",
-        "--std": "-std=",
-        "-std": "-std=",
-    }
+    long_names = {"--define-macro": "-D", "--undefine-macro": "-U", "--include-path": "-I"}
     kept: list[str] = []
     words = iter(options)
     for word in words:
         name, equals, value = word.partition("=")
-        if word in ("-I", "-D", "-U") or (word in long_names and not equals):
-            kept.append(long_names.get(word, word) + next(words, ""))
+        if word in ("-I", "-D", "-U"):
+            kept.append(word + next(words, ""))
         elif word[:2] in ("-I", "-D", "-U"):
             kept.append(word)
         elif name in long_names:
-            kept.append(long_names[name] + value)
-    # The headers need C++17, CuPy's default; an older standard accepts nothing that it refuses.
+            kept.append(long_names[name] + (value if equals else next(words, "")))
+        elif name in ("-std", "--std"):
+            kept.append(f"-std={value if equals else next(words, '')}")
+    # The headers need C++17; an older standard accepts nothing that it refuses.
     return tuple(f for f in kept if f not in ("-std=c++11", "-std=c++14", "-std=c++03"))
 
 
-@functools.cache
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: `GPUNET_SIM_CACHE`, else the user's cache folder."""
-    user_cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = Path(os.environ.get("GPUNET_SIM_CACHE") or Path(user_cache, "gpunet", "simgpu"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder.resolve()
-    except OSError:
-        pass  # a read-only home: compile anew in each process rather than fail
-    return Path(tempfile.mkdtemp(prefix="gpunet-simgpu-"))
+def _language(flags: Sequence[str]) -> str:
+    return next((f for f in reversed(flags) if f.startswith("-std=")), "-std=c++17")
 
 
-def _build(source: str, name: str, flags: tuple[str, ...], path: Path) -> None:
-    includes = [f"-I{HEADER_FOLDER}"]
-    header = _FIRST_INCLUDE.search(source)
-    if header is not None and (HEADER_FOLDER / header[1]).is_file():
-        includes.insert(0, f"-I{_precompiled(header[1], flags)}")
-    # A function declared and never defined is an error now, not a crash at the launch. Address
-    # sanitizer's own functions, though, are only found in the running program.
-    undefined = () if sanitizer.wanted() else ("-Wl,--no-undefined",)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
-        file = Path(folder, f"{_file_name(name)}.cpp")
-        file.write_text(source, encoding="utf-8")
-        options = [*BASE_FLAGS, *flags, *includes, "-shared", *undefined]
-        _run([*options, file.name, "-o", "kernel.so"], folder, source, name)
-        os.replace(Path(folder, "kernel.so"), path)
-
-
-def _precompiled(header: str, flags: tuple[str, ...]) -> Path:
-    """The folder that holds `header` precompiled with these flags; made where it is missing."""
-    folder = cache_folder() / f"headers-{_key('', header, *flags)}"
-    target = folder / f"{header}.gch"
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="build-") as build:
-            options = [*BASE_FLAGS, *flags, f"-I{HEADER_FOLDER}", "-x", "c++-header"]
-            output = Path(build, "header.gch")
-            source = HEADER_FOLDER / header
-            _run([*options, str(source), "-o", str(output)], build, source.read_text(), header)
-            os.replace(output, target)
-    return folder
-
-
-def _run(arguments: list[str], folder: str, source: str, name: str) -> None:
-    compiler = shutil.which(CXX)
-    if compiler is None:
-        raise RuntimeError(available()[1])
-    try:
-        done = subprocess.run(
-            [compiler, *arguments],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_SECONDS,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired as error:
-        message = f"{CXX} took longer than {TIMEOUT_SECONDS:.0f} s"
-        raise CompileException(message, source, name, arguments) from error
-    if done.returncode != 0:
-        raise CompileException(done.stderr, source, name, arguments)
-
-
-def _load(path: Path, source: str, name: str, flags: Sequence[str]) -> ctypes.CDLL:
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise CompileException(str(error), source, name, flags) from error
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"\W", "_", name)[:60] or "kernel"
-
-
-def _key(*parts: str) -> str:
-    text = "\0".join((*parts, *BASE_FLAGS, _compiler_version(), _headers_hash()))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _arithmetic() -> tuple[str, ...]:
+    """Products and sums as two roundings, as NumPy's are, or fused as on a GPU."""
+    asan = sanitizer.FLAGS if sanitizer.wanted() else ()
+    if chosen().arithmetic != "gpu":
+        return ("-ffp-contract=off", *asan)
+    fused = ("-mfma",) if _has_fma() else ()
+    return ("-ffp-contract=fast", *fused, "-DSIMGPU_GPU_ARITHMETIC", *asan)
 
 
 @functools.cache
-def _compiler_version() -> str:
-    compiler = shutil.which(CXX)
-    if compiler is None:
-        raise RuntimeError(available()[1])
-    command = [compiler, "-dumpfullversion", "-dumpmachine"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def _has_fma() -> bool:
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    return " fma " in Path("/proc/cpuinfo").read_text()
+
+
+def _is_cupys(folder: Path) -> bool:
+    """Whether what lies there changes only with CuPy's version."""
+    return {"cupy", "nvidia", "simgpu"} & set(folder.parts) != set()
 
 
 @functools.cache
-def _headers_hash() -> str:
-    digest = hashlib.sha256()
-    for path in (cxx.HEADERS / "device.h", *sorted(HEADER_FOLDER.glob("*.h"))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+def _version() -> str:
+    """Of all that a program's text is made with."""
+    digest = hashlib.sha256(repr((FLAGS, _arithmetic(), chosen().order)).encode())
+    for path in sorted([*FOLDER.rglob("*.h"), *FOLDER.glob("*.py"), cxx.HEADERS / "device.h"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _text_file(text: str) -> Path:
+    path = cxx.cache_folder() / f"preprocessor-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    if not path.exists():
+        path.write_text(text)
+    return path
+
+
+def _precompiled(language: str) -> Path:
+    headers = [FOLDER / "emulator.h", FOLDER / "emulator_types.h", cxx.HEADERS / "device.h"]
+    flags = (*FLAGS, *_arithmetic(), language, "-x", "c++-header")
+    text = '#include "emulator.h"\n'
+    made = cxx.build(text, name="emulator", flags=flags, headers=headers, suffix=".h.gch")
+    return made.with_suffix("")
+
+
+def _preprocessed(source: str, name: str, headers: Headers, flags: Sequence[str]) -> str:
+    """Macros and includes expanded, so that `__shared__` is found wherever it comes from."""
+    with tempfile.TemporaryDirectory(prefix="gpunet-") as folder:
+        for path, text in headers:
+            target = Path(folder, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        command = ["-E", "-x", "c++", _language(flags), "-DSIMGPU_PREPROCESS", f"-I{SHIMS}"]
+        command += [f"-I{cxx.HEADERS}", f"-I{FOLDER}", f"-I{folder}"]
+        command += [flag for flag in flags if not flag.startswith("-std=")]
+        command += [*_arithmetic(), "-imacros", "emulator.h", "-"]
+        done = cxx.run(command, text=f'#line 1 "{name}"\n{source}\n')
+    return done[done.index(f'# 1 "{name}"') :]
+
+
+# ---------------------------------------------------------------------------------------------
+# Kernels
+
+
+class Kernel(NamedTuple):
+    name: str
+    is_template: bool
+    threads: int  # of its __launch_bounds__
+    at_file_scope: bool
+
+
+_TOKENS = re.compile(
+    r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|(?P<line>^\#[^\n]*$)|(?P<open>\{)|(?P<close>\})'
+    r"|(?P<semi>;)|(?P<global>\b__global__\b)",
+    re.MULTILINE,
+)
+_FIRST = re.compile(r"\b__global__\b[\w\s]*?(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")
+_NAME = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*\(")
+_BOUNDS = re.compile(r"__launch_bounds__\s*\(\s*(\d+)")
+_GLOBAL = re.compile(
+    r"\b__launch_bounds__\s*\([^()]*(?:\([^()]*\)[^()]*)*\)|\b__global__\b", re.DOTALL
+)
+# CuPy's CUPY_FOR, expanded.
+_FOR = re.compile(
+    r"for \(ptrdiff_t (?P<i>\w+) = static_cast<ptrdiff_t>\(blockIdx\.x\) \* blockDim\.x \+ "
+    r"threadIdx\.x; (?P=i) < (?P<n>\([^;]*\)); (?P=i) \+= static_cast<ptrdiff_t>\(blockDim\.x\) "
+    r"\* gridDim\.x\)"
+)
+_THREAD = re.compile(r"\b(?:threadIdx|blockIdx|blockDim|gridDim)\b")
+
+
+def _plain_loop(match: re.Match[str]) -> str:
+    i = match["i"]
+    return f'_Pragma("GCC ivdep") for (ptrdiff_t {i} = 0; {i} < {match["n"]}; ++{i})'
+
+
+def find_kernels(text: str) -> list[Kernel]:
+    """Every `__global__` function."""
+    scopes: list[bool] = []  # whether each open brace leaves a name usable without qualification
+    last = 0
+    found: dict[tuple[str, bool], Kernel] = {}
+    for match in _TOKENS.finditer(text):
+        kind = match.lastgroup
+        before = text[last : match.start()]
+        if kind == "open":
+            scopes.append(bool(re.search(r'extern\s+"C"\s*$', before.strip())))
+        elif kind == "close" and scopes:
+            scopes.pop()
+        elif kind == "global":
+            kernel = _kernel(before, text[match.end() : match.end() + 2000], all(scopes))
+            if kernel:
+                earlier = found.get(kernel[:2])
+                threads = min(kernel.threads, earlier.threads) if earlier else kernel.threads
+                found[kernel[:2]] = kernel._replace(threads=threads)
+        if kind in ("open", "close", "semi", "line"):
+            last = match.end()
+    return list(found.values())
+
+
+def _kernel(before: str, rest: str, at_file_scope: bool) -> Kernel | None:
+    words = {"__launch_bounds__", "__attribute__", "alignas"}
+    name = next((m for m in _NAME.finditer(rest) if m["name"] not in words), None)
+    if name is None:
+        return None
+    bounds = _BOUNDS.search(before + rest[: name.start()])
+    threads = min(1024, int(bounds[1])) if bounds else 1024
+    return Kernel(name["name"], "template" in before, threads, at_file_scope)
+
+
+def _entries(
+    kernels: Sequence[Kernel], expressions: Sequence[str], how: str, flags: int, has_arrays: bool
+) -> str:
+    """The table that modules.cpp reads, and the addresses of what the expressions name."""
+    rows = [
+        f"SIMGPU_ENTRY(nullptr, {k.threads}, {flags}, {how}, {k.name})"
+        for k in kernels
+        if k.at_file_scope and not k.is_template
+    ]
+    threads = {kernel.name: kernel.threads for kernel in kernels}
+    named = []
+    for expression in expressions:
+        plain = expression.strip().removeprefix("&").strip()
+        base = plain.partition("<")[0].strip().rpartition("::")[2]
+        named.append(f"(void *)&({plain}),")
+        if base in threads:
+            text = plain.replace("\\", "\\\\").replace('"', '\\"')
+            rows.append(f'SIMGPU_ENTRY("{text}", {threads[base]}, {flags}, {how}, {plain})')
+    return "\n".join(
+        [
+            _ARRAY_KIND if has_arrays else "",
+            'extern "C" {',
+            "extern const simgpu::Entry simgpu_entries[] = {",
+            *rows,
+            "{}};",
+            f"extern const int simgpu_entry_count = {len(rows)};",
+            f"extern void *const simgpu_named[] = {{{' '.join(named)} nullptr}};",
+            "}",
+        ]
+    )
+
+
+_ARRAY_KIND = """namespace simgpu {
+template <class T, int n, bool c, bool i> constexpr char kind_of<CArray<T, n, c, i>> = 'a';
+}"""

@@ -1,23 +1,25 @@
-"""What the simulated GPU was asked to do: launches, allocations, copies, synchronisations."""
+"""What the simulated GPU was asked to do: launches, allocations, copies, waits."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from typing import Any
+
+from . import library
 
 
 @dataclass
 class Counters:
     """Calls made to the device; a call that a capture records, or a replay repeats, is none.
 
-    launches: kernels run by a call of their own (ufuncs, reductions, user kernels, matmul).
+    launches: kernels run by a call of their own (CuPy's, the user's, cuBLAS's).
     graph_launches: captured graphs run, however many kernels each holds.
-    memsets: fills with one byte, as `zeros` and `fill(0)` do.
-    allocations: blocks handed out, by a memory pool or by the driver.
+    memsets: fills with one byte, as `zeros` does.
+    allocations: blocks handed out by a memory pool.
     bytes_allocated: what those blocks hold, rounded up to 512 bytes each as CuPy rounds.
-    pool_misses: those allocations for which the pool had no free block (a cudaMalloc each).
+    pool_misses: allocations by the driver, for which a pool had no free block.
     h2d_copies, d2h_copies, d2d_copies: copies host to device, device to host, within the device.
     synchronisations: times the host waited for the device.
     """
@@ -34,37 +36,38 @@ class Counters:
     synchronisations: int = 0
 
     def reset(self) -> None:
-        """Set every count to zero."""
-        with _lock:
-            for field in fields(self):
-                setattr(self, field.name, 0)
+        """Count from zero again."""
+        vars(self)["_from"] = _now()
+
+    def __getattribute__(self, name: str) -> Any:
+        start = vars(self).get("_from") if name in NAMES else None
+        if start is None:
+            return object.__getattribute__(self, name)
+        at = NAMES.index(name)
+        return _now()[at] - start[at]
 
 
-_lock = threading.Lock()
-_open: list[Counters] = []
+NAMES = tuple(field.name for field in fields(Counters))  # in the order of sim.h
 
 
-def add(name: str, amount: int = 1) -> None:
-    """Add to the count `name` of every open `count()` block; of all threads."""
-    if _open:
-        with _lock:
-            for counters in _open:
-                setattr(counters, name, getattr(counters, name) + amount)
+def _now() -> list[int]:
+    array = library.load().sim_counters()
+    return [int(array[i]) for i in range(len(NAMES))]
 
 
 @contextmanager
 def count() -> Iterator[Counters]:
-    """Count what the device is asked to do inside the block; blocks may be nested.
+    """Count what the device is asked to do inside the block, by all threads; may be nested.
 
     with simgpu.count() as counters:
         step()
     assert counters.launches == 3
     """
     counters = Counters()
-    with _lock:
-        _open.append(counters)
+    counters.reset()
     try:
         yield counters
     finally:
-        with _lock:
-            _open[:] = [other for other in _open if other is not counters]
+        values = [getattr(counters, name) for name in NAMES]
+        del vars(counters)["_from"]
+        vars(counters).update(zip(NAMES, values, strict=True))

@@ -1,9 +1,12 @@
 // The threads of a CUDA kernel, as the kernel's text sees them: threadIdx and its kin, __shared__,
 // barriers, shuffles and votes. <scheduler.h> holds the other side, which runs the threads.
 //
-// `__shared__` is no macro: emulator.py rewrites its declarations to `simgpu::Shared`, because a
+// `__shared__` is no macro: compiler.py rewrites its declarations to `simgpu::Shared`, because a
 // macro cannot see the type that follows it.
 #pragma once
+#include <initializer_list>  // NVRTC knows it without being told, and NULL
+#undef NULL
+#define NULL 0
 
 #ifndef SIMGPU_SCHEDULER
 #include <device.h>
@@ -11,61 +14,7 @@
 
 // ---- what a kernel's library and the scheduler's share ------------------------------------------
 
-namespace simgpu {
-
-using Word = unsigned long long;
-
-// A place in the kernel's source. `number` tells two calls on one line apart.
-struct Site {
-    const char *file;
-    int line;
-    int number;
-};
-
-struct Index {
-    unsigned int x, y, z;
-};
-
-enum class Barrier : int { plain, count, all, any };
-enum class Exchange : int { shuffle, ballot, sync };
-
-// What the running thread reads; the scheduler writes it before it lets a thread run.
-struct Thread {
-    Index thread, block, block_dim, grid_dim;
-    unsigned int lane;
-    Word block_serial;  // never the same for two blocks of a process
-    void *dynamic_shared;
-};
-
-// What the scheduler offers to a running thread.
-struct Scheduler {
-    int (*barrier)(Site, const char *name, Barrier, int predicate);
-    // Wait for the lanes in `mask`, then return the `value` of lane `source` (or their votes).
-    Word (*exchange)(Site, const char *name, Exchange, unsigned int mask, Word value, int source);
-    // Block-wide memory of `size` bytes, full of 0xff; `memory` keeps its address.
-    void (*shared)(void **memory, Word size);
-    void (*fail)(Site, const char *message);
-};
-
-struct Launch {
-    Index grid, block;
-    Word dynamic_shared, shared_limit;
-    int order;  // of threads and blocks: 0 forward, 1 reverse, 2 random
-    Word seed;
-    // Filled in by the kernel's library.
-    void (*body)(void **);
-    void **arguments;
-    Thread *thread;
-    // Filled in where the launch fails.
-    Index failed_thread, failed_block;
-    int has_thread, failed_line;
-    char failed_file[256], message[768];
-};
-
-using Run = int (*)(Launch *);
-
-}  // namespace simgpu
-
+#include "emulator_types.h"
 #ifndef SIMGPU_SCHEDULER
 
 // ---- a thread's own view ------------------------------------------------------------------------
@@ -240,17 +189,6 @@ template <> constexpr char kind_of<unsigned long> = 'i';
 template <> constexpr char kind_of<long long> = 'i';
 template <> constexpr char kind_of<unsigned long long> = 'i';
 
-template <class... A>
-int describe(void (*)(A...), char *kinds, size_t *sizes, int capacity) {
-    const char kind[] = {kind_of<A>..., 0};
-    const size_t size[] = {sizeof(A)..., 0};
-    for (int i = 0; i < (int)sizeof...(A) && i < capacity; ++i) {
-        kinds[i] = kind[i];
-        sizes[i] = size[i];
-    }
-    return (int)sizeof...(A);
-}
-
 template <auto kernel, class... A, size_t... I>
 inline void call(void (*)(A...), [[maybe_unused]] void **arguments, Indices<I...>) {
     kernel(*static_cast<A *>(arguments[I])...);
@@ -264,6 +202,81 @@ void body(void **arguments) {
     call<kernel>(kernel, arguments, indices_of(kernel));
 }
 
+// A kernel whose threads never wait for each other: a loop, without a fiber for each thread.
+inline Word common_divisor(Word a, Word b) {
+    while (b != 0) {
+        const Word rest = a % b;
+        a = b, b = rest;
+    }
+    return a;
+}
+struct Order {  // of the numbers below `count`
+    Word first = 0, step = 1, count;
+    Order(const Launch *launch, Word count) : count(count) {
+        if (launch->order == 1) first = step = count - 1;
+        if (launch->order != 2) return;
+        const Word mixed = (launch->seed + 1) * 0x9e3779b97f4a7c15ull;
+        first = mixed % count;
+        step = 1 + (mixed >> 20) % count;
+        while (common_divisor(step, count) != 1) ++step;  // so that each number comes once
+    }
+    Word operator[](Word i) const { return (Word)((first + (unsigned __int128)i * step) % count); }
+};
+inline Index place(Word n, const Index &size) {
+    return {(unsigned int)(n % size.x), (unsigned int)(n / size.x % size.y), (unsigned int)(n / ((Word)size.x * size.y))};
+}
+template <auto kernel, class... A, size_t... I>
+inline void run_plain(Launch *launch, void (*)(A...), [[maybe_unused]] void **arguments, Indices<I...>) {
+    const Index g = launch->grid, b = launch->block;
+    self.block_dim = b;
+    self.grid_dim = g;
+    if (launch->order != 0) {
+        const Order blocks(launch, (Word)g.x * g.y * g.z), threads(launch, (Word)b.x * b.y * b.z);
+        for (Word i = 0; i < blocks.count; ++i)
+            for (Word j = 0; j < threads.count; ++j) {
+                self.block = place(blocks[i], g);
+                self.thread = place(threads[j], b);
+                self.lane = (unsigned int)threads[j] % 32;
+                kernel(*static_cast<A *>(arguments[I])...);
+            }
+        return;
+    }
+    for (self.block.z = 0; self.block.z < g.z; ++self.block.z)
+    for (self.block.y = 0; self.block.y < g.y; ++self.block.y)
+    for (self.block.x = 0; self.block.x < g.x; ++self.block.x) {
+        unsigned int number = 0;
+        for (self.thread.z = 0; self.thread.z < b.z; ++self.thread.z)
+        for (self.thread.y = 0; self.thread.y < b.y; ++self.thread.y)
+        for (self.thread.x = 0; self.thread.x < b.x; ++self.thread.x) {
+            self.lane = number++ % 32;
+            kernel(*static_cast<A *>(arguments[I])...);
+        }
+    }
+}
+template <auto kernel>
+int launch_plain(Launch *launch, void **arguments, const Scheduler *offered, Run) {
+    scheduler = offered;
+    launch->thread = &self;
+    run_plain<kernel>(launch, kernel, arguments, indices_of(kernel));
+    return 0;
+}
+
+// CuPy's loop over elements, written as one plain loop, is one call: nothing in it knows its thread.
+template <auto kernel, class... A, size_t... I>
+inline void call_once(void (*)(A...), [[maybe_unused]] void **arguments, Indices<I...>) {
+    kernel(*static_cast<A *>(arguments[I])...);
+}
+template <auto kernel>
+int launch_loop(Launch *launch, void **arguments, const Scheduler *offered, Run) {
+    scheduler = offered;
+    launch->thread = &self;
+    self.block = self.thread = {0, 0, 0};
+    self.block_dim = launch->block;
+    self.grid_dim = launch->grid;
+    call_once<kernel>(kernel, arguments, indices_of(kernel));
+    return 0;
+}
+
 template <auto kernel>
 int launch(Launch *launch, void **arguments, const Scheduler *offered, Run run) {
     scheduler = offered;
@@ -273,18 +286,16 @@ int launch(Launch *launch, void **arguments, const Scheduler *offered, Run run) 
     return run(launch);
 }
 
+template <class... A> struct Table {
+    static constexpr Parameter of[] = {{kind_of<A>, sizeof(A)}..., {0, 0}};
+};
+template <class... A> constexpr const Parameter *parameters_of(void (*)(A...)) { return Table<A...>::of; }
+template <class... A> constexpr unsigned count_of(void (*)(A...)) { return sizeof...(A); }
+
 }  // namespace simgpu
 
-// The three functions by which Python finds kernel number `n`. Overloads cannot be told apart by
-// name, so a kernel that has some fails to compile here, as it fails to be found by NVRTC.
-#define SIMGPU_KERNEL(n, ...)                                                                    \
-    extern "C" int simgpu_describe_##n(char *kinds, size_t *sizes, int capacity) {               \
-        return simgpu::describe(__VA_ARGS__, kinds, sizes, capacity);                            \
-    }                                                                                            \
-    extern "C" void *simgpu_address_##n() { return (void *)&(__VA_ARGS__); }                     \
-    extern "C" int simgpu_launch_##n(simgpu::Launch *launch, void **arguments,                   \
-                                     const simgpu::Scheduler *scheduler, simgpu::Run run) {      \
-        return simgpu::launch<__VA_ARGS__>(launch, arguments, scheduler, run);                   \
-    }
+#define SIMGPU_ENTRY(name, threads, flags, how, ...)                                              \
+    {(void *)&(__VA_ARGS__), name, simgpu::parameters_of(__VA_ARGS__),                            \
+     simgpu::count_of(__VA_ARGS__), threads, flags, simgpu::how<__VA_ARGS__>},
 
 #endif  // SIMGPU_SCHEDULER

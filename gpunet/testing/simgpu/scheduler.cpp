@@ -8,14 +8,8 @@
 // A fiber is entered once with ucontext; afterwards _setjmp and _longjmp switch stacks without a
 // system call. Fibers and their stacks are kept for later launches. A thread that fails is simply
 // never resumed: the next launch starts its fiber from the top again.
-#define SIMGPU_SCHEDULER
-#include <emulator.h>
-
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -24,8 +18,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#include <utility>
-#include <vector>
+#include "emulator_types.h"
 
 namespace simgpu {
 namespace {
@@ -257,12 +250,13 @@ void open_barrier(unsigned int count) {
     Word votes = 0;
     for (unsigned int t = 0; t < count; ++t) {
         const Fiber &fiber = fibers[t];
+        if (fiber.state == State::returned && launch->lenient) continue;  // as GPUs do
         if (fiber.state == State::returned) {
             SIMGPU_FAIL(*waiting, "divergent %s: %s has returned without reaching it", call.name,
                         name_of(fiber.thread).characters);
             return;
         }
-        if (!fiber.call.same_as(call)) {
+        if (!launch->lenient && !fiber.call.same_as(call)) {
             const Site &other = fiber.call.site;
             SIMGPU_FAIL(*waiting, "divergent %s: %s waits at another one, %s:%d%s", call.name,
                         name_of(fiber.thread).characters, other.file, other.line,
@@ -275,6 +269,7 @@ void open_barrier(unsigned int count) {
                         : call.barrier == Barrier::any ? votes != 0
                                                        : votes;
     for (unsigned int t = 0; t < count; ++t) {
+        if (fibers[t].state == State::returned) continue;
         fibers[t].call.result = result;
         fibers[t].state = State::ready;
     }
@@ -487,6 +482,7 @@ const Scheduler offered{barrier, exchange, shared, fail};
 
 }  // namespace simgpu
 
+extern "C" void simgpu_abandon() { simgpu::abandon_threads(); }
 extern "C" const simgpu::Scheduler *simgpu_scheduler() { return &simgpu::offered; }
 
 // Run a launch whose limits Python has checked. Returns 0, or 1 with the failure described.

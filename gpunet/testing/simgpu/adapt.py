@@ -1,0 +1,82 @@
+"""What CuPy has as code compiled for GPUs: replaced, or refused in clear words."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from . import arguments, library
+
+MEND = "run this test on a GPU (mark it `gpu`)"
+# What CuPy calls libraries of NVIDIA's for.
+ABSENT = {
+    "cupy_backends.cuda.libs.cusolver": "cuSOLVER (cupy.linalg's decompositions)",
+    "cupy_backends.cuda.libs.cusparse": "cuSPARSE (cupyx.scipy.sparse)",
+    "cupy_backends.cuda.libs.cutensor": "cuTENSOR",
+    "cupy_backends.cuda.libs.nccl": "NCCL",
+    "cupy.cuda.cufft": "cuFFT (cupy.fft)",
+}
+GENERATORS = ("default_rng", "Generator", "XORWOW", "MRG32k3a", "Philox4x3210")
+
+
+class Absent:
+    """An importer that refuses what the simulated GPU does not have."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name in ABSENT:
+            raise ImportError(f"the simulated GPU has no {ABSENT[name]}: {MEND}", name=name)
+
+
+def adapt() -> None:
+    """Change the attributes of CuPy's modules that lead to such code."""
+    thrust = import_module("cupy.cuda").thrust
+    for function in (sort, argsort, lexsort):
+        setattr(thrust, function.__name__, function)
+    cupy: Any = import_module("cupy")
+    cupy.RawKernel, cupy.RawModule = arguments.checked_classes()
+    random = import_module("cupy.random")
+    for name in GENERATORS:
+        if hasattr(random, name):
+            setattr(random, name, _refusal("cupy.random's Generator (RandomState is there)"))
+
+
+def _refusal(what: str) -> Callable[..., Any]:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"the simulated GPU has no {what}: {MEND}")
+
+    return refuse
+
+
+def sort(dtype: Any, data: int, keys: int, shape: Sequence[int]) -> None:
+    """cupy.cuda.thrust.sort: each row of the last axis, in place. Addresses as integers."""
+    _call("sim_sort", dtype, ctypes.c_void_p(data), *_rows(shape))
+
+
+def argsort(dtype: Any, order: int, data: int, keys: int, shape: Sequence[int]) -> None:
+    """cupy.cuda.thrust.argsort."""
+    _call("sim_argsort", dtype, ctypes.c_void_p(order), ctypes.c_void_p(data), *_rows(shape))
+
+
+def lexsort(dtype: Any, order: int, keys: int, count: int, length: int) -> None:
+    """cupy.cuda.thrust.lexsort: by `count` keys, the last one first."""
+    sizes = (ctypes.c_size_t(count), ctypes.c_size_t(length))
+    _call("sim_lexsort", dtype, ctypes.c_void_p(order), ctypes.c_void_p(keys), *sizes)
+
+
+def _rows(shape: Sequence[int]) -> tuple[Any, Any]:
+    return ctypes.c_ssize_t(math.prod(shape[:-1])), ctypes.c_ssize_t(shape[-1])
+
+
+def _call(name: str, dtype: Any, *arguments: Any) -> None:
+    stream = import_module("cupy.cuda").get_current_stream().ptr
+    kind = ctypes.c_char(np.dtype(dtype).char.encode())
+    status = getattr(library.load(), name)(kind, *arguments, ctypes.c_void_p(stream))
+    if status == 801:
+        raise TypeError(f"Sorting arrays with dtype '{dtype}' is not supported")
+    if status:
+        raise import_module("cupy.cuda").runtime.CUDARuntimeError(status)

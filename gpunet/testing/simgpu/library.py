@@ -1,0 +1,145 @@
+"""The C++ library of the simulated GPU, built on first use, and loaded under NVIDIA's names.
+
+CuPy finds libcuda, NVRTC, cuBLAS and cuRAND by their sonames. One library of ours has all their
+functions; for each soname an empty one depends on it. Loaded first, by absolute path, these are
+what every later search for the name finds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from gpunet import cxx
+
+from . import compiler, sanitizer
+from .modes import ORDERS, STREAMS, chosen
+
+FOLDER = Path(__file__).resolve().parent
+PARTS = ("errors", "streams", "memory", "scheduler", "modules", "nvrtc", "cublas", "curand", "sort")
+SONAME = "libgpunet-simgpu.so"
+MAJORS = (12, 13)
+NAMES = ("cudart", "nvrtc", "cublas", "cublasLt")
+FLAGS = (
+    "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-ffp-contract=off",
+    "-fvisibility=hidden",
+    "-U_FORTIFY_SOURCE",  # fibers jump between stacks, which fortified longjmp refuses
+    "-w",
+    f"-I{FOLDER}",
+)
+COMPILATION, INTERNAL = 6, 11  # NVRTC's numbers
+
+
+class _Request(ctypes.Structure):
+    """`Request` of nvrtc.cpp."""
+
+    _fields_ = (
+        ("source", ctypes.c_char_p),
+        ("name", ctypes.c_char_p),
+        ("header_count", ctypes.c_int),
+        ("headers", ctypes.POINTER(ctypes.c_char_p)),
+        ("header_names", ctypes.POINTER(ctypes.c_char_p)),
+        ("option_count", ctypes.c_int),
+        ("options", ctypes.POINTER(ctypes.c_char_p)),
+        ("expression_count", ctypes.c_int),
+        ("expressions", ctypes.POINTER(ctypes.c_char_p)),
+        ("path", ctypes.c_char * 4096),
+        ("log", ctypes.c_void_p),
+        ("log_bytes", ctypes.c_size_t),
+    )
+
+
+def _compile(pointer: ctypes._Pointer[_Request]) -> int:
+    request = pointer.contents
+    headers = zip(
+        _texts(request.header_names, request.header_count),
+        _texts(request.headers, request.header_count),
+        strict=True,
+    )
+    try:
+        path = compiler.compile_program(
+            request.source.decode(),
+            list(headers),
+            _texts(request.options, request.option_count),
+            _texts(request.expressions, request.expression_count),
+        )
+    except cxx.CompileError as error:
+        return _log(request, str(error), COMPILATION)
+    except Exception:  # C called: nothing may leave here
+        return _log(request, traceback.format_exc(), INTERNAL)
+    request.path = str(path).encode()
+    return 0
+
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Request))(_compile)
+
+
+def _texts(array: ctypes._Pointer[ctypes.c_char_p], count: int) -> list[str]:
+    return [(array[i] or b"").decode() for i in range(count)]
+
+
+def _log(request: _Request, message: str, status: int) -> int:
+    data = message.encode()[: request.log_bytes - 1] + b"\0"
+    ctypes.memmove(request.log, data, len(data))
+    return status
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """Build and load the library and its names. cxx.CompileError where g++ refuses."""
+    names = ["libcuda.so.1", "libcurand.so.10"]
+    names += [f"lib{name}.so.{major}" for major in MAJORS for name in NAMES]
+    path = _built()
+    library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    for name in names:
+        ctypes.CDLL(str(_stand_in(name, path)), mode=ctypes.RTLD_GLOBAL)
+    library.sim_traced.restype = ctypes.c_char_p
+    library.sim_counters.restype = ctypes.POINTER(ctypes.c_uint64)
+    library.sim_set_compiler(_CALLBACK)
+    set_modes(library)
+    for blas in Path(np.__file__).parents[1].glob("numpy.libs/libscipy_openblas64_*"):
+        library.sim_set_blas(os.fsencode(blas))
+    return library
+
+
+def set_modes(
+    library: ctypes.CDLL, order: str = "", seed: int | None = None, streams: str = ""
+) -> None:
+    """Tell the device how to behave: as the environment says, but for what is given."""
+    modes = chosen()
+    for word, known in ((order, ORDERS), (streams, STREAMS)):
+        if word and word not in known:
+            raise ValueError(f"{word!r} is none of {', '.join(known)}")
+    library.sim_set_modes(
+        ORDERS.index(order or modes.order),
+        ctypes.c_uint64(modes.seed if seed is None else seed),
+        STREAMS.index(streams or modes.streams),
+        int(modes.arithmetic == "gpu"),
+    )
+
+
+def _built() -> Path:
+    sources = [FOLDER / f"{part}.cpp" for part in (*PARTS, "runtime")]
+    headers = [FOLDER / "sim.h", FOLDER / "emulator_types.h"]
+    text = "\n".join(["#include <algorithm>", '#include "sim.h"', *(_include(s) for s in sources)])
+    asan = sanitizer.FLAGS if sanitizer.wanted() else ()
+    flags = (*FLAGS, *asan, "-shared", f"-Wl,-soname,{SONAME}", "-ldl", "-lpthread")
+    return cxx.build(text, name="simgpu", flags=flags, headers=[*headers, *sources])
+
+
+def _include(path: Path) -> str:
+    return f'#include "{path.name}"'
+
+
+def _stand_in(soname: str, library: Path) -> Path:
+    """An empty library of that soname, and of a version of that name, which NEEDED asks for."""
+    link = (f"-Wl,-soname,{soname}", "-Wl,--default-symver", "-Wl,--no-as-needed", str(library))
+    return cxx.build("int simgpu;", name=soname, flags=("-shared", "-fPIC", *link))
