@@ -200,7 +200,8 @@ SIMGPU_FN long long llmin(long long a, long long b) { return min(a, b); }
 
 // The C library's double and float functions (correctly rounded where CUDA promises that: sqrt,
 // fma, floor, ...; elsewhere nearer to the true value than CUDA's own bound), and CUDA's float
-// overload of each double name.
+// overload of each double name. SIMGPU_ROUGH1 and 2 are those that CUDA rounds in its own way: with
+// SIMGPU_GPU_ARITHMETIC they are an ulp off wherever the result is no round number.
 #define SIMGPU_MATH1(name)                                                                       \
     extern "C" double name(double) noexcept;                                                     \
     extern "C" float name##f(float) noexcept;                                                    \
@@ -209,21 +210,57 @@ SIMGPU_FN long long llmin(long long a, long long b) { return min(a, b); }
     extern "C" double name(double, double) noexcept;                                             \
     extern "C" float name##f(float, float) noexcept;                                             \
     SIMGPU_FN float name(float x, float y) { return name##f(x, y); }
+#ifdef SIMGPU_GPU_ARITHMETIC
+namespace simgpu {
+// An ulp up or down, or none, as the bits fall; numbers with few bits (0, 1, 0.5) stay as they are.
+inline float an_ulp_off(float x) {
+    unsigned int bits = bits_as<unsigned int>(x);
+    if (!__builtin_isfinite(x) || (bits & 0xfffu) == 0) return x;
+    return bits_as<float>(bits + (bits * 2654435761u >> 28) % 3 - 1);
+}
+inline double an_ulp_off(double x) {
+    unsigned long long bits = bits_as<unsigned long long>(x);
+    if (!__builtin_isfinite(x) || (bits & 0xffffffull) == 0) return x;
+    return bits_as<double>(bits + (bits * 0x9e3779b97f4a7c15ull >> 60) % 3 - 1);
+}
+}  // namespace simgpu
+#define SIMGPU_ROUGH1(name)                                                                      \
+    extern "C" double simgpu_libm_##name(double) noexcept __asm__(#name);                        \
+    extern "C" float simgpu_libm_##name##f(float) noexcept __asm__(#name "f");                   \
+    SIMGPU_FN double name(double x) { return simgpu::an_ulp_off(simgpu_libm_##name(x)); }        \
+    SIMGPU_FN float name##f(float x) { return simgpu::an_ulp_off(simgpu_libm_##name##f(x)); }    \
+    SIMGPU_FN float name(float x) { return name##f(x); }
+#define SIMGPU_ROUGH2(name)                                                                      \
+    extern "C" double simgpu_libm_##name(double, double) noexcept __asm__(#name);                \
+    extern "C" float simgpu_libm_##name##f(float, float) noexcept __asm__(#name "f");            \
+    SIMGPU_FN double name(double x, double y) {                                                  \
+        return simgpu::an_ulp_off(simgpu_libm_##name(x, y));                                     \
+    }                                                                                            \
+    SIMGPU_FN float name##f(float x, float y) {                                                  \
+        return simgpu::an_ulp_off(simgpu_libm_##name##f(x, y));                                  \
+    }                                                                                            \
+    SIMGPU_FN float name(float x, float y) { return name##f(x, y); }
+#else
+#define SIMGPU_ROUGH1 SIMGPU_MATH1
+#define SIMGPU_ROUGH2 SIMGPU_MATH2
+#endif
 
-SIMGPU_MATH1(sqrt) SIMGPU_MATH1(cbrt)
-SIMGPU_MATH1(exp) SIMGPU_MATH1(exp2) SIMGPU_MATH1(exp10) SIMGPU_MATH1(expm1)
-SIMGPU_MATH1(log) SIMGPU_MATH1(log2) SIMGPU_MATH1(log10) SIMGPU_MATH1(log1p) SIMGPU_MATH1(logb)
-SIMGPU_MATH1(sin) SIMGPU_MATH1(cos) SIMGPU_MATH1(tan)
-SIMGPU_MATH1(asin) SIMGPU_MATH1(acos) SIMGPU_MATH1(atan)
-SIMGPU_MATH1(sinh) SIMGPU_MATH1(cosh) SIMGPU_MATH1(tanh)
-SIMGPU_MATH1(asinh) SIMGPU_MATH1(acosh) SIMGPU_MATH1(atanh)
-SIMGPU_MATH1(erf) SIMGPU_MATH1(erfc) SIMGPU_MATH1(tgamma) SIMGPU_MATH1(lgamma)
+SIMGPU_MATH1(sqrt) SIMGPU_ROUGH1(cbrt)
+SIMGPU_ROUGH1(exp) SIMGPU_ROUGH1(exp2) SIMGPU_ROUGH1(exp10) SIMGPU_ROUGH1(expm1)
+SIMGPU_ROUGH1(log) SIMGPU_ROUGH1(log2) SIMGPU_ROUGH1(log10) SIMGPU_ROUGH1(log1p) SIMGPU_MATH1(logb)
+SIMGPU_ROUGH1(sin) SIMGPU_ROUGH1(cos) SIMGPU_ROUGH1(tan)
+SIMGPU_ROUGH1(asin) SIMGPU_ROUGH1(acos) SIMGPU_ROUGH1(atan)
+SIMGPU_ROUGH1(sinh) SIMGPU_ROUGH1(cosh) SIMGPU_ROUGH1(tanh)
+SIMGPU_ROUGH1(asinh) SIMGPU_ROUGH1(acosh) SIMGPU_ROUGH1(atanh)
+SIMGPU_ROUGH1(erf) SIMGPU_ROUGH1(erfc) SIMGPU_ROUGH1(tgamma) SIMGPU_ROUGH1(lgamma)
 SIMGPU_MATH1(floor) SIMGPU_MATH1(ceil) SIMGPU_MATH1(trunc) SIMGPU_MATH1(round)
 SIMGPU_MATH1(rint) SIMGPU_MATH1(nearbyint) SIMGPU_MATH1(fabs)
-SIMGPU_MATH2(pow) SIMGPU_MATH2(atan2) SIMGPU_MATH2(fmod) SIMGPU_MATH2(remainder)
-SIMGPU_MATH2(hypot) SIMGPU_MATH2(copysign) SIMGPU_MATH2(nextafter) SIMGPU_MATH2(fdim)
+SIMGPU_ROUGH2(pow) SIMGPU_ROUGH2(atan2) SIMGPU_MATH2(fmod) SIMGPU_MATH2(remainder)
+SIMGPU_ROUGH2(hypot) SIMGPU_MATH2(copysign) SIMGPU_MATH2(nextafter) SIMGPU_MATH2(fdim)
 #undef SIMGPU_MATH1
 #undef SIMGPU_MATH2
+#undef SIMGPU_ROUGH1
+#undef SIMGPU_ROUGH2
 
 extern "C" {
 double fma(double, double, double) noexcept;

@@ -70,8 +70,8 @@ class Early:
     def find_spec(self, name: str, path: Any = None, target: object = None) -> Any:
         spec = PathFinder.find_spec(name, path) if name == "cupy" and not _bound else None
         loader: Any = spec and spec.loader
-        if loader is None or problem() is not None:
-            return None
+        if not spec or not spec.submodule_search_locations or problem() is not None:
+            return None  # a module of that name is no CuPy
         run = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
