@@ -1,6 +1,4 @@
-"""The rules of the file tree, read from the source: who may import whom, and how long things are.
-
-"""
+"""The rules of the file tree, read from the source: who imports whom, and how long things are."""
 
 from __future__ import annotations
 
@@ -14,7 +12,6 @@ ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES, MOST_PARAMETERS = 400, 12
 FRONT = ("gpunet.study", "gpunet.commands", "gpunet.cli")  # what shows things, on top of the core
 TREE = Tree(ROOT)
-
 
 
 def test_no_circle_of_imports() -> None:
