@@ -21,6 +21,7 @@ class Arena:
         data, grad: 1-D arrays.
         ranges: one slice per segment, ends on the alignment; an update runs over one of them.
         stale: None, or why the parameters are no longer here.
+        changes: how often a parameter was frozen or thawed (`requires_grad`).
     """
 
     def __init__(self, segments: Sequence[Sequence[Parameter]]) -> None:
@@ -39,12 +40,18 @@ class Arena:
             self.ranges.append(slice(start, end))
         self.data = aligned_zeros(self.xp, end, self.dtype)
         self.grad = aligned_zeros(self.xp, end, self.dtype)
+        self._pieces: list[Array] = []
+        self._pieces_at = -1
         for p, place in self._places:
             p.enter(self._membership, self.data[place], self.grad[place])
 
     @property
     def stale(self) -> str | None:
         return self._membership.stale
+
+    @property
+    def changes(self) -> int:
+        return self._membership.changes
 
     def _padded(self, size: int) -> int:
         step: int = ALIGNMENT // self.dtype.itemsize
@@ -54,18 +61,38 @@ class Arena:
         """Every gradient to 0: one fill."""
         self.grad.fill(0)
 
+    def gradients(self) -> list[Array]:
+        """Those of the parameters that are not frozen, in flat pieces."""
+        if self._pieces_at != self.changes:
+            runs = self.trained(slice(0, self.grad.size))
+            self._pieces, self._pieces_at = [self.grad[run] for run in runs], self.changes
+        return self._pieces
+
     def like(self) -> Array:
         """A zeroed buffer of the same length: a state array of an optimizer."""
         return aligned_zeros(self.xp, self.data.size, self.dtype)
+
+    def trained(self, part: slice) -> list[slice]:
+        """`part` without the parameters that are frozen: a slice for each run of neighbours."""
+        inside = self._inside(part)
+        ends = [place.start for _, place in inside[1:]] + [part.stop]
+        runs: list[slice] = []
+        for (p, place), end in zip(inside, ends, strict=False):
+            if not p.requires_grad:
+                continue
+            touches = runs and runs[-1].stop == place.start
+            runs.append(slice(runs.pop().start if touches else place.start, end))
+        return runs
 
     def places_in(self, part: slice) -> list[tuple[Parameter, slice]]:
         """The parameters that lie in `part`, each with its place counted from part's start."""
         first = part.start
         return [
-            (p, slice(place.start - first, place.stop - first))
-            for p, place in self._places
-            if part.start <= place.start < part.stop
+            (p, slice(place.start - first, place.stop - first)) for p, place in self._inside(part)
         ]
+
+    def _inside(self, part: slice) -> list[tuple[Parameter, slice]]:
+        return [pair for pair in self._places if part.start <= pair[1].start < part.stop]
 
 
 def check_parameters(parameters: Sequence[Any]) -> list[Parameter]:

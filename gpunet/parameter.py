@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,22 @@ from gpunet.tensor import Tensor
 
 
 class Membership:
-    """What a parameter knows of its arena: where to leave word when it leaves. (Knowing the arena
-    itself would close a circle, and a GPU's memory would wait for the garbage collector.)
+    """What a parameter knows of its arena: where to leave word. (Knowing the arena itself would
+    close a circle, and a GPU's memory would wait for the garbage collector.)
+
+    stale: why parameters have left. changes: how often one was frozen or thawed.
     """
 
     stale: str | None = None
+    changes: int = 0
 
 
 class Parameter(Tensor):
     """A Tensor that is trained. Once an optimizer has it, `data` and `grad` are views of an arena.
 
     Assigning to `.data` or `.grad` copies into the array that is there, from any device; shapes
-    must match (ValueError with both). `p.grad = None` in an arena sets the gradient to 0. A copy
+    must match (ValueError with both). `p.grad = None` in an arena sets the gradient to 0. With
+    `requires_grad = False` it is frozen: no update moves it, nor its optimizer state. A copy
     (deepcopy, pickle) is independent: values, without gradient or arena.
 
     Args:
@@ -30,9 +35,10 @@ class Parameter(Tensor):
         decay: weight decay reaches it; layers set False for biases, gamma and beta.
     """
 
-    __slots__ = ("_membership", "decay")
+    __slots__ = ("_membership", "_trained", "decay")
 
     def __init__(self, array: Any, decay: bool = True) -> None:
+        self._membership: Membership | None = None
         super().__init__(array)
         if self._data.dtype not in (np.float32, np.float64):
             raise TypeError(
@@ -40,9 +46,16 @@ class Parameter(Tensor):
                 "convert with array.astype(numpy.float32)"
             )
         self._data = self._data.copy(order="C")
-        self._membership: Membership | None = None
         self.requires_grad = True
         self.decay = decay
+
+    def _set_trained(self, trained: bool) -> None:
+        if self._membership is not None:
+            self._membership.changes += 1
+        self._trained = bool(trained)
+
+    # Every op of a step reads it: attrgetter costs no call of a Python function.
+    requires_grad: bool = property(attrgetter("_trained"), _set_trained)  # type: ignore[assignment]
 
     @property
     def data(self) -> Array:

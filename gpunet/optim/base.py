@@ -119,6 +119,10 @@ class Optimizer(Declared):
     def step(self) -> None:
         """One update from the gradients as they are.
 
+        A parameter with `requires_grad = False` stays as it is, and so does its state. One that
+        no backward reached since `zero_grad` has the gradient 0: what an optimizer does at 0
+        (momentum, weight decay) happens to it.
+
         Raises:
             RuntimeError: made without parameters, or these have left (another optimizer has them,
                 or the model was moved to another device).
@@ -129,15 +133,14 @@ class Optimizer(Declared):
                 "call update(params, grads)"
             )
         self._check_parameters_are_here()
-        gradients = [arena.grad for arena in self.arenas]
         captured = counters.current()
         if captured is None:
-            self._update(self._parts(), gradients)
+            self._update(self._parts(), self._gradients())
             return
         captured.enter(self)
         if not captured.capturing:
             self.prepare(captured, 1)
-        self._launch([(part, (part.rows.table, 0)) for part in self._parts()], gradients)
+        self._launch([(part, (part.rows.table, 0)) for part in self._parts()], self._gradients())
 
     def update(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
         """One update of every array in `params`, in place, from the gradient of the same key: the
@@ -164,6 +167,12 @@ class Optimizer(Declared):
 
     def _parts(self) -> list[Part]:
         return [part for s in self.segments for part in s.parts(self.decay_all)]
+
+    def _gradients(self) -> list[Array]:
+        """Those that the norm is of, where one is taken."""
+        if self.clip_norm is None:
+            return []
+        return [piece for arena in self.arenas for piece in arena.gradients()]
 
     def _fill_rows(self, part: Part, steps: int = 1, shift: int | None = None) -> None:
         """See that the rows of the part's next `steps` updates are there."""
@@ -215,7 +224,7 @@ class Optimizer(Declared):
 
     def buffers(self) -> list[Array]:
         """The flat arrays that a step changes: parameters and state of every segment."""
-        return [array for s in self.segments for array in s.whole.state.values()]
+        return [array for s in self.segments for array in s.state.values()]
 
     def state_dict(self) -> dict[str, Any]:
         """{"optimizer": class name, "t", "groups": settings, "state": {slot: one array per

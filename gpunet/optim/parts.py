@@ -31,33 +31,48 @@ class Part(Arrays):
 class Segment:
     """One group's parameters in an arena: the decayed ones, then the others.
 
-    state: its state arrays by name, each as long as the arena.
+    state: param and the state arrays by name, in this place of the arena.
     """
 
     def __init__(
         self, arena: Arena, settings: Settings, decayed: slice, others: slice, state: State
     ) -> None:
-        def part(place: slice, decays: bool) -> Part:
-            arrays = {"param": arena.data, **state}
-            views = {name: array[place] for name, array in arrays.items()}
-            return Part(arena.grad[place], views, settings, decays)
-
-        self.arena = arena
-        self.settings = settings
+        self.arena, self.settings = arena, settings
         self.place = slice(decayed.start, others.stop)
-        self.whole = part(self.place, False)
-        self.halves = [half for half in (part(decayed, True), part(others, False)) if half.size]
+        self._arrays = {"param": arena.data, **state}
+        self.state = {name: array[self.place] for name, array in self._arrays.items()}
+        self._places = {True: decayed, False: others, None: self.place}
+        self._rows = {decays: Rows(arena.xp, arena.dtype) for decays in self._places}
+        self._cut()
 
     def parts(self, decay_all: bool) -> list[Part]:
-        """One part where all elements are treated alike, else two."""
-        return [self.whole] if decay_all or not self.settings["weight_decay"] else self.halves
+        """What is to be updated: one part where all elements are treated alike, else two; more
+        where frozen parameters lie in between.
+        """
+        if self._changes != self.arena.changes:
+            self._cut()
+        return self._whole if decay_all or not self.settings["weight_decay"] else self._halves
+
+    def _cut(self) -> None:
+        self._changes = self.arena.changes
+        self._whole = self._runs(None)
+        self._halves = self._runs(True) + self._runs(False)
+
+    def _runs(self, decays: bool | None) -> list[Part]:
+        """Parts without the frozen parameters: of the decayed, of the others, of all (None)."""
+        made = []
+        for run in self.arena.trained(self._places[decays]):
+            state = {name: array[run] for name, array in self._arrays.items()}
+            rows = self._rows[decays]
+            made.append(Part(self.arena.grad[run], state, self.settings, bool(decays), rows))
+        return made
 
     def slices(self) -> dict[tuple[int, str], Array]:
         """Each parameter's share of each array, in its shape, by the parameter's id."""
         return {
             (id(p), name): array[place].reshape(p.shape)
             for p, place in self.arena.places_in(self.place)
-            for name, array in self.whole.state.items()
+            for name, array in self.state.items()
         }
 
 
@@ -87,7 +102,7 @@ def _segments(dtype: object, groups: Sequence[Group], kernel: UpdateKernel) -> l
                 buffers[slot.name] = arena.like()
         own = {slot.name: buffers[slot.name] for slot in slots}
         found.append(Segment(arena, group.settings, decayed, others, own))
-        start(found[-1].whole.state, slots, group.settings)
+        start(found[-1].state, slots, group.settings)
     return found
 
 
