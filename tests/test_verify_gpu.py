@@ -35,6 +35,7 @@ from gpunet.train.stream import HostRows
 
 GOOD = "def test_on_a_device(xp):\n    assert xp.ones(3).sum() == 3\n"
 PLAIN = "def test_without_one():\n    assert False, 'not run: it takes no device'\n"
+MARK = "\n@pytest.mark.gpu\n"
 EMPTY = Run("sim", Path("tests"), Path("tests"), 30)
 NAMES = [stage.name for stage in STAGES]
 MODES = ("tape", "fused", "captured")
@@ -143,6 +144,26 @@ def test_no_tests_at_all_is_a_failure(small: Path) -> None:
     status, found = verify(small, "--only", "parity")
     assert (status, found["failed"]) == (1, 1)
     assert "pytest ended with 5" in found["failures"][0]
+
+
+def test_the_simulated_gpu_passes_for_a_real_one_in_the_tests_for_that(tmp_path: Path) -> None:
+    """Those marked `gpu`, by the rules of --gpunet-require-gpu; CI runs the others on sim."""
+    usable, reason = simgpu.available()
+    if not usable:
+        pytest.skip(f"no simulated GPU: {reason}")
+    program = tmp_path / "run_pytest.py"
+    program.write_text("import sys, pytest\nsys.exit(pytest.main(sys.argv[1:]))\n")
+    tests = [f for f in (records.ROOT / "tests").rglob("test_*.py") if MARK in f.read_text("utf-8")]
+    options = ["-p", "benchmarks.on_device", "-p", "no:cacheprovider", "--gpunet-device", "cuda"]
+    options += ["--gpunet-require-gpu", "-m", "gpu", *map(str, tests)]
+    done = subprocess.run(
+        [sys.executable, "-m", "gpunet.testing.simgpu", str(program), *options],
+        cwd=records.ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "devices: cuda" in done.stdout
 
 
 def test_without_a_gpu_one_line_status_2_and_no_file(tmp_path: Path) -> None:
