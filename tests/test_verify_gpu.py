@@ -283,13 +283,13 @@ def test_compute_sanitizer_is_used_where_it_is_installed(
     assert processes.sanitizer() is None
     monkeypatch.setenv("CUDA_PATH", str(tmp_path))
     assert processes.sanitizer() == path
-    assert stages.sanitized("memcheck")(EMPTY) == Result(passed=1)
+    assert stages.sanitized("memcheck", stages.NO_API_ERRORS)(EMPTY) == Result(passed=1)
     tool(Path(path), 86)
     with pytest.raises(
         Failed,
-        match=r"exit status 86\n--tool=racecheck .*--report-api-errors=no .*parity\.py --few",
+        match=r"exit status 86\n--tool=racecheck .*--a-word .*parity\.py --few",
     ):
-        stages.sanitized("racecheck")(EMPTY)
+        stages.sanitized("racecheck", "--a-word")(EMPTY)
 
 
 @pytest.mark.parametrize("status", [0, 1])
