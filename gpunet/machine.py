@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import importlib
 import platform
-import sys
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -57,12 +56,6 @@ def cupy_wheels() -> list[str]:
     """Every installed distribution that carries the module `cupy`: more than one is a mistake."""
     names = ((d.metadata["Name"] or "").lower() for d in metadata.distributions())
     return sorted({n for n in names if n == "cupy" or n.startswith(("cupy-cuda", "cupy-rocm"))})
-
-
-def simulated() -> bool:
-    """True where CuPy runs on gpunet's simulated GPU, which has and needs no driver."""
-    simgpu = sys.modules.get("gpunet.testing.simgpu")
-    return simgpu is not None and simgpu.active()
 
 
 def driver() -> Driver | Problem:
@@ -178,8 +171,7 @@ def _line(error: Exception) -> str:
 
 def problems() -> list[Problem]:
     """Everything that keeps a GPU from being used; empty where one works."""
-    found = Driver(1, 13000) if simulated() else driver()
-    wheels = [] if simulated() else cupy_wheels()
+    found, wheels = driver(), cupy_wheels()
     if isinstance(found, Driver):
         extra, first = found.extra, driver_problem(found, wheels)
     else:

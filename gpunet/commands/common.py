@@ -48,7 +48,7 @@ def device(asked: str) -> str:
     if asked == "cpu":
         return "cpu"
     driver = machine.driver()
-    if asked == "auto" and isinstance(driver, machine.Problem) and not machine.simulated():
+    if asked == "auto" and isinstance(driver, machine.Problem):
         return "cpu"
     trouble = machine.problems()
     if not trouble:
