@@ -1,7 +1,8 @@
 """Learning rates as pure functions of t, the number of updates made before this one: 0, 1, 2, ...
 
-Any function t -> lr works wherever an optimizer takes `lr`; these are the usual ones. Each returns
-a plain function, so that they nest: `warmup(cosine(0.1, 1000), 100)`.
+Any function t -> lr works wherever an optimizer takes `lr`; these are the usual ones. They nest:
+`warmup(cosine(0.1, 1000), 100)`; they can be copied and pickled, and two with the same numbers are
+equal.
 """
 
 from __future__ import annotations
@@ -9,9 +10,25 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 Schedule = Callable[[int], float]
 Rate = float | Schedule  # what an optimizer takes for lr
+
+
+@dataclass(frozen=True)
+class _Formula:
+    """A formula of this file with its numbers, t left open. (A closure could not be pickled.)"""
+
+    formula: Callable[..., float]
+    numbers: tuple[Any, ...]
+
+    def __call__(self, t: int) -> float:
+        return self.formula(*self.numbers, t)
+
+    def __repr__(self) -> str:
+        return f"{self.formula.__name__.strip('_')}({', '.join(map(repr, self.numbers))})"
 
 
 def _positive(value: float, name: str) -> None:
@@ -21,26 +38,42 @@ def _positive(value: float, name: str) -> None:
 
 def constant(lr: float) -> Schedule:
     """lr, always."""
-    return lambda t: lr
+    return _Formula(_constant, (lr,))
+
+
+def _constant(lr: float, t: int) -> float:
+    return lr
 
 
 def step(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """lr * factor^(t // every)."""
     _positive(every, "every")
-    return lambda t: lr * factor ** (t // every)
+    return _Formula(_step, (lr, every, factor))
+
+
+def _step(lr: float, every: int, factor: float, t: int) -> float:
+    return lr * factor ** (t // every)
 
 
 def exponential(lr: float, rate: float) -> Schedule:
     """lr * rate^t; rate just below 1."""
     _positive(rate, "rate")
-    return lambda t: lr * rate**t
+    return _Formula(_exponential, (lr, rate))
+
+
+def _exponential(lr: float, rate: float, t: int) -> float:
+    return lr * rate**t
 
 
 def inverse_time(lr: float, decay: float) -> Schedule:
     """lr / (1 + decay t): the 1/t rule of Robbins & Monro (1951)."""
     if not decay >= 0:
         raise ValueError(f"decay must be at least 0, got {decay}")
-    return lambda t: lr / (1 + decay * t)
+    return _Formula(_inverse_time, (lr, decay))
+
+
+def _inverse_time(lr: float, decay: float, t: int) -> float:
+    return lr / (1 + decay * t)
 
 
 def cosine(lr: float, steps: int, final: float = 0.0) -> Schedule:
@@ -48,11 +81,11 @@ def cosine(lr: float, steps: int, final: float = 0.0) -> Schedule:
     then `final`.
     """
     _positive(steps, "steps")
+    return _Formula(_cosine, (lr, steps, final))
 
-    def schedule(t: int) -> float:
-        return final + (lr - final) * (1 + math.cos(math.pi * min(t, steps) / steps)) / 2
 
-    return schedule
+def _cosine(lr: float, steps: int, final: float, t: int) -> float:
+    return final + (lr - final) * (1 + math.cos(math.pi * min(t, steps) / steps)) / 2
 
 
 def warmup(after: Schedule | float, steps: int) -> Schedule:
@@ -60,8 +93,11 @@ def warmup(after: Schedule | float, steps: int) -> Schedule:
     2017, section 2.2); `after` then starts from its own t = 0.
     """
     _positive(steps, "steps")
-    rest = after if callable(after) else constant(after)
-    return lambda t: rest(0) * (t + 1) / steps if t < steps else rest(t - steps)
+    return _Formula(_warmup, (after if callable(after) else constant(after), steps))
+
+
+def _warmup(after: Schedule, steps: int, t: int) -> float:
+    return after(0) * (t + 1) / steps if t < steps else after(t - steps)
 
 
 def piecewise(boundaries: Sequence[int], values: Sequence[float]) -> Schedule:
@@ -69,9 +105,13 @@ def piecewise(boundaries: Sequence[int], values: Sequence[float]) -> Schedule:
 
     ValueError unless there is one value more than boundaries, and these rise.
     """
-    edges, levels = list(boundaries), list(values)
+    edges, levels = tuple(boundaries), tuple(values)
     if len(levels) != len(edges) + 1:
         raise ValueError(f"{len(edges)} boundaries need {len(edges) + 1} values, got {len(levels)}")
-    if edges != sorted(set(edges)):
-        raise ValueError(f"boundaries must rise, got {edges}")
-    return lambda t: levels[bisect.bisect_right(edges, t)]
+    if list(edges) != sorted(set(edges)):
+        raise ValueError(f"boundaries must rise, got {list(edges)}")
+    return _Formula(_piecewise, (edges, levels))
+
+
+def _piecewise(edges: tuple[int, ...], levels: tuple[float, ...], t: int) -> float:
+    return levels[bisect.bisect_right(edges, t)]

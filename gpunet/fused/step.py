@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Step:
         fuse: bool = True,
     ) -> None:
         self.model, self.loss, self.optimizer = model, as_loss(loss), optimizer
+        self.fuse = fuse
         self._known = {id(p): p for p in (*optimizer.parameters, *_parameters(model))}
         found = plan.read(model, self.loss) if fuse else "fuse=False"
         if isinstance(found, plan.Plan):
@@ -50,6 +52,10 @@ class Step:
                 found = "model and optimizer do not hold the same parameters"
         self.reason = found if isinstance(found, str) else None
         self.fused = None if isinstance(found, str) else Fused(found)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made anew, from copies of model, loss and optimizer."""
+        return partial(type(self), fuse=self.fuse), (self.model, self.loss, self.optimizer)
 
     def __call__(self, x: Any, t: Any) -> Array:
         """One update. Returns the batch's mean loss before it: a float64 array of shape ().

@@ -18,11 +18,11 @@ from gpunet.backend import Array
 from gpunet.optim.check import Settings, checked, resolve
 from gpunet.optim.declared import ONCE, Declared, Pair
 from gpunet.optim.dicts import ByKey
-from gpunet.optim.groups import read_groups
+from gpunet.optim.groups import Group, read_groups
 from gpunet.optim.kernel import UpdateKernel, norms_of
 from gpunet.optim.parts import Part, Segment, adopt
 from gpunet.optim.rows import Row
-from gpunet.optim.saving import ByParameter, copied, read_state
+from gpunet.optim.saving import ByParameter, Form, copied, read_state
 from gpunet.optim.scalars import GIVEN, is_steady, names_of, row
 from gpunet.schedules import Rate
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from gpunet.optim.declared import Members
 
 __all__ = ["KW_ONLY", "Optimizer", "Pair", "Rate"]  # what an optimizer's file needs
+
+_OF_ARENAS = ("segments", "arenas")  # attributes that a copy makes anew
 
 
 class Optimizer(Declared):
@@ -96,7 +98,12 @@ class Optimizer(Declared):
         self.by_key = ByKey(name, self.defaults)
         groups = [] if parameters is None else read_groups(parameters, self.defaults, name)
         self.groups = [group.settings for group in groups]
-        self.parameters = [p for group in groups for p in group.members]
+        self._members = [group.members for group in groups]
+        self.parameters = [p for members in self._members for p in members]
+        self._adopt()
+
+    def _adopt(self) -> None:
+        groups = [Group(*pair) for pair in zip(self.groups, self._members, strict=True)]
         self.segments: list[Segment] = adopt(groups, self.kernel)
         self.arenas: list[Arena] = list(dict.fromkeys(s.arena for s in self.segments))
 
@@ -245,18 +252,45 @@ class Optimizer(Declared):
         is changed if anything is wrong.
 
         Raises:
-            ValueError: another optimizer's state, or parameters of other shapes.
+            ValueError: another optimizer's state, parameters of other shapes or dtypes, settings
+                that want other arrays, or damage; the message says what and where.
         """
-        own = self._state()
-        saved = read_state(state, type(self).__name__, self.groups, own)
-        for slot, arrays in own.items():
-            for array, ready in zip(arrays, saved.state[slot], strict=True):
-                if array is not None:
-                    array[...] = ready
+        form = Form(type(self).__name__, self.kernel, self.defaults, self.groups, self._state())
+        saved = read_state(state, form)
+        self._set_state(saved.state)
         for group, settings in zip(self.groups, saved.groups, strict=True):
             group.update(settings)
         self.by_key.state = saved.by_key
         self.t = saved.t
+
+    # Copies and pickles: independent, and around parameters of their own, those of a model that is
+    # copied in the same call. The arenas are made anew.
+
+    def __getstate__(self) -> dict[str, Any]:
+        """RuntimeError as for `step`."""
+        self._check_parameters_are_here()
+        kept = {name: value for name, value in vars(self).items() if name not in _OF_ARENAS}
+        return kept | {"in arenas": (self._state(), [p.grad for p in self.parameters])}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        state, gradients = kept.pop("in arenas")
+        vars(self).update(kept)
+        self._adopt()
+        self._set_state(state)
+        for p, gradient in zip(self.parameters, gradients, strict=True):
+            p.grad = gradient
+
+    def __copy__(self) -> Optimizer:
+        raise TypeError(
+            f"a shallow copy of {type(self).__name__} would share its parameters; use "
+            "copy.deepcopy, for a model together with its optimizer copy.deepcopy((model, opt))"
+        )
+
+    def _set_state(self, state: ByParameter) -> None:
+        for slot, arrays in self._state().items():
+            for array, given in zip(arrays, state[slot], strict=True):
+                if array is not None:
+                    array[...] = given
 
     def _state(self) -> ByParameter:
         slices = {place: a for s in self.segments for place, a in s.slices().items()}

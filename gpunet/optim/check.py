@@ -42,8 +42,9 @@ def number(name: str, value: Any) -> float:
     """`value` as a float if it is allowed for `name`; ValueError naming the argument if not."""
     words, allowed = RULES.get(name, ANY)
     try:
-        found = math.nan if isinstance(value, (str, bytes, bool)) else float(value)
-    except (TypeError, ValueError):
+        no_number = isinstance(value, (str, bytes, bool)) or getattr(value, "ndim", 0) != 0
+        found = math.nan if no_number else float(value)
+    except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found) or not allowed(found):
         raise ValueError(f"{name} must be a number {words}, got {value!r}")

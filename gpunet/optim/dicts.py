@@ -25,6 +25,10 @@ class ByKey:
         self.state: dict[Any, State] = {}
         self._rows: dict[tuple[bool, Any, Any], Rows] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but the rows, which are computed again."""
+        return {**vars(self), "_rows": {}}
+
     def parts(
         self, params: Mapping[Any, Array], grads: Mapping[Any, Array], kernel: UpdateKernel
     ) -> list[Part]:

@@ -7,11 +7,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.backend import Array, device_of, to_device
+from gpunet.backend import Array, array_module, device_of, to_device
 from gpunet.optim.check import Settings, checked
-from gpunet.optim.kernel import State
+from gpunet.optim.kernel import State, UpdateKernel
 
 ByParameter = dict[str, list[Array | None]]  # by slot, a parameter's array or None for none
+PARTS = ("t", "groups", "state", "arrays")
+MOST_UPDATES = 2**40  # a year of the fastest steps
+
+
+class Form(NamedTuple):
+    """What a state must fit: the optimizer's name and kernel, its settings, its own arrays."""
+
+    name: str
+    kernel: UpdateKernel
+    defaults: Settings
+    groups: Sequence[Settings]
+    state: ByParameter
 
 
 class Saved(NamedTuple):
@@ -32,33 +44,68 @@ def copied(arrays: Any) -> Any:
     return None if arrays is None else arrays.copy()
 
 
-def read_state(
-    state: Mapping[str, Any], name: str, groups: Sequence[Settings], own: ByParameter
-) -> Saved:
-    """The state of an optimizer `name`, its arrays on the devices and of the dtypes of `own`.
+def read_state(state: Any, own: Form) -> Saved:
+    """What it holds, its arrays on the devices of the optimizer's own.
 
-    ValueError if it is another's, or does not fit.
+    ValueError if it is another's, damaged, or does not fit.
     """
-    if state.get("optimizer") != name or set(state.get("state", ())) != set(own):
-        raise ValueError(f"this is no state of {name}, but of {state.get('optimizer')!r}")
-    given, t = state.get("groups", ()), state.get("t")
-    if len(given) != len(groups):
-        raise ValueError(f"the state has {len(given)} groups, {name} has {len(groups)}")
-    if not isinstance(t, (int, np.integer)) or t < 0:
+    given = _dict(state, "the state")
+    if not isinstance(kind := given.get("optimizer"), str) or kind != own.name:
+        raise ValueError(f"this is no state of {own.name}, but of {kind!r}")
+    if missing := [part for part in PARTS if part not in given]:
+        raise ValueError(f"the state has no {', '.join(missing)}")
+    t = given["t"]
+    if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= MOST_UPDATES:
         raise ValueError(f"t, the number of updates, must be an integer from 0, got {t!r}")
-    settings = [_checked(*pair, name) for pair in zip(groups, given, strict=True)]
-    arrays = {slot: _fitting(slot, mine, state["state"][slot]) for slot, mine in own.items()}
-    return Saved(int(t), settings, arrays, copied(state.get("arrays", {})))
+    groups = _list(given["groups"], "groups")
+    if len(groups) != len(own.groups):
+        raise ValueError(f"the state has {len(groups)} groups, {own.name} has {len(own.groups)}")
+    settings = [_settings(k, own, group) for k, group in enumerate(groups)]
+    arrays = _dict(given["state"], "state")
+    if set(arrays) != set(own.state):
+        raise ValueError(f"this is no state of {own.name}: state {_differ(arrays, own.state)}")
+    by_parameter = {slot: _fitting(slot, mine, arrays[slot]) for slot, mine in own.state.items()}
+    options = own.kernel.options
+    for k, (mine, found) in enumerate(zip(own.groups, settings, strict=True)):
+        if differ := options({**mine, **found}) ^ options(mine):
+            raise ValueError(f"groups[{k}]: the optimizer has another {', '.join(sorted(differ))}")
+    kept = _dict(given["arrays"], "arrays").items()
+    return Saved(int(t), settings, by_parameter, {k: _kept(k, own, a) for k, a in kept})
 
 
-def _checked(own: Settings, given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if unknown := set(given) - set(own):
-        raise ValueError(f"{name} has no setting {', '.join(sorted(unknown))}")
-    return {key: checked(key, value, own[key]) for key, value in given.items()}
+def _dict(given: Any, what: str) -> Mapping[Any, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{what} must be a dict, got {type(given).__name__}")
+    return given
 
 
-def _fitting(name: str, own: Sequence[Array | None], given: Sequence[Any]) -> list[Array | None]:
-    if len(given) != len(own):
+def _list(given: Any, what: str) -> Sequence[Any]:
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"{what} must be a list, got {type(given).__name__}")
+    return given
+
+
+def _differ(given: Mapping[Any, Any], expected: Mapping[str, Any]) -> str:
+    """As in: has x; it needs m, v."""
+    return f"has {', '.join(map(str, given)) or 'nothing'}; it needs {', '.join(expected)}"
+
+
+def _settings(k: int, own: Form, given: Any) -> dict[str, Any]:
+    """Those of group k, checked."""
+    mine, given = own.groups[k], _dict(given, f"groups[{k}]")
+    if unknown := [name for name in given if name not in mine]:
+        raise ValueError(f"{own.name} has no setting {', '.join(map(str, unknown))}")
+    for name, value in mine.items():
+        if name not in given and not callable(value):
+            lost = "; where it was a schedule, make the optimizer with it" if name == "lr" else ""
+            raise ValueError(f"groups[{k}] has no {name}{lost}")
+        if callable(given.get(name)):
+            raise ValueError(f"{name} of groups[{k}] is code, which no state holds")
+    return {name: checked(name, value, mine[name]) for name, value in given.items()}
+
+
+def _fitting(name: str, own: Sequence[Array | None], given: Any) -> list[Array | None]:
+    if len(_list(given, f"{name} of state")) != len(own):
         raise ValueError(f"{name}: {len(given)} arrays for {len(own)} parameters")
     return [
         _ready(f"{name} of parameter {k}", *pair)
@@ -67,15 +114,40 @@ def _fitting(name: str, own: Sequence[Array | None], given: Sequence[Any]) -> li
 
 
 def _ready(what: str, own: Array | None, given: Any) -> Array | None:
-    """`given` on `own`'s device and of its dtype; ValueError if it cannot take its place."""
+    """`given` on `own`'s device; ValueError if it cannot take its place."""
     if (own is None) != (given is None):
         raise ValueError(f"{what}: the settings differ from the state")
     if own is None:
         return None
+    listed = array_module(given) is None
+    array = _from_list(what, given, own.dtype) if listed else given
+    if array.shape != own.shape:
+        raise ValueError(f"{what} has shape {own.shape}, the state has {array.shape}")
+    if array.dtype != own.dtype:
+        raise ValueError(f"{what} is {own.dtype}, the state has {array.dtype}")
+    return to_device(array, device_of(own))
+
+
+def _from_list(what: str, given: Any, dtype: Any) -> Array:
+    """Numbers, as JSON has them."""
     try:
-        ready = to_device(given, device_of(own)).astype(own.dtype, copy=False)
-    except (TypeError, ValueError):
-        raise ValueError(f"{what} must be an array, got {type(given).__name__}") from None
-    if ready.shape != own.shape:
-        raise ValueError(f"{what} has shape {own.shape}, the state has {ready.shape}")
-    return ready
+        with np.errstate(over="raise"):
+            array = np.asarray(given)
+            if array.dtype.kind in "fi" and isinstance(given, (list, tuple, float, int)):
+                return array.astype(dtype)
+    except (TypeError, ValueError, OverflowError, FloatingPointError):
+        pass
+    raise ValueError(f"{what} must be an array, got {type(given).__name__}")
+
+
+def _kept(key: Any, own: Form, given: Any) -> State:
+    """What `update` keeps of the array of that key, copied."""
+    what, slots = f"arrays[{key!r}]", {s.name: s for s in own.kernel.slots(own.defaults)}
+    if set(_dict(given, what)) != set(slots):
+        raise ValueError(f"{what} {_differ(given, slots)}")
+    for slot, array in given.items():
+        if array_module(array) is None or array.dtype not in (np.float32, np.float64):
+            raise ValueError(f"{slot} of {what} must be a float32 or float64 array, got {array!r}")
+    if len({(a.shape, a.dtype, array_module(a)) for a in given.values()}) > 1:
+        raise ValueError(f"the arrays of {what} differ in shape, dtype or device")
+    return {slot: array.copy() for slot, array in given.items()}
