@@ -28,8 +28,13 @@ class Absent:
     """An importer that refuses what the simulated GPU does not have."""
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
-        if name in ABSENT:
-            raise ImportError(f"the simulated GPU has no {ABSENT[name]}: {MEND}", name=name)
+        refuse_absent(name)
+
+
+def refuse_absent(module: str) -> None:
+    """ImportError for a module of CuPy's that the simulated GPU cannot serve."""
+    if module in ABSENT:
+        raise ImportError(f"the simulated GPU has no {ABSENT[module]}: {MEND}", name=module)
 
 
 def adapt() -> None:
@@ -39,10 +44,24 @@ def adapt() -> None:
         setattr(thrust, function.__name__, function)
     cupy: Any = import_module("cupy")
     cupy.RawKernel, cupy.RawModule = arguments.checked_classes()
+    for module in ("cupy_backends.cuda.libs", "cupy.cuda"):
+        _refuse_before_looking(import_module(module))
     random = import_module("cupy.random")
     for name in GENERATORS:
         if hasattr(random, name):
             setattr(random, name, _refusal("cupy.random's Generator (RandomState is there)"))
+
+
+def _refuse_before_looking(module: Any) -> None:
+    """CuPy 14 looks for a library's files first, and would say that they are missing."""
+    found = vars(module).get("__getattr__")
+    if found is not None:
+
+        def lookup(name: str) -> Any:
+            refuse_absent(f"{module.__name__}.{name}")
+            return found(name)
+
+        module.__getattr__ = lookup
 
 
 def _refusal(what: str) -> Callable[..., Any]:

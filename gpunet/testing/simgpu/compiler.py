@@ -99,7 +99,7 @@ def _program(
     text = _GLOBAL.sub(" ", rewrite_shared(text))
     waits = "simgpu::" in text.replace("simgpu::scheduler->fail((simgpu::Site", "")
     how = "launch" if waits else "launch_plain"
-    if not waits and chosen().order == "forward":
+    if not waits and chosen().order == "forward" and not _returns_from_a_loop(text):
         looped, loops = _FOR.subn(_plain_loop, text)
         if loops and not _THREAD.search(looped):  # nothing else asks which thread it is
             text, how = looped, "launch_loop"
@@ -226,6 +226,19 @@ _FOR = re.compile(
     r"\* gridDim\.x\)"
 )
 _THREAD = re.compile(r"\b(?:threadIdx|blockIdx|blockDim|gridDim)\b")
+
+
+def _returns_from_a_loop(text: str) -> bool:
+    """A thread may end in the midst of CUPY_FOR, which must not end those behind it."""
+    for match in _FOR.finditer(text):
+        depth, start = 0, match.end()
+        for brace in re.finditer(r"[{}]", text[start:]):
+            depth += 1 if brace[0] == "{" else -1
+            if depth == 0:
+                if re.search(r"\breturn\b", text[start : start + brace.start()]):
+                    return True
+                break
+    return False
 
 
 def _plain_loop(match: re.Match[str]) -> str:
