@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import io
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -92,7 +93,13 @@ def programs(text: CudaText, dtype: str, numbers: frozenset[str]) -> list[Progra
 
 
 def compile_program(program: Program, arch: str) -> Measured:
-    """Compile to machine code for `arch` ("90") with CuPy's options, and read what came out."""
+    """Compile to machine code for `arch` ("90") with CuPy's options, and read what came out.
+
+    RuntimeError where CuPy is on the simulated GPU, whose NVRTC is g++.
+    """
+    simgpu = sys.modules.get("gpunet.testing.simgpu")  # imported, it would stand before CuPy
+    if simgpu is not None and simgpu.active():
+        raise RuntimeError("NVRTC is the simulated GPU's here: compile in a process of its own")
     compiler = _cupy("cupy.cuda.compiler")
     options = (*program.options, *ALWAYS, f"-arch=sm_{arch}", "--ptxas-options=-v")
     made = compiler._NVRTCProgram(program.text, "kern.cu", method="cubin")
@@ -132,9 +139,7 @@ def measured(log: str, ptx: str) -> Measured:
 
 
 def _cupy(name: str) -> Any:
-    """A module of the real CuPy; RuntimeError where the simulated GPU stands in for it."""
-    if getattr(importlib.import_module("cupy"), "_core", None) is None:
-        raise RuntimeError("`cupy` is a stand-in here: compile in a process of its own")
+    """A module of CuPy: each is loaded when it is first asked for."""
     return importlib.import_module(name)
 
 
