@@ -14,7 +14,7 @@
 // to be fused.
 #pragma once
 
-#if !defined(__GNUC__) || __cplusplus < 201703L
+#if (!defined(__GNUC__) && !defined(SIMGPU_PREPROCESS)) || __cplusplus < 201703L
 #error "device.h needs g++ with -std=c++17 or later"
 #endif
 
@@ -25,6 +25,7 @@
 #define __NVCC__ 1
 #define __CUDACC_VER_MAJOR__ 12
 #define __CUDACC_VER_MINOR__ 0
+#define CUDART_VERSION 12000
 #define __CUDA_ARCH__ 900
 
 #define __device__
@@ -284,6 +285,9 @@ float nanf(const char *) noexcept;
 int abs(int) noexcept;
 long labs(long) noexcept;
 long long llabs(long long) noexcept;
+void *malloc(size_t) noexcept;
+void free(void *) noexcept;
+int memcmp(const void *, const void *, size_t) noexcept;
 void *memcpy(void *, const void *, size_t) noexcept;
 void *memset(void *, int, size_t) noexcept;
 int printf(const char *, ...);

@@ -174,17 +174,17 @@ def test_a_right_kernel_passes(results: dict[str, Result], case: str) -> None:
         (
             "raw read",
             "READ of size 4",
-            f"transpose.cu:{line_of(MATMUL, 'tile[i][threadIdx.x] = x[')}",
+            f"matmul.cu:{line_of(MATMUL, 'tile[i][threadIdx.x] = x[')}",
         ),
         (
             "raw write",
             "WRITE of size 4",
-            f"transpose.cu:{line_of(MATMUL, 'y[column * rows + row] =')}",
+            f"matmul.cu:{line_of(MATMUL, 'y[column * rows + row] =')}",
         ),
         (
             "shared variable",
             "WRITE of size 4",
-            f"transpose.cu:{line_of(SMALL_TILE, 'tile[i][threadIdx.x] =')}",
+            f"matmul.cu:{line_of(SMALL_TILE, 'tile[i][threadIdx.x] =')}",
         ),
         (
             "dynamic shared memory",

@@ -40,6 +40,7 @@ FLAGS = (
 )
 LENIENT = ("-w",)  # CuPy's own text
 STRICT = ("-pedantic-errors", "-Wno-pedantic")  # an ambiguous overload is an error, as for NVRTC
+ALONE = "simgpu_kernel_"
 LINK = ("-shared", "-Wl,-z,now")
 Headers = Sequence[tuple[str, str]]
 
@@ -57,7 +58,7 @@ def compile_program(
         return _text_file(f"// simulated GPU {_version()}\n")
     first = _FIRST.search(source)
     name = f"{first[1] if first else 'kernel'}.cu"
-    flags = host_options(options)
+    flags = [flag for flag in host_options(options) if not _is_toolkit(flag)]
     foreign = [f for f in flags if f.startswith("-I") and not _is_cupys(Path(f[2:]))]
     made = functools.partial(_program, source, name, headers, flags, expressions, options)
     if foreign:  # their files may change: the text itself is the key
@@ -96,6 +97,9 @@ def _program(
 ) -> str:
     text = _preprocessed(source, name, headers, flags)
     kernels = find_kernels(text)
+    text, kernels = _apart(
+        _PERMUTE.sub("__dest = __byte_perm(__a_reg, __b_reg, __c_reg);", text), kernels
+    )
     text = _GLOBAL.sub(" ", rewrite_shared(text))
     waits = "simgpu::" in text.replace("simgpu::scheduler->fail((simgpu::Site", "")
     how = "launch" if waits else "launch_plain"
@@ -153,6 +157,11 @@ def _has_fma() -> bool:
     return " fma " in Path("/proc/cpuinfo").read_text()
 
 
+def _is_toolkit(flag: str) -> bool:
+    """Whether the flag names NVIDIA's headers, which are not for g++ and not needed."""
+    return flag.startswith("-I") and Path(flag[2:], "cuda_runtime_api.h").exists()
+
+
 def _is_cupys(folder: Path) -> bool:
     """Whether what lies there changes only with CuPy's version."""
     return {"cupy", "nvidia", "simgpu"} & set(folder.parts) != set()
@@ -189,7 +198,9 @@ def _preprocessed(source: str, name: str, headers: Headers, flags: Sequence[str]
             target = Path(folder, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
-        command = ["-E", "-x", "c++", _language(flags), "-DSIMGPU_PREPROCESS", f"-I{SHIMS}"]
+        # Without __GNUC__ NVIDIA's libcu++, which CuPy ships, takes the compiler for NVRTC.
+        command = ["-E", "-x", "c++", _language(flags), "-DSIMGPU_PREPROCESS", "-U__GNUC__"]
+        command += [f"-I{SHIMS}"]
         command += [f"-I{cxx.HEADERS}", f"-I{FOLDER}", f"-I{folder}"]
         command += [flag for flag in flags if not flag.startswith("-std=")]
         command += [*_arithmetic(), "-imacros", "emulator.h", "-"]
@@ -225,6 +236,8 @@ _FOR = re.compile(
     r"threadIdx\.x; (?P=i) < (?P<n>\([^;]*\)); (?P=i) \+= static_cast<ptrdiff_t>\(blockDim\.x\) "
     r"\* gridDim\.x\)"
 )
+# The one instruction of PTX in what CuPy uses of libcu++.
+_PERMUTE = re.compile(r'\basm\s*\("prmt\.b32[^"]*"[^;]*;')
 _THREAD = re.compile(r"\b(?:threadIdx|blockIdx|blockDim|gridDim)\b")
 
 
@@ -267,6 +280,21 @@ def find_kernels(text: str) -> list[Kernel]:
         if kind in ("open", "close", "semi", "line"):
             last = match.end()
     return list(found.values())
+
+
+def _apart(text: str, kernels: list[Kernel]) -> tuple[str, list[Kernel]]:
+    """Kernels that share their name with another function get one of their own, which modules.cpp
+    knows: the address of one of several functions cannot be taken without its type.
+    """
+    found = []
+    for kernel in kernels:
+        own = re.compile(rf"(\b__global__\b[^;{{}}]*?)\b{kernel.name}(?=\s*\()")
+        others = len(re.findall(rf"\b{kernel.name}\s*\(", text)) > len(own.findall(text))
+        if others and kernel.at_file_scope and not kernel.is_template:
+            text = own.sub(rf"\1{ALONE}{kernel.name}", text)
+            kernel = kernel._replace(name=ALONE + kernel.name)
+        found.append(kernel)
+    return text, found
 
 
 def _kernel(before: str, rest: str, at_file_scope: bool) -> Kernel | None:

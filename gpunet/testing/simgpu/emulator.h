@@ -12,6 +12,31 @@
 #include <device.h>
 #endif
 
+// ---- what libcu++ expects of NVRTC and g++ does not have -------------------------------------------
+
+#ifndef SIMGPU_SCHEDULER
+namespace simgpu {
+template <class T> T &&value_of() noexcept;
+template <class T> void take(T) noexcept;
+template <class From, class To, class = void> constexpr bool converts = false;
+template <class From, class To>
+constexpr bool converts<From, To, decltype(take<To>(value_of<From>()))> = true;
+template <class T> constexpr bool is_void = false;
+template <> constexpr bool is_void<void> = true;
+template <> constexpr bool is_void<const void> = true;
+}  // namespace simgpu
+namespace __gnu_cxx {
+template <class, class> class __normal_iterator;
+}
+#define __is_convertible_to(from, to)                                                            \
+    (simgpu::is_void<to> ? simgpu::is_void<from> : simgpu::converts<from, to>)
+#define __is_nothrow_destructible(...) true
+SIMGPU_FN size_t __cvta_generic_to_shared(const void *p) { return (size_t)p; }
+SIMGPU_FN size_t __cvta_generic_to_global(const void *p) { return (size_t)p; }
+SIMGPU_FN void *__cvta_shared_to_generic(size_t p) { return (void *)p; }
+SIMGPU_FN void *__cvta_global_to_generic(size_t p) { return (void *)p; }
+#endif
+
 // ---- what a kernel's library and the scheduler's share ------------------------------------------
 
 #include "emulator_types.h"

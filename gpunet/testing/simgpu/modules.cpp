@@ -262,7 +262,9 @@ API int cuModuleLoadData(Module **out, const void *image) {
     for (int i = 0; entries && count && i < *count; ++i) {
         Dl_info info;  // a kernel's name for the driver is its symbol, plain or mangled
         if (!dladdr(entries[i].address, &info) || !info.dli_sname) continue;
-        module->functions[info.dli_sname] = new Function{entries[i].name ? entries[i].name : info.dli_sname, &entries[i]};
+        std::string name = info.dli_sname;
+        if (name.compare(0, 14, "simgpu_kernel_") == 0) name.erase(0, 14);  // compiler.py's
+        module->functions[name] = new Function{entries[i].name ? entries[i].name : name, &entries[i]};
     }
     *out = module;
     return sim::OK;
