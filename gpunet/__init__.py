@@ -29,7 +29,7 @@ _HOMES = {
     "parameter": "Parameter",
     "graphs": "capture",
     "rng": "seed",
-    "saving": "ModelFileError load save",
+    "saving": "ModelFileError load load_state save",
     "study.draw": "draw",
     "study.gradcheck": "GradcheckError gradcheck",
     "study.summary": "summary",

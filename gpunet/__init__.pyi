@@ -85,6 +85,7 @@ from gpunet.precision import matmul_precision as matmul_precision
 from gpunet.rng import seed as seed
 from gpunet.saving import ModelFileError as ModelFileError
 from gpunet.saving import load as load
+from gpunet.saving import load_state as load_state
 from gpunet.saving import save as save
 from gpunet.study.draw import draw as draw
 from gpunet.study.gradcheck import GradcheckError as GradcheckError

@@ -8,6 +8,7 @@ import pickle
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,89 @@ def test_kill_9_leaves_a_whole_model(tmp_path: Path) -> None:
     weight = model[0].W.data
     assert weight[0, 0] >= 3
     assert (weight == weight[0, 0]).all()
+
+
+# Optimizers
+
+
+def optimized(name: str, device: str, **settings: Any) -> tuple[Any, Any]:
+    gn.seed(0)
+    model = gn.MLP([4, 6, 3]).to(device)
+    groups = [{"params": model.parameters()[:2]}, {"params": model.parameters()[2:]}]
+    return model, gn.OPTIMIZERS[name](groups, **settings)
+
+
+def train_on(model: Any, optimizer: Any, kept: Any, first: int, last: int) -> list[bytes]:
+    """Steps of the model and updates of a dict; all values after them."""
+    step = gn.Step(model, gn.SoftmaxWithLoss(), optimizer)
+    x, t = (gn.to_device(a, model.device) for a in (X, LABELS))
+    for k in range(first, last):
+        step(x * (k + 1), t)
+        optimizer.update(kept, {key: a + k for key, a in kept.items()})
+    return [to_host(a).tobytes() for a in (*model.state_dict().values(), *kept.values())]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop", "cocob", "rprop"])
+def test_an_optimizer_goes_on_from_its_file(name: str, device: str, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"weight_decay": 0.01, "clip_norm": 0.5, "decay_all": True}
+    if gn.OPTIMIZERS[name].has_lr:
+        settings["lr"] = 1 / 30
+    model, optimizer = optimized(name, device, **settings)
+    kept = {"w": np.ones((2, 2), np.float32), 3: np.ones(())}
+    train_on(model, optimizer, kept, 0, 3)
+    later = {key: a.copy() for key, a in kept.items()}
+    gn.save(model, tmp_path / "model")
+    gn.save(optimizer, tmp_path / "optimizer")
+    expected = train_on(model, optimizer, kept, 3, 6)
+    other, fresh = optimized(name, device)  # its settings come from the file
+    other.load_state_dict(gn.load_state(tmp_path / "model"))
+    fresh.load_state_dict(gn.load_state(tmp_path / "optimizer"))
+    for part in ("settings", "groups"):
+        assert fresh.state_dict()[part] == optimizer.state_dict()[part]
+    assert train_on(other, fresh, later, 3, 6) == expected
+    assert fresh.t == 12  # of steps and updates
+
+
+def test_another_optimizers_file(tmp_path: Path) -> None:
+    gn.save(optimized("adam", "cpu")[1], tmp_path / "adam")
+    with pytest.raises(ValueError, match="this is no state of AdamW, but of 'Adam'"):
+        optimized("adamw", "cpu")[1].load_state_dict(gn.load_state(tmp_path / "adam"))
+    with pytest.raises(gn.ModelFileError, match="holds an optimizer: optimizer"):
+        gn.load(tmp_path / "adam")
+
+
+def test_options_and_schedules_are_to_be_given_again(tmp_path: Path) -> None:
+    gn.save(optimized("rmsprop", "cpu", momentum=0.9)[1], tmp_path / "file")
+    with pytest.raises(ValueError, match="velocity of parameter 0: the settings differ"):
+        optimized("rmsprop", "cpu")[1].load_state_dict(gn.load_state(tmp_path / "file"))
+    rate = gn.schedules.cosine(0.1, 5)
+    gn.save(optimized("sgd", "cpu", lr=rate)[1], tmp_path / "file")
+    with pytest.raises(ValueError, match="has no lr; where it was a schedule, make"):
+        optimized("sgd", "cpu")[1].load_state_dict(gn.load_state(tmp_path / "file"))
+    again = optimized("sgd", "cpu", lr=rate)[1]
+    again.load_state_dict(gn.load_state(tmp_path / "file"))
+    assert again.lr == rate
+
+
+def test_what_cannot_be_saved(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="save takes a model or an optimizer, got a dict"):
+        gn.save({}, tmp_path / "file")  # type: ignore[arg-type]
+    optimizer = gn.SGD()
+    optimizer.update({(1, 2): np.ones(2)}, {(1, 2): np.ones(2)})
+    with pytest.raises(TypeError, match=r"not \(1, 2\)"):
+        gn.save(optimizer, tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_optimizer_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    gn.save(optimized("adam", "cpu")[1], path)
+    whole, (_, optimizer) = path.read_bytes(), optimized("adam", "cpu")
+    draw = np.random.default_rng(0)
+    end = 8 + struct.unpack("<Q", whole[:8])[0]  # of the header
+    for _ in range(300):
+        data = bytearray(whole)
+        data[draw.integers(end)] ^= 1 << int(draw.integers(8))
+        path.write_bytes(bytes(data))
+        with suppress(ValueError):  # and nothing else
+            optimizer.load_state_dict(gn.load_state(path))

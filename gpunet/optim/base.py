@@ -22,7 +22,7 @@ from gpunet.optim.groups import Group, read_groups
 from gpunet.optim.kernel import UpdateKernel, norms_of
 from gpunet.optim.parts import Part, Segment, adopt
 from gpunet.optim.rows import Row
-from gpunet.optim.saving import ByParameter, Form, copied, read_state
+from gpunet.optim.saving import ByParameter, Form, copied, read_state, without_code
 from gpunet.optim.scalars import GIVEN, is_steady, names_of, row
 from gpunet.schedules import Rate
 
@@ -234,34 +234,41 @@ class Optimizer(Declared):
         return [array for s in self.segments for array in s.state.values()]
 
     def state_dict(self) -> dict[str, Any]:
-        """{"optimizer": class name, "t", "groups": settings, "state": {slot: one array per
-        parameter, or None}, "arrays": {key: {slot: array}}}: copies, in the order in which the
-        parameters were given; "arrays" is what `update` keeps. Schedules are left out of the
-        settings.
+        """{"optimizer": class name, "t", "settings", "groups": the settings of each, "state":
+        {slot: one array per parameter, or None}, "arrays": {key: {slot: array}}}: copies, in the
+        order in which the parameters were given; "arrays" is what `update` keeps. Schedules are
+        left out of the settings.
         """
         return {
             "optimizer": type(self).__name__,
             "t": self.t,
-            "groups": [{k: v for k, v in g.items() if not callable(v)} for g in self.groups],
+            "settings": without_code(self._settings()),
+            "groups": [without_code(group) for group in self.groups],
             "state": copied(self._state()),
             "arrays": copied(self.by_key.state),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from `state_dict()`, bit for bit; its arrays may live on either device. Nothing
-        is changed if anything is wrong.
+        """Continue from `state_dict()`, bit for bit, with its settings; its arrays may live on
+        either device. Nothing is changed if anything is wrong.
 
         Raises:
             ValueError: another optimizer's state, parameters of other shapes or dtypes, settings
                 that want other arrays, or damage; the message says what and where.
         """
-        form = Form(type(self).__name__, self.kernel, self.defaults, self.groups, self._state())
+        own = self._settings(), self.groups, self._state()
+        form = Form(type(self).__name__, self.kernel, *own)
         saved = read_state(state, form)
         self._set_state(saved.state)
         for group, settings in zip(self.groups, saved.groups, strict=True):
             group.update(settings)
+        vars(self).update({k: v for k, v in saved.settings.items() if k in ONCE})
+        self.defaults.update({k: v for k, v in saved.settings.items() if k not in ONCE})
         self.by_key.state = saved.by_key
         self.t = saved.t
+
+    def _settings(self) -> dict[str, Any]:
+        return {**self.defaults, **{name: getattr(self, name) for name in ONCE}}
 
     # Copies and pickles: independent, and around parameters of their own, those of a model that is
     # copied in the same call. The arenas are made anew.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,13 @@ MOST_UPDATES = 2**40  # a year of the fastest steps
 
 
 class Form(NamedTuple):
-    """What a state must fit: the optimizer's name and kernel, its settings, its own arrays."""
+    """What a state must fit: an optimizer's name and kernel, its settings as a whole and by group,
+    its own arrays.
+    """
 
     name: str
     kernel: UpdateKernel
-    defaults: Settings
+    settings: Mapping[str, Any]
     groups: Sequence[Settings]
     state: ByParameter
 
@@ -30,6 +32,7 @@ class Saved(NamedTuple):
     """What `Optimizer.state_dict` gave, read and checked."""
 
     t: int
+    settings: dict[str, Any]
     groups: list[dict[str, Any]]
     state: ByParameter
     by_key: dict[Any, State]
@@ -42,6 +45,11 @@ def copied(arrays: Any) -> Any:
     if isinstance(arrays, list):
         return [copied(a) for a in arrays]
     return None if arrays is None else arrays.copy()
+
+
+def without_code(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All but a schedule."""
+    return {name: value for name, value in settings.items() if not callable(value)}
 
 
 def read_state(state: Any, own: Form) -> Saved:
@@ -60,17 +68,25 @@ def read_state(state: Any, own: Form) -> Saved:
     groups = _list(given["groups"], "groups")
     if len(groups) != len(own.groups):
         raise ValueError(f"the state has {len(groups)} groups, {own.name} has {len(own.groups)}")
-    settings = [_settings(k, own, group) for k, group in enumerate(groups)]
+    found = [
+        _settings(f"groups[{k}]", own, *pair)
+        for k, pair in enumerate(zip(own.groups, groups, strict=True))
+    ]
+    whole = {}
+    if "settings" in given:  # older states have none
+        whole = _settings("settings", own, own.settings, given["settings"])
     arrays = _dict(given["state"], "state")
     if set(arrays) != set(own.state):
         raise ValueError(f"this is no state of {own.name}: state {_differ(arrays, own.state)}")
     by_parameter = {slot: _fitting(slot, mine, arrays[slot]) for slot, mine in own.state.items()}
     options = own.kernel.options
-    for k, (mine, found) in enumerate(zip(own.groups, settings, strict=True)):
-        if differ := options({**mine, **found}) ^ options(mine):
+    for k, (mine, new) in enumerate(zip(own.groups, found, strict=True)):
+        if differ := options({**mine, **new}) ^ options(mine):
             raise ValueError(f"groups[{k}]: the optimizer has another {', '.join(sorted(differ))}")
+    slots = [slot.name for slot in own.kernel.slots({**own.settings, **whole})]
     kept = _dict(given["arrays"], "arrays").items()
-    return Saved(int(t), settings, by_parameter, {k: _kept(k, own, a) for k, a in kept})
+    by_key = {key: _kept(f"arrays[{key!r}]", slots, arrays) for key, arrays in kept}
+    return Saved(int(t), whole, found, by_parameter, by_key)
 
 
 def _dict(given: Any, what: str) -> Mapping[Any, Any]:
@@ -85,22 +101,21 @@ def _list(given: Any, what: str) -> Sequence[Any]:
     return given
 
 
-def _differ(given: Mapping[Any, Any], expected: Mapping[str, Any]) -> str:
+def _differ(given: Iterable[Any], expected: Iterable[str]) -> str:
     """As in: has x; it needs m, v."""
     return f"has {', '.join(map(str, given)) or 'nothing'}; it needs {', '.join(expected)}"
 
 
-def _settings(k: int, own: Form, given: Any) -> dict[str, Any]:
-    """Those of group k, checked."""
-    mine, given = own.groups[k], _dict(given, f"groups[{k}]")
-    if unknown := [name for name in given if name not in mine]:
+def _settings(what: str, own: Form, mine: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """Those of a group or of the whole, checked."""
+    if unknown := [name for name in _dict(given, what) if name not in mine]:
         raise ValueError(f"{own.name} has no setting {', '.join(map(str, unknown))}")
     for name, value in mine.items():
         if name not in given and not callable(value):
             lost = "; where it was a schedule, make the optimizer with it" if name == "lr" else ""
-            raise ValueError(f"groups[{k}] has no {name}{lost}")
+            raise ValueError(f"{what} has no {name}{lost}")
         if callable(given.get(name)):
-            raise ValueError(f"{name} of groups[{k}] is code, which no state holds")
+            raise ValueError(f"{name} of {what} is code, which no state holds")
     return {name: checked(name, value, mine[name]) for name, value in given.items()}
 
 
@@ -140,9 +155,8 @@ def _from_list(what: str, given: Any, dtype: Any) -> Array:
     raise ValueError(f"{what} must be an array, got {type(given).__name__}")
 
 
-def _kept(key: Any, own: Form, given: Any) -> State:
-    """What `update` keeps of the array of that key, copied."""
-    what, slots = f"arrays[{key!r}]", {s.name: s for s in own.kernel.slots(own.defaults)}
+def _kept(what: str, slots: Sequence[str], given: Any) -> State:
+    """What `update` keeps of an array, copied."""
     if set(_dict(given, what)) != set(slots):
         raise ValueError(f"{what} {_differ(given, slots)}")
     for slot, array in given.items():
