@@ -46,11 +46,6 @@ def problem() -> str | None:
     return None
 
 
-def is_bound() -> bool:
-    """Whether CuPy is, or will be, on the simulated GPU in this process."""
-    return _bound
-
-
 def bind() -> None:
     """Put the simulated GPU under CuPy, once in a process; it stays out of sight until `switch`."""
     global _bound
