@@ -161,3 +161,55 @@ def test_arithmetic_as_on_a_gpu() -> None:
     for name in ("exp", "log", "tanh"):
         assert plain[name] == ["True", "False"]
         assert gpu[name] == ["True", "True"]
+
+
+# ---------------------------------------------------------------------------------------------
+# Cooperative launches
+
+RING = r"""#include <cooperative_groups.h>
+extern "C" __global__ void ring(int *out, int steps) {
+    __shared__ int mine;
+    auto grid = cooperative_groups::this_grid();
+    const int n = gridDim.x, b = blockIdx.x;
+    for (int step = 0; step < steps; ++step) {
+        if (threadIdx.x == 0) mine = out[(b + 1) % n];
+        grid.sync();
+        if (threadIdx.x == 1) out[b] = mine + 1;
+        grid.sync();
+    }
+}"""
+
+
+def rotated(cp: Any, code: str, blocks: int = 5, steps: int = 3) -> list[int]:
+    kernel = cp.RawKernel(code, "ring", enable_cooperative_groups=True)
+    out = cp.arange(blocks, dtype=np.int32)
+    kernel((blocks,), (40,), (out, np.int32(steps)))
+    return list(map(int, out.get()))
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse", "random"])
+def test_blocks_of_a_cooperative_launch_wait_for_each_other(cp: Any, order: str) -> None:
+    with simgpu.schedule(order, seed=4):
+        assert rotated(cp, RING) == [(b + 3) % 5 + 3 for b in range(5)]
+
+
+def test_a_grid_barrier_that_is_missing_shows(cp: Any) -> None:
+    code = RING.replace("        grid.sync();\n        if", "        __syncthreads();\n        if")
+    found = []
+    for order in ("forward", "reverse"):
+        with simgpu.schedule(order):
+            found.append(rotated(cp, code))
+    assert any(one != [(b + 3) % 5 + 3 for b in range(5)] for one in found)
+
+
+def test_a_block_that_does_not_reach_the_grid_barrier(cp: Any) -> None:
+    code = RING.replace("    for (int", "    if (b == 2) return;\n    for (int")
+    with pytest.raises(cp.cuda.driver.CUDADriverError, match=r"block \(2, 0, 0\) has returned"):
+        rotated(cp, code)
+
+
+def test_a_grid_that_the_device_cannot_hold(cp: Any) -> None:
+    kernel = cp.RawKernel(RING, "ring", enable_cooperative_groups=True)
+    out = cp.zeros(70000, np.int32)
+    with pytest.raises(ValueError, match="exceeds the limit"):
+        kernel((100, 100, 1), (1024,), (out, np.int32(1)))

@@ -46,6 +46,16 @@ def adapt() -> None:
     cupy.RawKernel, cupy.RawModule = arguments.checked_classes()
     for module in ("cupy_backends.cuda.libs", "cupy.cuda"):
         _refuse_before_looking(import_module(module))
+    cub, core = import_module("cupy.cuda").cub, import_module("cupy._core")
+    for name in dir(cub):
+        if name.startswith(("cub_", "device_")):
+            setattr(cub, name, _refusal("CUB's kernels"))
+    for name in ("set_reduction_accelerators", "set_routine_accelerators"):
+        setattr(core, name, _without_cub(getattr(core, name)))
+    runtime = import_module("cupy.cuda").runtime
+    for name in dir(runtime):
+        if name.startswith("ipc") or name == "deviceDisablePeerAccess":
+            setattr(runtime, name, _refusal("other device or process"))
     random = import_module("cupy.random")
     for name in GENERATORS:
         if hasattr(random, name):
@@ -69,6 +79,15 @@ def _refusal(what: str) -> Callable[..., Any]:
         raise NotImplementedError(f"the simulated GPU has no {what}: {MEND}")
 
     return refuse
+
+
+def _without_cub(choose: Callable[[Sequence[str]], None]) -> Callable[[Sequence[str]], None]:
+    def chosen(accelerators: Sequence[str]) -> None:
+        if "cub" in accelerators:
+            _refusal("CUB's kernels")()
+        choose(accelerators)
+
+    return chosen
 
 
 def sort(dtype: Any, data: int, keys: int, shape: Sequence[int]) -> None:

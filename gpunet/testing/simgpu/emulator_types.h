@@ -15,7 +15,7 @@ struct Index {
     unsigned int x, y, z;
 };
 
-enum class Barrier : int { plain, count, all, any };
+enum class Barrier : int { plain, count, all, any, grid };
 enum class Exchange : int { shuffle, ballot, sync };
 
 // What the running thread reads; the scheduler writes it before it lets a thread run.

@@ -62,10 +62,12 @@ struct Fiber {
     char *stack = nullptr;
     jmp_buf top, here;
     Index thread;
+    unsigned int lane;
     Call call;
 };
 
-Fiber fibers[max_threads];
+std::deque<Fiber> pool(max_threads);  // all there are: kept for later launches
+std::vector<Fiber *> fibers;          // those of the block that runs
 Fiber *current;
 Launch *launch;
 bool failed;
@@ -132,7 +134,7 @@ void enter(Fiber &fiber) {
 void resume(Fiber &fiber) {
     current = &fiber;
     launch->thread->thread = fiber.thread;
-    launch->thread->lane = (unsigned int)(&fiber - fibers) % warp_size;
+    launch->thread->lane = fiber.lane;
     if (_setjmp(home) == 0) {
         to_fiber(fiber);
         if (fiber.running) _longjmp(fiber.here, 1);
@@ -184,6 +186,7 @@ struct Piece {
     size_t size, canary;
 };
 std::vector<Piece> pieces;
+std::map<void **, void *> *shared_of_block;  // where all blocks are there at once, each has its own
 
 void *allocate_shared(size_t size) {
     void *memory = nullptr;
@@ -218,6 +221,13 @@ void fail(Site site, const char *message) {
 }
 
 void shared(void **memory, Word size) {
+    if (shared_of_block) {
+        void *&own = (*shared_of_block)[memory];
+        const bool known = own != nullptr;
+        if (!known) own = allocate_shared(size + static_canary);
+        *memory = own;
+        if (known) return;
+    }
     if (*memory == nullptr) *memory = allocate_shared(size + static_canary);
     poison(*memory, size, static_canary);
     size_t total = 0;
@@ -245,11 +255,11 @@ int barrier(Site site, const char *name, Barrier kind, int predicate) {
 void open_barrier(unsigned int count) {
     Fiber *waiting = nullptr;
     for (unsigned int t = 0; t < count && waiting == nullptr; ++t)
-        if (fibers[t].state == State::at_barrier) waiting = &fibers[t];
+        if (fibers[t]->state == State::at_barrier) waiting = fibers[t];
     const Call &call = waiting->call;
     Word votes = 0;
     for (unsigned int t = 0; t < count; ++t) {
-        const Fiber &fiber = fibers[t];
+        const Fiber &fiber = *fibers[t];
         if (fiber.state == State::returned && launch->lenient) continue;  // as GPUs do
         if (fiber.state == State::returned) {
             SIMGPU_FAIL(*waiting, "divergent %s: %s has returned without reaching it", call.name,
@@ -269,16 +279,16 @@ void open_barrier(unsigned int count) {
                         : call.barrier == Barrier::any ? votes != 0
                                                        : votes;
     for (unsigned int t = 0; t < count; ++t) {
-        if (fibers[t].state == State::returned) continue;
-        fibers[t].call.result = result;
-        fibers[t].state = State::ready;
+        if (fibers[t]->state == State::returned) continue;
+        fibers[t]->call.result = result;
+        fibers[t]->state = State::ready;
     }
 }
 
 // ---- warps --------------------------------------------------------------------------------------
 
 struct Warp {
-    Fiber *lanes;
+    Fiber *const *lanes;
     unsigned int count;  // fewer than 32 in the last warp of an odd block
 };
 
@@ -304,8 +314,8 @@ Word exchange(Site site, const char *name, Exchange kind, unsigned int mask, Wor
 
 // Whether `lane` is ready for the exchange that `call` wants with it.
 bool takes_part(const Warp &warp, unsigned int lane, const Call &call) {
-    if (lane >= warp.count || warp.lanes[lane].state != State::in_exchange) return false;
-    const Call &other = warp.lanes[lane].call;
+    if (lane >= warp.count || warp.lanes[lane]->state != State::in_exchange) return false;
+    const Call &other = warp.lanes[lane]->call;
     return other.same_as(call) && other.mask == call.mask;
 }
 
@@ -319,12 +329,12 @@ void finish_exchange(const Warp &warp, const Call &call) {
     const unsigned int mask = call.mask;
     unsigned int votes = 0;
     for (unsigned int lane = 0; lane < warp.count; ++lane)
-        if ((mask >> lane & 1) != 0 && warp.lanes[lane].call.value != 0) votes |= 1u << lane;
+        if ((mask >> lane & 1) != 0 && warp.lanes[lane]->call.value != 0) votes |= 1u << lane;
     for (unsigned int lane = 0; lane < warp.count; ++lane) {
         if ((mask >> lane & 1) == 0) continue;
-        Call &own = warp.lanes[lane].call;
-        own.result = own.exchange == Exchange::shuffle ? warp.lanes[own.source].call.value : votes;
-        warp.lanes[lane].state = State::ready;
+        Call &own = warp.lanes[lane]->call;
+        own.result = own.exchange == Exchange::shuffle ? warp.lanes[own.source]->call.value : votes;
+        warp.lanes[lane]->state = State::ready;
     }
 }
 
@@ -332,7 +342,7 @@ void finish_exchange(const Warp &warp, const Call &call) {
 bool finish_exchanges(const Warp &warp) {
     bool any = false;
     for (unsigned int lane = 0; lane < warp.count; ++lane) {
-        const Fiber &fiber = warp.lanes[lane];
+        const Fiber &fiber = *warp.lanes[lane];
         if (fiber.state != State::in_exchange || !complete(warp, fiber.call)) continue;
         finish_exchange(warp, Call(fiber.call));
         any = true;
@@ -350,7 +360,7 @@ void explain_stuck(const Warp &warp, const Fiber &fiber) {
                     call.name, call.mask, lane, warp.count);
         return;
     }
-    const Fiber &other = warp.lanes[lane];
+    const Fiber &other = *warp.lanes[lane];
     const Text name = name_of(other.thread);
     const char *text = name.characters;
     if (other.state == State::returned)
@@ -390,43 +400,48 @@ void put_in_order(std::vector<Word> &order, Word count) {
 void run_warp(const Warp &warp, const std::vector<Word> &lanes) {
     do {
         for (const Word lane : lanes) {
-            if (lane >= warp.count || warp.lanes[lane].state != State::ready) continue;
-            resume(warp.lanes[lane]);
+            if (lane >= warp.count || warp.lanes[lane]->state != State::ready) continue;
+            resume(*warp.lanes[lane]);
             if (failed) return;
         }
     } while (finish_exchanges(warp));
     for (unsigned int lane = 0; lane < warp.count; ++lane)
-        if (warp.lanes[lane].state == State::in_exchange) {
-            explain_stuck(warp, warp.lanes[lane]);
+        if (warp.lanes[lane]->state == State::in_exchange) {
+            explain_stuck(warp, *warp.lanes[lane]);
             return;
         }
 }
 
 bool all_returned(unsigned int count) {
     for (unsigned int t = 0; t < count; ++t)
-        if (fibers[t].state != State::returned) return false;
+        if (fibers[t]->state != State::returned) return false;
     return true;
 }
 
 void start_threads(unsigned int count) {
     const Index size = launch->block;
     for (unsigned int t = 0; t < count; ++t) {
-        fibers[t].state = State::ready;
-        fibers[t].thread = {t % size.x, t / size.x % size.y, t / (size.x * size.y)};
+        fibers[t]->state = State::ready;
+        fibers[t]->thread = {t % size.x, t / size.x % size.y, t / (size.x * size.y)};
+        fibers[t]->lane = t % warp_size;
     }
 }
 
-void run_block(const std::vector<Word> &warps, const std::vector<Word> &lanes) {
+// Run the block until all its threads have returned, or all wait for the other blocks: then true.
+bool run_block(const std::vector<Word> &warps, const std::vector<Word> &lanes) {
     const unsigned int count = threads_of(launch->block);
-    start_threads(count);
     while (!failed && !all_returned(count)) {
         for (const Word warp : warps) {
             const unsigned int first = (unsigned int)warp * warp_size, rest = count - first;
-            run_warp({fibers + first, rest < warp_size ? rest : warp_size}, lanes);
-            if (failed) return;
+            run_warp({&fibers[first], rest < warp_size ? rest : warp_size}, lanes);
+            if (failed) return false;
         }
-        if (!all_returned(count)) open_barrier(count);
+        if (all_returned(count)) return false;
+        for (unsigned int t = 0; t < count; ++t)
+            if (fibers[t]->state == State::at_barrier && fibers[t]->call.barrier == Barrier::grid) return true;
+        open_barrier(count);
     }
+    return false;
 }
 
 void begin_block(Word number, void *dynamic) {
@@ -440,6 +455,11 @@ void begin_block(Word number, void *dynamic) {
     poison(dynamic, launch->dynamic_shared, dynamic_canary);  // always the first piece
 }
 
+void check_overrun() {
+    const char *problem = failed ? nullptr : overrun();
+    if (problem != nullptr) describe_failure({"", 0, 0}, "%s", problem);
+}
+
 void run_blocks(void *dynamic) {
     const Word blocks = (Word)launch->grid.x * launch->grid.y * launch->grid.z;
     const unsigned int warp_count = (threads_of(launch->block) + warp_size - 1) / warp_size;
@@ -450,9 +470,9 @@ void run_blocks(void *dynamic) {
     put_in_order(lanes, warp_size);
     for (const Word block : order) {
         begin_block(block, dynamic);
+        start_threads(threads_of(launch->block));
         run_block(warps, lanes);
-        const char *problem = failed ? nullptr : overrun();
-        if (problem != nullptr) describe_failure({"", 0, 0}, "%s", problem);
+        check_overrun();
         if (failed) return;
         if (launch->order == 2) {
             put_in_order(warps, warp_count);
@@ -461,15 +481,82 @@ void run_blocks(void *dynamic) {
     }
 }
 
-bool make_stacks(unsigned int count) {
-    for (unsigned int t = 0; t < count; ++t)
-        if (fibers[t].stack == nullptr && !make_stack(fibers[t])) return false;
+// ---- a cooperative launch: all blocks at once, which may wait for each other ---------------------
+
+struct Resident {
+    Index block;
+    Word serial;
+    std::vector<Fiber *> fibers;
+    std::vector<Piece> pieces;
+    std::map<void **, void *> shared;
+    void *dynamic;
+    bool waits = true;
+};
+
+void run_cooperative() {
+    const Word count = (Word)launch->grid.x * launch->grid.y * launch->grid.z;
+    const unsigned int threads = threads_of(launch->block);
+    std::vector<Word> order, warps, lanes;
+    random_state = launch->seed;
+    put_in_order(order, count);
+    put_in_order(warps, (threads + warp_size - 1) / warp_size);
+    put_in_order(lanes, warp_size);
+    std::vector<Resident> all(count);
+    for (Word i = 0; i < count; ++i) {
+        Resident &one = all[i];
+        for (unsigned int t = 0; t < threads; ++t) one.fibers.push_back(&pool[i * threads + t]);
+        one.dynamic = allocate_shared(launch->dynamic_shared + dynamic_canary);
+        begin_block(i, one.dynamic);
+        fibers = one.fibers;
+        start_threads(threads);
+        one.block = launch->thread->block;
+        one.serial = launch->thread->block_serial;
+        one.pieces = pieces;
+    }
+    for (size_t waiting = count; waiting != 0 && !failed;) {
+        waiting = 0;
+        for (const Word i : order) {
+            Resident &one = all[i];
+            if (!one.waits) continue;
+            fibers = one.fibers;
+            pieces = one.pieces;
+            shared_of_block = &one.shared;
+            Thread &thread = *launch->thread;
+            thread.block = one.block, thread.block_serial = one.serial, thread.dynamic_shared = one.dynamic;
+            if (threads && fibers[0]->state == State::at_barrier) open_barrier(threads);
+            if (!failed) one.waits = run_block(warps, lanes);
+            one.pieces = pieces;
+            check_overrun();
+            if (failed) break;
+            waiting += one.waits;
+        }
+        for (const Resident &one : all)
+            if (waiting != 0 && !one.waits && !failed) {
+                for (const Resident &other : all)
+                    if (other.waits) SIMGPU_FAIL(*other.fibers[0], "%s: block (%u, %u, %u) has returned without reaching it",
+                                                 other.fibers[0]->call.name, one.block.x, one.block.y, one.block.z);
+            }
+    }
+    shared_of_block = nullptr;
+    for (Resident &one : all) {
+        free(one.dynamic);
+        for (auto &[slot, memory] : one.shared) {
+            *slot = nullptr;
+            free(memory);
+        }
+    }
+}
+
+bool make_stacks(Word count) {
+    while (pool.size() < count) pool.emplace_back();
+    for (Word t = 0; t < count; ++t)
+        if (pool[t].stack == nullptr && !make_stack(pool[t])) return false;
     return true;
 }
 
 // Leave no thread half-way: its stack's frames are dropped where it stands.
 void abandon_threads() {
-    for (Fiber &fiber : fibers) {
+    for (Fiber &fiber : pool) {
         if (!fiber.running) continue;
         fiber.running = false;
         forget_frames(fiber);
@@ -492,14 +579,22 @@ extern "C" int simgpu_run(simgpu::Launch *wanted) {
     failed = false;
     launch->thread->block_dim = launch->block;
     launch->thread->grid_dim = launch->grid;
-    if (!make_stacks(threads_of(launch->block))) {
+    const unsigned int threads = threads_of(launch->block);
+    const Word blocks = launch->cooperative ? (Word)launch->grid.x * launch->grid.y * launch->grid.z : 1;
+    if (!make_stacks(threads * blocks)) {
         describe_failure({"", 0, 0}, "out of host memory for the threads' stacks");
         return 1;
     }
-    void *dynamic = allocate_shared(launch->dynamic_shared + dynamic_canary);
-    launch->thread->dynamic_shared = dynamic;
-    run_blocks(dynamic);
-    free(dynamic);
+    if (launch->cooperative) {
+        run_cooperative();
+    } else {
+        fibers.clear();
+        for (unsigned int t = 0; t < threads; ++t) fibers.push_back(&pool[t]);
+        void *dynamic = allocate_shared(launch->dynamic_shared + dynamic_canary);
+        launch->thread->dynamic_shared = dynamic;
+        run_blocks(dynamic);
+        free(dynamic);
+    }
     abandon_threads();
     return failed;
 }
