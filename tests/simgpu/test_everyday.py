@@ -153,6 +153,21 @@ def test_fuse(cupy: Any) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*experimental:FutureWarning")
+def test_a_jitted_kernel(cupy: Any) -> None:
+    from cupyx import jit
+
+    @jit.rawkernel()
+    def copied(x: Any, y: Any, size: Any) -> None:
+        i = jit.blockIdx.x * jit.blockDim.x + jit.threadIdx.x
+        if i < size:
+            y[i] = x[i]
+
+    x, y = cupy.arange(100, dtype=np.float32), cupy.zeros(100, np.float32)
+    copied((4,), (32,), (x, y, np.uint32(100)))
+    assert (x == y).all()
+
+
 @pytest.mark.filterwarnings("ignore:.*scatter_add:DeprecationWarning")
 def test_scatter_add(cupy: Any) -> None:
     import cupyx
