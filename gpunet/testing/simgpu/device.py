@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import library
+
 PROPERTIES: dict[str, Any] = {
     "name": b"simulated GPU",
-    "totalGlobalMem": 64 << 30,
     "sharedMemPerBlock": 49152,
     "regsPerBlock": 65536,
     "warpSize": 32,
@@ -60,4 +61,4 @@ PROPERTIES: dict[str, Any] = {
 
 def properties() -> dict[str, Any]:
     """A new dictionary, as CuPy gives one."""
-    return dict(PROPERTIES)
+    return {**PROPERTIES, "totalGlobalMem": library.load().sim_device_bytes()}

@@ -101,6 +101,7 @@ def load() -> ctypes.CDLL:
     library = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     for name in names:
         ctypes.CDLL(str(_stand_in(name, path)), mode=ctypes.RTLD_GLOBAL)
+    library.sim_device_bytes.restype = ctypes.c_size_t
     library.sim_traced.restype = ctypes.c_char_p
     library.sim_counters.restype = ctypes.POINTER(ctypes.c_uint64)
     library.sim_set_compiler(_CALLBACK)

@@ -82,7 +82,7 @@ int allocate(void **out, size_t bytes, Side side) {
     if (int e = refuse_unsafe()) return e;
     if (bytes == 0) return OK;
     std::lock_guard<std::recursive_mutex> hold(registry);
-    if (side != PINNED && bytes > DEVICE_BYTES - in_use) return OUT_OF_MEMORY;
+    if (side != PINNED && bytes > device_bytes() - in_use) return OUT_OF_MEMORY;
     Pages pages{nullptr, 0};
     if (side == PINNED) {
         if (posix_memalign(out, 4096, bytes) != 0) return OUT_OF_MEMORY;
@@ -116,6 +116,10 @@ void add_module_memory(void *address, size_t bytes) {
 }
 
 size_t bytes_in_use() { return in_use; }
+size_t device_bytes() {
+    static const size_t host = (size_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    return std::min<size_t>(64ull << 30, host / 2);
+}
 
 // ---- copies -------------------------------------------------------------------------------------
 

@@ -125,6 +125,7 @@ API int sim_set_modes(int order, uint64_t seed, int deferred, int gpu_arithmetic
     modes = {order, seed, deferred, gpu_arithmetic};
     return status;
 }
+API size_t sim_device_bytes() { return device_bytes(); }
 API int sim_is_deferred() { return active && modes.deferred; }
 API int cudaRuntimeGetVersion(int *version) { return *version = 13000, 0; }  // asked by name
 
@@ -186,7 +187,7 @@ API PyObject *sim_freeHost(intptr_t at, int) { return done(RUN(release((void *)a
 API PyObject *sim_hostRegister(intptr_t, size_t, unsigned, int) { return done(OK); }
 API PyObject *sim_hostUnregister(intptr_t, int) { return done(OK); }
 API PyObject *sim_memGetInfo(int) {
-    return active ? Py_BuildValue("(nn)", (ptrdiff_t)(DEVICE_BYTES - bytes_in_use()), (ptrdiff_t)DEVICE_BYTES) : done(NO_DEVICE);
+    return active ? Py_BuildValue("(nn)", (ptrdiff_t)(device_bytes() - bytes_in_use()), (ptrdiff_t)device_bytes()) : done(NO_DEVICE);
 }
 API PyObject *sim_memcpy(intptr_t to, intptr_t from, size_t bytes, int kind, int) {
     return done(RUN(copy((void *)to, (void *)from, bytes, kind, STREAM(0), true)));

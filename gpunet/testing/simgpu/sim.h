@@ -61,7 +61,7 @@ void add_module_memory(void *, size_t bytes);   // a module's variable
 int copy(void *to, const void *from, size_t bytes, int kind, struct Stream *, bool wait);
 int fill(void *, int value, size_t bytes, struct Stream *);
 size_t bytes_in_use();
-constexpr size_t DEVICE_BYTES = 64ull << 30;
+size_t device_bytes();                          // half of the host's memory, 64 GiB at most
 
 // ---- streams (streams.cpp) ----------------------------------------------------------------------
 
