@@ -80,8 +80,14 @@ template <class T> void plain_gemm(int ta, int tb, ll m, ll n, ll k, T alpha, co
 template <class T, class F> bool library_gemm(const char *name, int ta, int tb, ll m, ll n, ll k, F alpha, const T *a, ll lda, const T *b, ll ldb, F beta, T *c, ll ldc) {
     using Function = void (*)(int, int, int, ll, ll, ll, F, const T *, ll, const T *, ll, F, T *, ll);
     auto f = openblas ? (Function)dlsym(openblas, name) : nullptr;
-    if (f) f(102, 111 + ta, 111 + tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-    return f != nullptr;
+    if (f == nullptr) return false;
+    // On a busy machine its threads wait for each other, in small products longer than they compute.
+    static auto threads = (int (*)(int))dlsym(openblas, "openblas_set_num_threads_local");
+    const bool alone = threads && (double)m * n * k < 1e8;
+    const int before = alone ? threads(1) : 0;
+    f(102, 111 + ta, 111 + tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+    if (alone) threads(before);
+    return true;
 }
 #define GEMM(T, name, F, pass)                                                                                           \
     void gemm(int ta, int tb, ll m, ll n, ll k, T alpha, const T *a, ll lda, const T *b, ll ldb, T beta, T *c, ll ldc) { \
