@@ -179,6 +179,8 @@ def test_ctrl_c_keeps_what_is_done_and_the_next_call_continues(tmp_path: Path) -
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A run in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     runs = tmp_path / "out" / "runs"
     until = time.monotonic() + 60
