@@ -10,15 +10,14 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
-from gpunet.backend import Array, to_host
+from gpunet.backend import Array
 from gpunet.containers import KINDS, build, describe
 from gpunet.files import write_atomically
 from gpunet.layer import Layer
 from gpunet.optim import Optimizer
+from gpunet.sealing import FORMAT, seal, unseal
 
-FORMAT = "gpunet 1"
+FORMATS = (FORMAT, "gpunet 1")
 
 
 class ModelFileError(ValueError):
@@ -37,19 +36,13 @@ def save(model: Layer | Optimizer, path: str | os.PathLike[str]) -> None:
         TypeError: neither a model nor an optimizer; keys of `update` that are no str or number.
         OSError: the folder is missing or not writable.
     """
-    from safetensors.numpy import save as to_bytes
-
     if isinstance(model, Optimizer):
         kind, (description, found) = "optimizer", _taken_apart(model.state_dict())
     elif isinstance(model, Layer):
         kind, description, found = "model", describe(model), model.state_dict()
     else:
         raise TypeError(f"save takes a model or an optimizer, got a {type(model).__name__}")
-    metadata = {"format": FORMAT, kind: json.dumps(description)}
-    # safetensors writes the memory as it lies: an array in another order would come out scrambled.
-    # (Not ascontiguousarray, which gives a lone number an axis.)
-    arrays = {k: np.asarray(to_host(v), order="C") for k, v in found.items()}
-    write_atomically(path, to_bytes(arrays, metadata=metadata))
+    write_atomically(path, seal(found, {kind: json.dumps(description)}))
 
 
 def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> Layer:
@@ -127,24 +120,19 @@ def _put_together(description: dict[str, Any], arrays: Mapping[str, Array]) -> d
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
     """The metadata and the arrays of a file that gpunet wrote."""
-    from safetensors import safe_open
-
     if not os.path.exists(path):
         raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
     try:
-        with safe_open(os.fspath(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT or not {"model", "optimizer"} & set(metadata):
-                raise _unusable(
-                    path,
-                    f"not written by gpunet.save (format {metadata.get('format')!r}, expected "
-                    f"{FORMAT!r}); read its arrays with safetensors, then model.load_state_dict",
-                )
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except ModelFileError:
-        raise
-    except Exception as error:  # SafetensorError, OSError, TypeError for a dtype NumPy lacks
+        with open(path, "rb") as file:
+            metadata, arrays = unseal(file.read())
+    except Exception as error:  # SafetensorError, OSError, KeyError for a dtype NumPy lacks
         raise _unusable(path, f"not a readable safetensors file: {_said(error)}") from None
+    if metadata.get("format") not in FORMATS or not {"model", "optimizer"} & set(metadata):
+        raise _unusable(
+            path,
+            f"not written by gpunet.save (format {metadata.get('format')!r}, expected "
+            f"{FORMAT!r}); read its arrays with safetensors, then model.load_state_dict",
+        )
     return metadata, arrays
 
 
