@@ -70,6 +70,16 @@ def test_a_program_is_run_and_counted(tmp_path: Path) -> None:
     assert (done.stdout, done.returncode) == ("['-a', 'b'] 30\n", 3), done.stderr
 
 
+def test_no_file_of_the_cuda_toolkit_is_needed() -> None:
+    """CuPy 14 looks for a header of the CUDA runtime before it compiles anything."""
+    code = (
+        "import os, pathlib; from gpunet.testing import simgpu\n"
+        "with simgpu.activate():\n"
+        "    print(*pathlib.Path(os.environ['CUDA_PATH'], 'include').glob('cuda_runtime.h'))"
+    )
+    assert python("-c", code).stdout.strip().endswith("simgpu/include/cuda_runtime.h")
+
+
 def test_what_a_program_did_is_printed(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text("import cupy as cp\nfloat(cp.arange(6.0).sum())\n")
     done = python("-m", "gpunet.testing.simgpu", str(tmp_path / "program.py"))
