@@ -30,12 +30,14 @@ class Layer:
 
     Attributes found by name, in the order they were set: Parameters, other Layers (also in lists
     and tuples), and the arrays named in `buffers` (state that is saved but not trained). Numbers
-    named in `counts` change from call to call; all others are settings.
+    named in `counts` change from call to call, those in `drawn` were drawn when the layer was made;
+    all others are settings.
     """
 
     training: bool = True
     buffers: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
     _by_hand: tuple[list[Tensor], Tensor] | None = None
 
     def call(self, *inputs: Any) -> Tensor:
@@ -223,6 +225,27 @@ class Layer:
             raise ValueError("state does not fit the model: " + "; ".join(sorted(problems)))
         for name in own.keys() & state.keys():
             own[name][...] = to_device(state[name], device_of(own[name]))
+
+    def numbers(self) -> dict[str, dict[str, Any]]:
+        """What a layer's `counts` and `drawn` are, by its dotted name ("" is this layer)."""
+        layers = {"": self} | dict(self.named_layers())
+        return {
+            name: {number: getattr(layer, number) for number in (*layer.counts, *layer.drawn)}
+            for name, layer in layers.items()
+            if layer.counts or layer.drawn
+        }
+
+    def load_numbers(self, numbers: Mapping[str, Mapping[str, Any]]) -> None:
+        """Set them as `numbers()` gave them. ValueError, and nothing is changed, for others."""
+        own, layers = self.numbers(), {"": self} | dict(self.named_layers())
+        if {k: set(v) for k, v in numbers.items()} != {k: set(v) for k, v in own.items()}:
+            raise ValueError(f"the model's layers count {own}, the state has {numbers}")
+        for name, given in numbers.items():
+            for number, value in given.items():
+                if not isinstance(value, (int, float)) or not 0 <= value < 2**64:
+                    raise ValueError(f"{number} of layer {name} must be a number, got {value!r}")
+        for name, given in numbers.items():
+            vars(layers[name]).update(given)
 
     # Its description
 

@@ -192,6 +192,7 @@ class Dropout(Layer):
 
     __slots__ = ("_base",)  # of a capture: no setting, and nothing that a copy has
     counts = ("calls",)
+    drawn = ("seed",)
     p = Checked(checked.fraction)
     seed = Checked(rng.check_word)
 

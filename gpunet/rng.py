@@ -45,6 +45,29 @@ def draw_seed() -> int:
         return int(_generator.integers(0, 2**63))
 
 
+def state() -> dict[str, Any] | None:
+    """Where the common generator stands, in plain numbers; None if it was not used yet."""
+    with _lock:
+        return None if _generator is None else _listed(_generator.bit_generator.state)
+
+
+def restore(state: dict[str, Any] | None) -> None:
+    """Go on from what `state` gave. ValueError, TypeError or KeyError for what it did not give."""
+    global _generator
+    generator = None
+    if state is not None:
+        generator = from_seed(0)
+        generator.bit_generator.state = state
+    with _lock:
+        _generator = generator
+
+
+def _listed(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {name: _listed(value) for name, value in state.items()}
+    return state.tolist() if isinstance(state, np.ndarray) else state
+
+
 def from_seed(value: int) -> np.random.Generator:
     """A generator of its own: two threads never share one."""
     return np.random.Generator(np.random.Philox(value))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from gpunet.backend import Array
@@ -15,6 +15,7 @@ from gpunet.containers import KINDS, build, describe
 from gpunet.files import write_atomically
 from gpunet.layer import Layer
 from gpunet.optim import Optimizer
+from gpunet.packing import pack, unpack
 from gpunet.sealing import FORMAT, seal, unseal
 
 FORMATS = (FORMAT, "gpunet 1")
@@ -33,16 +34,18 @@ def save(model: Layer | Optimizer, path: str | os.PathLike[str]) -> None:
 
     Raises:
         NotImplementedError: a layer that does not describe itself (`config`).
-        TypeError: neither a model nor an optimizer; keys of `update` that are no str or number.
+        TypeError: neither a model nor an optimizer; keys of `update` that a file cannot hold.
         OSError: the folder is missing or not writable.
     """
     if isinstance(model, Optimizer):
-        kind, (description, found) = "optimizer", _taken_apart(model.state_dict())
+        description, arrays = pack(model.state_dict())
+        words = {"optimizer": json.dumps(description)}
     elif isinstance(model, Layer):
-        kind, description, found = "model", describe(model), model.state_dict()
+        arrays = model.state_dict()
+        words = {"model": json.dumps(describe(model)), "numbers": json.dumps(model.numbers())}
     else:
         raise TypeError(f"save takes a model or an optimizer, got a {type(model).__name__}")
-    write_atomically(path, seal(found, {kind: json.dumps(description)}))
+    write_atomically(path, seal(arrays, words))
 
 
 def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> Layer:
@@ -62,6 +65,8 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
     try:
         model = build(json.loads(metadata["model"]), kinds)
         model.load_state_dict(arrays)
+        if "numbers" in metadata:  # older files have none
+            model.load_numbers(json.loads(metadata["numbers"]))
     except Exception as error:  # whatever a constructor makes of another's arguments
         raise _unusable(path, f"cannot rebuild the model: {_said(error)}") from error
     return model
@@ -76,46 +81,10 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     if "model" in metadata:
         return arrays
     try:
-        return _put_together(json.loads(metadata["optimizer"]), arrays)
+        state: dict[str, Any] = unpack(json.loads(metadata["optimizer"]), arrays)
     except Exception as error:  # a damaged description may be anything
         raise _unusable(path, f"not an optimizer's state: {_said(error)}") from None
-
-
-def _taken_apart(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
-    """An optimizer's state with names in place of its arrays; the arrays by these names. (JSON has
-    no keys but strings: what `update` keeps becomes pairs.)
-    """
-    arrays: dict[str, Array] = {}
-
-    def named(name: str, array: Array | None) -> str | None:
-        if array is None:
-            return None
-        arrays[name] = array
-        return name
-
-    slots = {
-        slot: [named(f"state.{slot}.{k}", a) for k, a in enumerate(own)]
-        for slot, own in state["state"].items()
-    }
-    kept = []
-    for n, (key, own) in enumerate(state["arrays"].items()):
-        if not isinstance(key, (str, int, float)):
-            raise TypeError(f"a file can hold keys that are a str or a number, not {key!r}")
-        kept.append([key, {slot: named(f"arrays.{n}.{slot}", a) for slot, a in own.items()}])
-    return {**state, "state": slots, "arrays": kept}, arrays
-
-
-def _put_together(description: dict[str, Any], arrays: Mapping[str, Array]) -> dict[str, Any]:
-    """The state again. It is checked by who loads it."""
-    slots = {
-        slot: [None if name is None else arrays[name] for name in names]
-        for slot, names in description["state"].items()
-    }
-    kept = {
-        key: {slot: arrays[name] for slot, name in own.items()}
-        for key, own in description["arrays"]
-    }
-    return {**description, "state": slots, "arrays": kept}
+    return state
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:

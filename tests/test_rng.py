@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -25,3 +26,21 @@ def test_a_seed_starts_the_draws_anew() -> None:
     assert [rng.draw_seed() for _ in range(3)] == drawn
     gn.seed(4)
     assert rng.draw_seed() != drawn[0]
+
+
+def test_the_state_of_the_generator() -> None:
+    rng.seed(5)
+    rng.draw_seed()
+    state = json.loads(json.dumps(rng.state()))
+    coming = [rng.draw_seed() for _ in range(3)]
+    rng.seed(6)
+    rng.restore(state)
+    assert [rng.draw_seed() for _ in range(3)] == coming
+    rng.restore(None)
+    assert rng.state() is None
+    first = rng.draw_seed()
+    rng.seed(0)
+    assert rng.draw_seed() == first
+    for wrong in ({}, {"bit_generator": "PCG64"}, 3):
+        with pytest.raises((ValueError, TypeError, KeyError)):
+            rng.restore(wrong)  # type: ignore[arg-type]
