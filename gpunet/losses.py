@@ -61,7 +61,7 @@ def labels(
     found = t if t.dtype == INT64 else t.astype(INT64)
     if (wait or isinstance(found, np.ndarray)) and found.size:
         unsigned = found.view(UINT64)  # where negative ones are the largest
-        if unsigned.max() >= classes:
+        if unsigned.flat[int(unsigned.argmax())] >= classes:  # max() takes twice the time
             outputs = "1 output" if classes == 1 else f"{classes} outputs"
             why = f"the model has {outputs}, labels run from 0 to {classes - 1}"
             refuse(t, unsigned >= classes, "label", why, first)

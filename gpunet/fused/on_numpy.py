@@ -167,8 +167,8 @@ def softmax_loss(
         chosen = (1 - smoothing) * chosen + smoothing / classes * flat.sum()
     np.exp(f, out=f)
     total = dot(work.classes, f)
-    losses[...] = (dot(work.ones, np.log(total)) - chosen) / rows
-    step = share / rows
+    losses[...] = (float(dot(work.ones, np.log(total))) - float(chosen)) / rows
+    step = np.asarray(share / rows, z.dtype)  # as quick an operand as ZERO
     np.multiply(f, np.divide(step, total, out=total), out=f)
     flat[places] -= step
     if smoothing:  # in this order a single class comes to exactly 0

@@ -140,12 +140,11 @@ class Fused:
         self._batches: dict[int, Batch] = {}
 
     def accepts(self, x: Any, t: Any) -> bool:
-        """Rows of real numbers, and integers for labels; what else there is the layers take one by
-        one, or refuse.
+        """Arrays of one kind, rows of real numbers, and integers for labels; what else there is the
+        layers take one by one, or refuse.
         """
         return (
             type(t) is type(x)
-            and array_module(x) is not None
             and x.ndim == 2
             and x.shape[1] == self.plan.features
             and x.dtype.kind in "fiub"
@@ -160,9 +159,9 @@ class Fused:
 
         ValueError for labels that do not fit, as from the loss.
         """
-        if not self.accepts(x, t):
-            return None
         xp, plan = array_module(x), self.plan
+        if xp is None or not self.accepts(x, t):
+            return None
         classes = labels(t, x.shape[:1], plan.columns[-1])
         batch, losses = self.batch(len(classes), xp), xp.empty((), np.float64)
         if plan.rescale is not None or x.dtype != plan.dtype:

@@ -16,6 +16,7 @@ from gpunet.optim import native
 from gpunet.optim.rows import ROWS, Row
 from gpunet.source import Argument
 
+NO_LIMITS = (math.inf, math.inf)
 BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
 LIMITS = ("clip_norm", "clip_value")  # the first two entries of every row
 
@@ -126,13 +127,15 @@ class UpdateKernel(Kernel):
 
     def by_numpy(self, parts: Sequence[Block], row: Row, norm: Array | None) -> None:
         """What `update` does on NumPy arrays, in the order of `parts`."""
-        scalars = row[len(row) - len(self.source.scalars) :]
+        limits, scalars = row[:2], row[len(row) - len(self.source.scalars) :]
+        clips, decays = limits != NO_LIMITS, not self.decays_itself and row[2] != 0
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # as on a GPU
             for grad, state in parts:
-                seen = clipped(grad, norm, *row[:2])
-                if not self.decays_itself:
-                    seen = decayed(seen, state["param"], row[2])
-                self.reference(seen, *scalars, **state)
+                if clips:
+                    grad = clipped(grad, norm, *limits)
+                if decays:
+                    grad = decayed(grad, state["param"], row[2])
+                self.reference(grad, *scalars, **state)
 
 
 norm_of = Kernel("optim/norm", lambda x: np.linalg.norm(x.astype(np.float64, copy=False)))
