@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, overload
 
 import numpy as np
@@ -29,7 +30,7 @@ class Sequential(Layer):
         self.layers = layers
         for position, layer in enumerate(layers):
             if isinstance(layer, Affine):
-                layer.draw_for(_activation_after(layers[position + 1 :]))
+                layer.draw_for(_activation_after(islice(layers, position + 1, None)))
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(k), layer) for k, layer in enumerate(self.layers))
@@ -67,7 +68,7 @@ class Sequential(Layer):
         return {"layers": [describe(layer) for layer in self.layers]}
 
 
-def _activation_after(layers: Sequence[Layer]) -> str | None:
+def _activation_after(layers: Iterable[Layer]) -> str | None:
     """The activation before the next Affine, or None."""
     for layer in layers:
         if isinstance(layer, (Affine, Sequential)):

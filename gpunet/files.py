@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
@@ -39,6 +40,18 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The content of a file. OSError for what is none: a folder, a device that never ends, a pipe
+    that nobody writes to.
+    """
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device, a pipe or a socket"
+        raise OSError(errno.EINVAL, f"{kind}, not a file", os.fspath(path))
+    with open(path, "rb") as file:
+        return file.read()
 
 
 def _mode(path: str) -> int | None:

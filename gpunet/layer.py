@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 from operator import attrgetter
 from typing import Any
 
@@ -29,13 +30,14 @@ class Layer:
     """A function with parameters. Subclasses write `call`; users call the layer.
 
     Attributes found by name, in the order they were set: Parameters, other Layers (also in lists
-    and tuples), and the arrays named in `buffers` (state that is saved but not trained). Numbers
-    named in `counts` change from call to call, those in `drawn` were drawn when the layer was made;
-    all others are settings.
+    and tuples), and the arrays named in `buffers` (state that is saved but not trained), of which
+    `variances` must be finite and from 0. Numbers named in `counts` change from call to call, those
+    in `drawn` were drawn when the layer was made; all others are settings.
     """
 
     training: bool = True
     buffers: tuple[str, ...] = ()
+    variances: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
     _by_hand: tuple[list[Tensor], Tensor] | None = None
@@ -206,11 +208,12 @@ class Layer:
         """Copy `state` into parameters and buffers. Nothing is changed if anything is wrong.
 
         Raises:
-            ValueError: names missing or unexpected (unless strict=False), another shape, or no
-                numbers.
+            ValueError: names missing or unexpected (unless strict=False), another shape, no
+                numbers, or a variance that is none.
         """
         own = {n: p.data for n, p in self.named_parameters()} | dict(self.named_buffers())
         state = {name: as_array(array) for name, array in state.items()}
+        variances = set(self._variances())
         problems = []
         if strict:
             problems += [f"missing: {name}" for name in own if name not in state]
@@ -221,6 +224,8 @@ class Layer:
                 problems.append(f"{name} has shape {expected}, state has {given}")
             if state[name].dtype.kind not in "fiub":
                 problems.append(f"{name} holds {state[name].dtype}, not numbers")
+            elif name in variances and not ((state[name] >= 0) & (state[name] < inf)).all():
+                problems.append(f"{name} is a variance, and holds a negative, infinite or nan one")
         if problems:
             raise ValueError("state does not fit the model: " + "; ".join(sorted(problems)))
         for name in own.keys() & state.keys():
@@ -246,6 +251,11 @@ class Layer:
                     raise ValueError(f"{number} of layer {name} must be a number, got {value!r}")
         for name, given in numbers.items():
             vars(layers[name]).update(given)
+
+    def _variances(self) -> Iterator[str]:
+        """The dotted names of arrays that must hold variances."""
+        for name, layer in (("", self), *((f"{name}.", k) for name, k in self.named_layers())):
+            yield from (name + variance for variance in layer.variances)
 
     # Its description
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import checked, context, counters, functional, initializers, rng
+from gpunet import blank, checked, context, counters, functional, initializers, rng
 from gpunet.backend import Array, to_host
 from gpunet.checked import Checked
 from gpunet.layer import Layer
@@ -38,11 +38,14 @@ class Affine(Layer):
         self.in_features = checked.size(in_features, "in_features")
         self.out_features = checked.size(out_features, "out_features")
         self.dtype = checked.floating_dtype(dtype)
-        self._given = init is not None
+        self._given = init is not None or blank.is_blank()
         self._init = init or initializers.He()
         self._seed = rng.draw_seed()
-        self.W = Parameter(self._draw())
-        self.b = Parameter(np.zeros(self.out_features, self.dtype), decay=False) if bias else None
+        W = blank.start((self.in_features, self.out_features), self.dtype, self._draw)
+        self.W = Parameter(W)
+        self.b: Parameter | None = None
+        if bias:
+            self.b = Parameter(blank.start((self.out_features,), self.dtype, 0), decay=False)
 
     def _draw(self) -> Array:
         generator = rng.from_seed(self._seed)
@@ -140,7 +143,7 @@ class BatchNorm(Layer):
     `frozen()` those of all.
     """
 
-    buffers = ("running_mean", "running_var")
+    buffers, variances = ("running_mean", "running_var"), ("running_var",)
     momentum = Checked(checked.fraction)
     eps = Checked(checked.not_negative)
 
@@ -151,10 +154,11 @@ class BatchNorm(Layer):
         self.momentum, self.eps = momentum, eps
         self.dtype = checked.floating_dtype(dtype)
         self.track = True
-        self.gamma = Parameter(np.ones(self.features, self.dtype), decay=False)
-        self.beta = Parameter(np.zeros(self.features, self.dtype), decay=False)
-        self.running_mean: Array = np.zeros(self.features, self.dtype)
-        self.running_var: Array = np.ones(self.features, self.dtype)
+        shape = (self.features,)
+        self.gamma = Parameter(blank.start(shape, self.dtype, 1), decay=False)
+        self.beta = Parameter(blank.start(shape, self.dtype, 0), decay=False)
+        self.running_mean: Array = blank.start(shape, self.dtype, 0)
+        self.running_var: Array = blank.start(shape, self.dtype, 1)
 
     def call(self, x: Tensor) -> Tensor:
         keep = not self.training or (self.track and not context.current().frozen)

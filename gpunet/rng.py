@@ -7,6 +7,9 @@ model starts the same on every device.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from gpunet.lock import RLock
 
 _lock = RLock()
 _generator: np.random.Generator | None = None  # made on first use: numpy.random loads slowly
+_apart: ContextVar[np.random.Generator | None] = ContextVar("gpunet_apart", default=None)
 
 
 def seed(value: int) -> None:
@@ -39,6 +43,9 @@ def check_word(value: Any, name: str) -> int:
 def draw_seed() -> int:
     """A 63-bit seed from the common generator."""
     global _generator
+    own = _apart.get()
+    if own is not None:
+        return int(own.integers(0, 2**63))
     with _lock:
         if _generator is None:
             _generator = from_seed(0)
@@ -66,6 +73,16 @@ def _listed(state: Any) -> Any:
     if isinstance(state, dict):
         return {name: _listed(value) for name, value in state.items()}
     return state.tolist() if isinstance(state, np.ndarray) else state
+
+
+@contextmanager
+def apart(value: int) -> Iterator[None]:
+    """Inside it seeds are drawn from a generator of its own, and the common one stands still."""
+    token = _apart.set(from_seed(value))
+    try:
+        yield
+    finally:
+        _apart.reset(token)
 
 
 def from_seed(value: int) -> np.random.Generator:

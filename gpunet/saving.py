@@ -10,9 +10,11 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from gpunet import rng
 from gpunet.backend import Array
+from gpunet.blank import blank
 from gpunet.containers import KINDS, build, describe
-from gpunet.files import write_atomically
+from gpunet.files import read_file, write_atomically
 from gpunet.layer import Layer
 from gpunet.optim import Optimizer
 from gpunet.packing import pack, unpack
@@ -62,8 +64,11 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
     if "model" not in metadata:
         raise _unusable(path, "holds an optimizer: optimizer.load_state_dict(gn.load_state(path))")
     kinds = KINDS | {kind.__name__: kind for kind in layers}
+    numbers = sum(array.size for array in arrays.values())
     try:
-        model = build(json.loads(metadata["model"]), kinds)
+        # A little more than there is, so that a small difference is told by the array's name.
+        with rng.apart(0), blank(len(arrays) + 1000, numbers + 1_000_000):
+            model = build(json.loads(metadata["model"]), kinds)
         model.load_state_dict(arrays)
         if "numbers" in metadata:  # older files have none
             model.load_numbers(json.loads(metadata["numbers"]))
@@ -92,8 +97,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array
     if not os.path.exists(path):
         raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
     try:
-        with open(path, "rb") as file:
-            metadata, arrays = unseal(file.read())
+        metadata, arrays = unseal(read_file(path))
     except Exception as error:  # SafetensorError, OSError, KeyError for a dtype NumPy lacks
         raise _unusable(path, f"not a readable safetensors file: {_said(error)}") from None
     if metadata.get("format") not in FORMATS or not {"model", "optimizer"} & set(metadata):

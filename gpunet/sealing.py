@@ -18,10 +18,14 @@ from gpunet.backend import Array, to_host
 FORMAT = "gpunet 2"  # "gpunet 1" had no checksum
 START = b'{"__metadata__":{"sha256":"'
 UNSET = b"0" * 64
+MOST_HEADER = 1 << 24  # bytes; read as JSON, it takes some twenty times that
 
 
 def seal(arrays: Mapping[str, Array], words: Mapping[str, str]) -> bytes:
-    """The bytes of a file. words: what describes the arrays; "format" and "sha256" are added."""
+    """The bytes of a file. words: what describes the arrays; "format" and "sha256" are added.
+
+    ValueError where words and names are more than `unseal` reads.
+    """
     from safetensors.numpy import save as to_bytes
 
     # safetensors writes the memory as it lies: an array in another order would come out scrambled.
@@ -32,6 +36,8 @@ def seal(arrays: Mapping[str, Array], words: Mapping[str, str]) -> bytes:
     header = {"__metadata__": described, **json.loads(plain[8 : 8 + size])}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
+    if len(text) > MOST_HEADER:
+        raise ValueError(f"names and words take {len(text):,} bytes, at most {MOST_HEADER:,}")
     data = bytearray(len(text).to_bytes(8, "little") + text)
     data += memoryview(plain)[8 + size :]
     _digest_in(data)[:] = hashlib.sha256(data).hexdigest().encode()
@@ -48,8 +54,12 @@ def unseal(data: bytes) -> tuple[dict[str, str], dict[str, Array]]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > len(data) - 8:
         raise ValueError("its header is cut off")
+    if size > MOST_HEADER:
+        raise ValueError(f"its header has {size:,} bytes, at most {MOST_HEADER:,} are read")
     header: Any = json.loads(data[8 : 8 + size])
     words = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    if not isinstance(words, dict) or not all(isinstance(word, str) for word in words.values()):
+        raise ValueError("its header is damaged: the metadata are no texts")
     if data.startswith(START, 8):
         blank = bytearray(data)
         told = bytes(_digest_in(blank))

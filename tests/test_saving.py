@@ -8,6 +8,8 @@ import pickle
 import struct
 import subprocess
 import sys
+import time
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -194,12 +196,96 @@ def test_a_folder(tmp_path: Path) -> None:
     refused(tmp_path, "not a readable safetensors file")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        refused(path, "a device, a pipe or a socket, not a file")
+
+
 def test_any_byte_of_the_header_may_be_wrong(file: Path) -> None:
     whole = file.read_bytes()
     (size,) = struct.unpack("<Q", whole[:8])
     for at in range(0, 8 + size, 7):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x15]) + whole[at + 1 :])
         refused(file, "not a readable safetensors file")
+
+
+@pytest.mark.parametrize("kind", ["model", "optimizer"])
+def test_no_flipped_bit_loads(kind: str, tmp_path: Path) -> None:
+    model = trained("mlp")
+    path = tmp_path / "f"
+    gn.save(model if kind == "model" else gn.Adam(model.parameters()), path)
+    load: Any = gn.load if kind == "model" else gn.load_state
+    whole = path.read_bytes()
+    load(path)
+    for at in range(0, len(whole), 1 if kind == "model" else 3):
+        data = bytearray(whole)
+        data[at] ^= 1 << (at % 8)
+        path.write_bytes(data)
+        with pytest.raises(gn.ModelFileError) as caught:
+            load(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        gn.save(trained("mlp"), tmp_path / name)
+    again = gn.load(tmp_path / "one")
+    gn.save(again, tmp_path / "three")
+    contents = {(tmp_path / name).read_bytes() for name in ("one", "two", "three")}
+    assert len(contents) == 1
+
+
+def test_loading_does_not_move_the_generator(file: Path) -> None:
+    gn.seed(7)
+    before = gn.Affine(4, 3).W.data
+    gn.seed(7)
+    gn.load(file)
+    np.testing.assert_array_equal(gn.Affine(4, 3).W.data, before)
+
+
+def test_what_was_loaded_is_not_drawn_anew(file: Path) -> None:
+    model: Any = gn.load(file)
+    W = model[0].W.data.copy()
+    gn.Sequential(model[0], gn.Sigmoid())
+    np.testing.assert_array_equal(model[0].W.data, W)
+
+
+@pytest.mark.parametrize("value", [-1e-9, np.inf, np.nan])
+def test_a_variance_that_is_none(value: float, tmp_path: Path) -> None:
+    model: Any = gn.Sequential(gn.Affine(2, 2), gn.Sequential(gn.BatchNorm(2)))
+    model[1][0].running_var[1] = value
+    gn.save(model, tmp_path / "m")
+    refused(tmp_path / "m", r"1\.0\.running_var is a variance, and holds a negative")
+    twin = gn.Sequential(gn.Affine(2, 2), gn.Sequential(gn.BatchNorm(2)))
+    before = twin.state_dict()
+    with pytest.raises(ValueError, match="running_var is a variance"):
+        twin.load_state_dict(model.state_dict())
+    for name, array in twin.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+HOSTILE: dict[str, Any] = {
+    "affine": {"kind": "Affine", "in_features": 20_000, "out_features": 9_000},
+    "bias": {"kind": "Affine", "in_features": 1, "out_features": 10**9},
+    "mlp": {"kind": "MLP", "sizes": [30_000, 30_000, 30_000]},
+    "deep": {"kind": "MLP", "sizes": [1] * 300_000},
+    "batch norm": {"kind": "BatchNorm", "features": 10**9},
+    "many": {"kind": "Sequential", "layers": [{"kind": "BatchNorm", "features": 9}] * 100_000},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_sizes_are_looked_at_before_memory_is_taken(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path, HOSTILE[name], W)
+    started = time.perf_counter()
+    tracemalloc.start()
+    refused(path, "cannot rebuild the model: the layers that it describes are larger than the arr")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 200e6
+    assert time.perf_counter() - started < 5
 
 
 def test_a_file_of_before_checksums(tmp_path: Path) -> None:

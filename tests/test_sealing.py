@@ -10,6 +10,7 @@ import pytest
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
+from gpunet import sealing
 from gpunet.sealing import FORMAT, seal, unseal
 
 ARRAYS = {
@@ -65,3 +66,21 @@ def test_a_file_of_others() -> None:
     words, arrays = unseal(save({"a": ARRAYS["lone"]}, metadata={"format": "pt"}))
     assert (words, arrays["a"]) == ({"format": "pt"}, 3.0)
     assert unseal(save({"a": ARRAYS["lone"]}))[0] == {}
+
+
+def header(value: object, data: bytes = b"") -> bytes:
+    text = json.dumps(value).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.mark.parametrize("words", [3, [1], {"a": 3}, {"format": None}])
+def test_words_that_are_none(words: object) -> None:
+    with pytest.raises(ValueError, match="metadata are no texts"):
+        unseal(header({"__metadata__": words}))
+
+
+def test_a_header_has_a_size() -> None:
+    with pytest.raises(ValueError, match="take 16,777,"):
+        seal({}, {"long": "x" * sealing.MOST_HEADER})
+    with pytest.raises(ValueError, match="at most 16,777,216 are read"):
+        unseal(header({"a": "x" * sealing.MOST_HEADER}))
