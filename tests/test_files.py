@@ -106,6 +106,59 @@ def test_permissions(tmp_path: Path) -> None:
 
 
 @posix
+def test_a_private_file_is_private_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    modes = []
+    true = os.fsync
+
+    def look(handle: int) -> None:
+        modes.append(stat.S_IMODE(os.fstat(handle).st_mode))
+        true(handle)
+
+    monkeypatch.setattr(os, "fsync", look)
+    write_atomically(target, b"new")
+    assert modes[0] == 0o600
+    assert len(modes) == 2  # the file, then its folder
+
+
+@posix
+def test_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
+    ours = [".file.0123abcd.gpunet-tmp", ".other.89abcdef.gpunet-tmp", ".file.1-0.tmp"]
+    ours[2] = f".file.{os.getpid()}-0.tmp"  # what process 1 of another container left
+    theirs = [".file.tmp", ".file.12.tmp", f".another.{os.getpid()}-0.tmp", ".0123abcd.gpunet-tmp"]
+    for name in ours + theirs:
+        (tmp_path / name).write_bytes(b"")
+    write_atomically(tmp_path / "file", b"x")
+    assert names(tmp_path) == sorted(["file", *theirs])
+
+
+@posix
+def test_what_another_process_is_writing_is_not_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = os.fsync
+
+    def meanwhile(handle: int) -> None:
+        true(handle)
+        monkeypatch.setattr(os, "fsync", true)
+        write_atomically(tmp_path / "other", b"y")  # which sweeps
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    write_atomically(tmp_path / "file", b"x")
+    assert names(tmp_path) == ["file", "other"]
+
+
+def test_names_of_many_bytes(tmp_path: Path) -> None:
+    for name in ("학" * 85, "🙂" * 63, "a\nb\x1b[31m$"):
+        write_atomically(tmp_path / name, b"x")
+        assert (tmp_path / name).read_bytes() == b"x"
+
+
+@posix
 def test_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "far" / "file")
