@@ -24,8 +24,13 @@ _HOMES = {
     "initializers": "Glorot He LeCun Normal Xavier",
     "layer": "Layer",
     "layers": "Affine BatchNorm Dropout ReLU Rescale Sigmoid Tanh",
-    "loss": "KLDivergence Loss MeanSquaredError SigmoidWithLoss SoftmaxWithLoss",
-    "losses": "kl_divergence mean_squared_error sigmoid_cross_entropy softmax_cross_entropy",
+    "loss": (
+        "Huber KLDivergence Loss MeanAbsoluteError MeanSquaredError SigmoidWithLoss SoftmaxWithLoss"
+    ),
+    "losses": (
+        "huber kl_divergence mean_absolute_error mean_squared_error sigmoid_cross_entropy "
+        "softmax_cross_entropy"
+    ),
     "parameter": "Parameter",
     "graphs": "capture",
     "rng": "seed",

@@ -53,10 +53,16 @@ from gpunet.layers import (
     Tanh as Tanh,
 )
 from gpunet.loss import (
+    Huber as Huber,
+)
+from gpunet.loss import (
     KLDivergence as KLDivergence,
 )
 from gpunet.loss import (
     Loss as Loss,
+)
+from gpunet.loss import (
+    MeanAbsoluteError as MeanAbsoluteError,
 )
 from gpunet.loss import (
     MeanSquaredError as MeanSquaredError,
@@ -68,7 +74,13 @@ from gpunet.loss import (
     SoftmaxWithLoss as SoftmaxWithLoss,
 )
 from gpunet.losses import (
+    huber as huber,
+)
+from gpunet.losses import (
     kl_divergence as kl_divergence,
+)
+from gpunet.losses import (
+    mean_absolute_error as mean_absolute_error,
 )
 from gpunet.losses import (
     mean_squared_error as mean_squared_error,

@@ -44,6 +44,7 @@ def _number(words: str, allowed: Callable[[Any], bool]) -> Callable[[Any, str], 
 
 
 finite = _number("be a finite number", lambda v: abs(v) < np.inf)
+positive = _number("be above 0 and finite", lambda v: 0 < v < np.inf)
 not_negative = _number("be at least 0 and finite", lambda v: 0 <= v < np.inf)
 fraction = _number("lie in [0, 1]", lambda v: 0 <= v <= 1)
 below_one = _number("lie in [0, 1)", lambda v: 0 <= v < 1)

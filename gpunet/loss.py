@@ -13,8 +13,10 @@ from gpunet.checked import Checked
 from gpunet.layer import Layer
 from gpunet.losses import (
     check_reduction,
+    huber,
     kl_divergence,
     labels,
+    mean_absolute_error,
     mean_squared_error,
     or_1,
     refuse,
@@ -148,6 +150,25 @@ class MeanSquaredError(Loss):
         return bool(self.reduction == "half_sum")
 
 
+class MeanAbsoluteError(Loss):
+    """Absolute error, the L1 loss; see `mean_absolute_error`."""
+
+    def call(self, y: Tensor, t: Tensor) -> Tensor:
+        return mean_absolute_error(y, t)
+
+
+class Huber(Loss):
+    """Squared error near 0, absolute error beyond delta; see `huber`."""
+
+    delta = Checked(checked.positive)
+
+    def __init__(self, delta: float = 1.0) -> None:
+        self.delta = delta
+
+    def call(self, y: Tensor, t: Tensor) -> Tensor:
+        return huber(y, t, delta=self.delta)
+
+
 class KLDivergence(Loss):
     """KL(t || softmax(z)); see `kl_divergence`."""
 
@@ -209,6 +230,8 @@ def as_loss(loss: Callable[[Any, Any], Tensor]) -> Loss:
 OPS: dict[Op, type[Loss]] = {
     softmax_cross_entropy: SoftmaxWithLoss,
     mean_squared_error: MeanSquaredError,
+    mean_absolute_error: MeanAbsoluteError,
+    huber: Huber,
     kl_divergence: KLDivergence,
     sigmoid_cross_entropy: SigmoidWithLoss,
 }

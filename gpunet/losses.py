@@ -6,6 +6,7 @@ Targets get no gradient: one that needs it makes backward raise RuntimeError; de
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -180,20 +181,73 @@ def mean_squared_error(y: Array, t: Array, *, reduction: str = "mean") -> Pair:
     ValueError for another reduction, shapes that differ, or an empty batch.
     """
     check_reduction(reduction, "reduction")
-    y = floating(y)
-    _same_shape(y, t, "mean_squared_error")
-    _need_rows(y, "mean_squared_error")
-    axes = tuple(range(max(y.ndim - 2, 0), y.ndim))
-    count = 1
-    for axis in axes:
-        count *= y.shape[axis]
-    scale = 0.5 if reduction == "half_sum" else 1 / count
-    off = y - as_dtype(t, y.dtype, "mean_squared_error: targets")
+    off, axes = _differences(y, t, "mean_squared_error")
+    scale = 0.5 if reduction == "half_sum" else 1 / math.prod(off.shape[k] for k in axes)
 
     def backward(g: Array) -> Array:
-        return (2 * scale) * off * g.reshape(g.shape + (1,) * len(axes))
+        return (2 * scale) * off * _per_element(g, axes)
 
     return (off * off).sum(axis=axes) * scale, backward
+
+
+@op
+def mean_absolute_error(y: Array, t: Array) -> Pair:
+    """Mean of |y - t| over all elements of a model, the L1 loss; gradient sign(y - t) / N, 0 where
+    y = t.
+
+    ValueError for shapes that differ, or an empty batch.
+    """
+    off, axes = _differences(y, t, "mean_absolute_error")
+
+    def backward(g: Array) -> Array:
+        return array_module(off).sign(off) * _mean_backward(g, off, axes)
+
+    return abs(off).mean(axis=axes), backward
+
+
+@op
+def huber(y: Array, t: Array, *, delta: float = 1.0) -> Pair:
+    """Squared error near 0, absolute error beyond delta (Huber 1964, section 4): with d = y - t the
+    mean over a model's elements of d^2 / 2 where |d| <= delta, else of delta (|d| - delta / 2).
+
+    Args:
+        delta: above 0, and no error pulls harder. If no |d| is larger, the loss is half of
+            `mean_squared_error`.
+
+    ValueError for another delta, shapes that differ, or an empty batch.
+    """
+    delta = checked.positive(delta, "delta")
+    off, axes = _differences(y, t, "huber")
+    xp = array_module(off)
+    size = abs(off)
+    near = xp.minimum(size, delta)
+
+    def backward(g: Array) -> Array:
+        return xp.clip(off, -delta, delta) * _mean_backward(g, off, axes)
+
+    return (near * (size - near / 2)).mean(axis=axes), backward
+
+
+def _differences(y: Array, t: Array, name: str) -> tuple[Array, tuple[int, ...]]:
+    """y - t, and the axes of one model: the last two, or as many as there are."""
+    y = floating(y)
+    _same_shape(y, t, name)
+    _need_rows(y, name)
+    return y - as_dtype(t, y.dtype, f"{name}: targets"), _own_axes(y)
+
+
+def _own_axes(y: Array) -> tuple[int, ...]:
+    return tuple(range(max(y.ndim - 2, 0), y.ndim))
+
+
+def _per_element(g: Array, axes: tuple[int, ...]) -> Array:
+    """A model's gradient beside its elements."""
+    return g.reshape(g.shape + (1,) * len(axes))
+
+
+def _mean_backward(g: Array, x: Array, axes: tuple[int, ...]) -> Array:
+    """What each element of x gets of the gradient of a mean over `axes`."""
+    return _per_element(g, axes) / (x.size // max(g.size, 1))
 
 
 @op
@@ -245,13 +299,12 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
         raise ValueError(
             f"sigmoid_cross_entropy: targets must lie in [0, 1], got {t.min()} to {t.max()}"
         )
-    axes = tuple(range(max(z.ndim - 2, 0), z.ndim))
+    axes = _own_axes(z)
     small = xp.exp(-abs(z))
     loss = _times(xp.where(z > 0, 1 - t, -t), z) + xp.log1p(small)
 
     def backward(g: Array) -> Array:
         probability = xp.where(z >= 0, xp.ones((), z.dtype), small) / (1 + small)
-        count = loss.size // max(g.size, 1)
-        return (probability - t) * (g.reshape(g.shape + (1,) * len(axes)) / count)
+        return (probability - t) * _mean_backward(g, loss, axes)
 
     return loss.mean(axis=axes), backward

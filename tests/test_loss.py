@@ -20,7 +20,14 @@ def own(z: Any, t: Any) -> gn.Tensor:
     return gn.softmax_cross_entropy(z, t) * 2
 
 
-PLAIN = [gn.SoftmaxWithLoss, gn.KLDivergence, gn.MeanSquaredError, gn.SigmoidWithLoss]
+PLAIN = [
+    gn.SoftmaxWithLoss,
+    gn.KLDivergence,
+    gn.MeanSquaredError,
+    gn.SigmoidWithLoss,
+    gn.MeanAbsoluteError,
+    gn.Huber,
+]
 
 
 # --- as layers ------------------------------------------------------------------------------------
@@ -33,6 +40,9 @@ LOSSES: dict[str, tuple[Callable[[], gn.Layer], str]] = {
     "softmax, weights": (lambda: gn.SoftmaxWithLoss(class_weights=[1, 2, 0.5, 1]), "labels"),
     "squared": (gn.MeanSquaredError, "soft"),
     "half squared": (lambda: gn.MeanSquaredError(reduction="half_sum"), "soft"),
+    "absolute": (gn.MeanAbsoluteError, "soft"),
+    "Huber": (gn.Huber, "soft"),
+    "Huber, both parts": (lambda: gn.Huber(delta=0.5), "soft"),
     "KL": (gn.KLDivergence, "soft"),
     "sigmoid": (gn.SigmoidWithLoss, "soft"),
 }
@@ -76,6 +86,8 @@ def test_losses_equal_their_functions(xp: Any) -> None:
             gn.softmax_cross_entropy(z, t, class_weights=weights),
         ),
         (gn.MeanSquaredError("half_sum")(z, q), gn.mean_squared_error(z, q, reduction="half_sum")),
+        (gn.MeanAbsoluteError()(z, q), gn.mean_absolute_error(z, q)),
+        (gn.Huber(0.3)(z, q), gn.huber(z, q, delta=0.3)),
         (gn.KLDivergence()(z, q), gn.kl_divergence(z, q)),
         (gn.SigmoidWithLoss()(z, q), gn.sigmoid_cross_entropy(z, q)),
     ]
@@ -118,6 +130,8 @@ def test_an_op_becomes_the_loss_of_its_name() -> None:
     assert type(as_loss(gn.kl_divergence)) is gn.KLDivergence
     assert type(as_loss(gn.mean_squared_error)) is gn.MeanSquaredError
     assert type(as_loss(gn.sigmoid_cross_entropy)) is gn.SigmoidWithLoss
+    assert type(as_loss(gn.mean_absolute_error)) is gn.MeanAbsoluteError
+    assert type(as_loss(gn.huber)) is gn.Huber
     for make in PLAIN:
         loss = make()
         assert as_loss(loss) is loss
@@ -152,6 +166,8 @@ T = np.array([0, 1, 1, 2])  # two right
         (gn.SigmoidWithLoss(), np.array([[1.0], [-1.0], [2.0]]), np.array([1, 1, 1]), 2),
         (gn.SigmoidWithLoss(), Z - 0.5, np.ones((4, 3)), 8 / 3),
         (gn.MeanSquaredError(), Z, Z, None),
+        (gn.MeanAbsoluteError(), Z, Z, None),
+        (gn.Huber(), Z, Z, None),
     ],
 )
 def test_hits(xp: Any, loss: gn.Loss, z: Any, t: Any, wanted: float | None) -> None:
@@ -176,6 +192,30 @@ def test_a_target_that_is_none_is_named_by_its_row(
     """On a GPU too: it is asked for before a training."""
     with pytest.raises((ValueError, TypeError), match=message):
         loss.check(xp.asarray(Z), xp.asarray(np.array(t)), first=10)
+
+
+@pytest.mark.parametrize("delta", [0, -1.0, np.nan, np.inf, "1", None])
+def test_a_delta_is_looked_at_whenever_it_is_set(delta: Any) -> None:
+    loss = gn.Huber(2)
+    for set_it in (lambda: gn.Huber(delta), lambda: setattr(loss, "delta", delta)):
+        with pytest.raises(ValueError, match="delta must be above 0 and finite, got"):
+            set_it()
+    with pytest.raises(ValueError, match="delta must be above 0 and finite, got"):
+        gn.huber(Z, Z, delta=delta)
+    assert loss.delta == 2.0
+
+
+def test_a_delta_that_changes_after_a_capture(cp: Any) -> None:
+    """It is a setting like others: the captured step runs anew with it."""
+    model = gn.MLP([3, 4, 2]).to("cuda")
+    loss = gn.Huber()
+    captured = gn.capture(gn.Step(model, loss, gn.SGD(model.parameters(), lr=0.0)))
+    x = cp.asarray(np.random.default_rng(0).random((6, 3), np.float32))
+    t = cp.full((6, 2), 5.0, np.float32)
+    for delta in (1.0, 0.25, 8.0):
+        loss.delta = delta
+        for _ in range(3):
+            assert float(captured(x, t)) == pytest.approx(loss(model(x), t).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", [gn.SoftmaxWithLoss(), gn.KLDivergence()])
@@ -284,6 +324,8 @@ def test_on_a_gpu_only_those_who_wait_see_the_values(xp: Any) -> None:
         gn.softmax_cross_entropy,
         gn.kl_divergence,
         gn.mean_squared_error,
+        gn.mean_absolute_error,
+        gn.huber,
         gn.sigmoid_cross_entropy,
     ],
 )

@@ -17,6 +17,8 @@ LOSSES: list[gn.Op] = [
     gn.mean_squared_error,
     gn.kl_divergence,
     gn.sigmoid_cross_entropy,
+    gn.mean_absolute_error,
+    gn.huber,
 ]
 
 
@@ -102,6 +104,54 @@ def test_mean_squared_error_by_hand(xp: Any) -> None:
     check(dy, np.array([[1.0, 3.0]]))
 
 
+def test_mean_absolute_error_by_hand(xp: Any) -> None:
+    y, t = (xp.asarray(np.array([v])) for v in ([1.0, 5.0, -2.0, 3.0], [0.0, 5.0, 2.0, 4.0]))
+    loss, dy = run(gn.mean_absolute_error, None, y, t)
+    check(loss, np.array(1.5))
+    check(dy, np.array([[0.25, 0.0, -0.25, -0.25]]))  # the subgradient at 0 is 0
+
+
+def test_huber_by_hand(xp: Any) -> None:
+    y, t = (xp.asarray(np.array([v])) for v in ([1.0, 5.0, -4.0, 0.5], [0.0, 2.0, 2.0, 0.5]))
+    loss, dy = run(gn.huber, None, y, t, delta=2.0)
+    check(loss, np.array((0.5 + 2 * 2 + 2 * 5 + 0) / 4))
+    check(dy, np.array([[0.25, 0.5, -0.5, 0.0]]))
+
+
+def test_huber_between_its_ends(xp: Any) -> None:
+    """With a large delta half the squared error; with a small one delta times the absolute one."""
+    y, t = numbers(xp, 6, 3), numbers(xp, 6, 3, seed=1)
+    for found, wanted in zip(
+        run(gn.huber, None, y, t, delta=100.0), run(gn.mean_squared_error, None, y, t), strict=True
+    ):
+        check(found, wanted / 2)
+    _, dy = run(gn.huber, None, y, t, delta=1e-9)
+    check(dy, run(gn.mean_absolute_error, None, y, t)[1] * 1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_losses_of_large_errors_do_not_overflow(xp: Any, dtype: str) -> None:
+    """The square of 1e30 is no float32, and Huber does not take it."""
+    big = 1e30 if dtype == "float32" else 1e300
+    y = xp.asarray(np.array([[big, -big]], dtype))
+    with np.errstate(all="raise"):
+        loss, dy = run(gn.huber, None, y, xp.zeros_like(y))
+        np.testing.assert_allclose(loss, big, rtol=1e-6)
+        assert dy.tolist() == [[0.5, -0.5]]
+        loss, dy = run(gn.mean_absolute_error, None, y, xp.zeros_like(y))
+        np.testing.assert_allclose(loss, big, rtol=1e-6)
+        assert dy.tolist() == [[0.5, -0.5]]
+
+
+@pytest.mark.parametrize("op", [gn.mean_absolute_error, gn.huber])
+def test_infinite_and_missing_errors(xp: Any, op: gn.Op) -> None:
+    y, t = xp.asarray(np.array([np.inf, -np.inf, np.nan, 1.0])), xp.zeros(4)
+    loss, dy = run(op, None, y, t)
+    assert np.isnan(loss)
+    np.testing.assert_array_equal(dy, [0.25, -0.25, np.nan, 0.25])
+    assert run(op, None, y[:2], t[:2])[0] == np.inf
+
+
 def test_kl_divergence_by_hand(xp: Any) -> None:
     z, q = xp.asarray(np.log(np.array([[1.0, 3.0]]))), xp.asarray(np.array([[0.0, 1.0]]))
     loss, dz = run(gn.kl_divergence, None, z, q)
@@ -145,6 +195,9 @@ def test_other_losses_pass_gradcheck(xp: Any, rows: int, lead: Any) -> None:
     q = soft(xp, *lead, rows, 3)
     for reduction in ("mean", "half_sum"):
         assert gradcheck(lambda z, r=reduction: gn.mean_squared_error(z, t, reduction=r), [z])
+    assert gradcheck(lambda z: gn.mean_absolute_error(z, t), [z])
+    for delta in (0.2, 1.0, 10.0):
+        assert gradcheck(lambda z, d=delta: gn.huber(z, t, delta=d), [z])
     assert gradcheck(lambda z: gn.kl_divergence(z, q), [z])
     assert gradcheck(lambda z: gn.sigmoid_cross_entropy(z, q), [z])
 
@@ -153,6 +206,8 @@ def test_losses_of_single_columns(xp: Any) -> None:
     z, t = numbers(xp, 6), xp.asarray(np.array([0, 1, 1, 0, 1, 0]))
     assert gradcheck(lambda z: gn.sigmoid_cross_entropy(z, t), [z])
     assert gradcheck(lambda z: gn.mean_squared_error(z, t), [z])
+    assert gradcheck(lambda z: gn.mean_absolute_error(z, t), [z])
+    assert gradcheck(lambda z: gn.huber(z, t), [z])
 
 
 # --- targets of several kinds ---------------------------------------------------------------------
@@ -282,6 +337,8 @@ def test_softmax_cross_entropy_with_models_equals_separate_runs(xp: Any, kind: s
     ("op", "options"),
     [
         (gn.mean_squared_error, {}),
+        (gn.mean_absolute_error, {}),
+        (gn.huber, {"delta": 0.4}),
         (gn.mean_squared_error, {"reduction": "half_sum"}),
         (gn.kl_divergence, {}),
         (gn.sigmoid_cross_entropy, {}),

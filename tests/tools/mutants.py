@@ -39,8 +39,8 @@ PYTHON = {  # functions by name, in files
         *("_sigmoid_reference", "_dropout_reference"),
     ),
     "gpunet/losses.py": (
-        *("softmax_cross_entropy", "mean_squared_error", "kl_divergence"),
-        "sigmoid_cross_entropy",
+        *("softmax_cross_entropy", "mean_squared_error", "mean_absolute_error", "huber"),
+        *("kl_divergence", "sigmoid_cross_entropy", "_differences", "_mean_backward"),
     ),
 }
 OUT = re.compile(r"^//\s*out:\s*(.*)$", re.MULTILINE)
