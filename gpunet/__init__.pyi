@@ -13,6 +13,10 @@ from gpunet.backend import to_device as to_device
 from gpunet.containers import MLP as MLP
 from gpunet.containers import Sequential as Sequential
 from gpunet.context import no_grad as no_grad
+from gpunet.exchange.onnx import to_onnx as to_onnx
+from gpunet.exchange.sklearn import from_sklearn as from_sklearn
+from gpunet.exchange.torch import from_torch as from_torch
+from gpunet.exchange.torch import to_torch as to_torch
 from gpunet.fused.step import Step as Step
 from gpunet.graphs import capture as capture
 from gpunet.initializers import (

@@ -13,6 +13,7 @@ import click
 import gpunet as gn
 from gpunet.commands.bench import bench
 from gpunet.commands.compare import compare
+from gpunet.commands.export import export
 from gpunet.commands.info import info
 from gpunet.commands.landscape import landscape
 from gpunet.commands.study import study
@@ -47,5 +48,5 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, compare, landscape, study, bench, info):
+for command in (train, export, compare, landscape, study, bench, info):
     cli.add_command(command)

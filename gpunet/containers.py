@@ -127,6 +127,15 @@ class MLP(Sequential):
         }
 
 
+def flat(model: Layer) -> Iterator[Layer]:
+    """The layers of a model in order, those of Sequentials inside it one by one."""
+    if type(model) in (Sequential, MLP):
+        for layer in model.layers:  # type: ignore[attr-defined]
+            yield from flat(layer)
+    else:
+        yield model
+
+
 KINDS: dict[str, type[Layer]] = {
     kind.__name__: kind
     for kind in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Rescale, Sequential, MLP)

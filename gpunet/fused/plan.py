@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import context
-from gpunet.containers import MLP, Sequential
+from gpunet.containers import MLP, Sequential, flat
 from gpunet.layer import Layer
 from gpunet.layers import ACTIVATIONS, Affine, BatchNorm, Dropout, Rescale
 from gpunet.loss import SoftmaxWithLoss
@@ -105,7 +105,7 @@ def read(model: Any, loss: Any) -> Plan | str:
         return "the loss has class weights"
     if type(model) not in (Sequential, MLP):
         return f"the model is a {type(model).__name__}, not a Sequential or an MLP"
-    layers = tuple(_flat(model))
+    layers = tuple(flat(model))
     rescale = layers[0] if layers and type(layers[0]) is Rescale else None
     blocks = _blocks(layers[1:] if rescale else layers)
     if isinstance(blocks, str):
@@ -125,14 +125,6 @@ def read(model: Any, loss: Any) -> Plan | str:
     if [shape[1] for shape, _ in sizes] != ends or [s[0] for s, _ in sizes[1:]] != ends[:-1]:
         return "the layers' sizes do not fit together"
     return Plan(rescale, tuple(blocks), loss, layers, tuple(_containers(model)), parameters)
-
-
-def _flat(model: Sequential) -> Iterator[Layer]:
-    for layer in model.layers:
-        if type(layer) in (Sequential, MLP):
-            yield from _flat(layer)  # type: ignore[arg-type]
-        else:
-            yield layer
 
 
 def _containers(model: Sequential) -> Iterator[tuple[Sequential, tuple[Layer, ...]]]:
