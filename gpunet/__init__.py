@@ -9,6 +9,10 @@ loss = loss_fn(model(x), t)
 opt.zero_grad(); loss.backward(); opt.step()
 """
 
+from gpunet import starting
+
+starting.end_in_one_line()
+
 from gpunet import lazy, optim
 from gpunet.optim import *
 

@@ -5,12 +5,16 @@ A user's mistake is one line on stderr and exit status 2, never a traceback.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+from typing import NoReturn
 
 import click
 
 import gpunet as gn
+from gpunet import starting
 from gpunet.commands.bench import bench
 from gpunet.commands.compare import compare
 from gpunet.commands.export import export
@@ -18,22 +22,55 @@ from gpunet.commands.info import info
 from gpunet.commands.landscape import landscape
 from gpunet.commands.study import study
 from gpunet.commands.train import train
+from gpunet.files import readable
 
 
 def main() -> None:
     """The console command: `cli`, with every mistake in one line."""
+    _open_streams()
+    starting.ready()
     try:
         code = cli(prog_name="gpunet", standalone_mode=False)
         sys.stdout.flush()
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        click.echo(f"gpunet: {' '.join(error.format_message().split())}", err=True)
-        sys.exit(2)
+        _end(error.format_message(), 2)
     except BrokenPipeError:  # such as `gpunet info | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _end(None, 1)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _end(f"cannot write: {error.strerror or error}", 2)  # such as to a disk that is full
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _open_streams() -> None:
+    """What is closed, as by `>&-`, leads nowhere: else the first file that is opened would be
+    printed into. What a terminal cannot show is printed as \\x1b, and is no error.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _end(message: str | None, code: int) -> NoReturn:
+    """With a line on stderr. What is left for stdout is given up if nobody takes it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if message is not None:
+        with contextlib.suppress(OSError):
+            click.echo(f"gpunet: {readable(' '.join(message.split()))}", err=True)
+    sys.exit(code)
 
 
 @click.group(

@@ -9,7 +9,8 @@ import re
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 
 # A name of our own, and what versions before this one left: .NAME.PROCESS-NUMBER.tmp
 _LEFT = re.compile(
@@ -32,7 +33,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
         return
     folder, name = os.path.split(target)
-    _sweep(folder, name)
+    sweep(folder, [name])
     with _beside(folder, name) as (handle, temporary):
         fill(handle, data, old)
         if sys.platform == "win32":  # which renames no open file
@@ -91,6 +92,20 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
+def readable(path: str | os.PathLike[str]) -> str:
+    """A name as text for people: what cannot be printed, a byte that is no UTF-8 among it, as
+    \\x1b. (A name may hold anything but a zero, also what moves a terminal's cursor.)
+    """
+    text = unicodedata.normalize("NFC", os.fspath(path))  # macOS takes Korean letters apart
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # Python's word for a byte that it could not read
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
 def status(path: str) -> os.stat_result | None:
     """What is there, None for nothing."""
     try:
@@ -127,15 +142,18 @@ def _beside(folder: str, name: str) -> Iterator[tuple[int, str]]:
             os.close(handle)
 
 
-def _sweep(folder: str, name: str) -> None:
-    """Remove the temporary files of processes that are dead: nobody holds their lock."""
+def sweep(folder: str, names: Iterable[str]) -> None:
+    """Remove the temporary files of processes that are dead: nobody holds their lock. (Of what
+    versions before this one left, those for files of these names.)
+    """
+    known = {name[:100] for name in names}
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = _LEFT.fullmatch(entry.name)
             if found is None:
                 continue
             process = found["process"]
-            if process is None or (found["name"] == name[:100] and not _runs(int(process))):
+            if process is None or (found["name"] in known and not _runs(int(process))):
                 _remove_unlocked(entry.path)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from gpunet.files import fill, lock, status, sync, write_atomically
+from gpunet.files import fill, lock, status, sweep, sync, write_atomically
 
 NOW, OLD, NEW = ".gpunet-now", ".gpunet-old", ".gpunet-new"
 
@@ -52,6 +52,7 @@ class Outputs:
             if self._handle >= 0 and not lock(self._handle):
                 raise Busy("another run is writing there: wait for it, or choose another folder")
             self._settle()
+            sweep(os.fspath(self.folder), self.names)
             self._try()
         except BaseException:
             self._close()

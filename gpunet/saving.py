@@ -39,6 +39,11 @@ def save(model: Layer | Optimizer, path: str | os.PathLike[str]) -> None:
         TypeError: neither a model nor an optimizer; keys of `update` that a file cannot hold.
         OSError: the folder is missing or not writable.
     """
+    write_atomically(path, to_bytes(model))
+
+
+def to_bytes(model: Layer | Optimizer) -> bytes:
+    """The content of the file that `save` writes; NotImplementedError, TypeError as there."""
     if isinstance(model, Optimizer):
         description, arrays = pack(model.state_dict())
         words = {"optimizer": json.dumps(description)}
@@ -47,7 +52,7 @@ def save(model: Layer | Optimizer, path: str | os.PathLike[str]) -> None:
         words = {"model": json.dumps(describe(model)), "numbers": json.dumps(model.numbers())}
     else:
         raise TypeError(f"save takes a model or an optimizer, got a {type(model).__name__}")
-    write_atomically(path, seal(arrays, words))
+    return seal(arrays, words)
 
 
 def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> Layer:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,6 +11,8 @@ import click
 
 import gpunet as gn
 from gpunet import machine
+from gpunet.cxx import CompileError
+from gpunet.outputs import Busy, Outputs
 
 
 @contextlib.contextmanager
@@ -21,14 +22,15 @@ def mistakes() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except (ValueError, gn.DeviceError) as error:
+    except (ValueError, gn.DeviceError, CompileError) as error:
         # Functions speak of arguments, the command line of options.
         text = str(error)
         for name in ("class", "number"):
             text = text.replace(f"target='{name}'", f"--target {name}")
         fail(text.replace("batch_size", "--batch-size"))
     except OSError as error:
-        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        where = "cannot write" if error.filename is None else error.filename
+        fail(f"{where}: {error.strerror or error}")
     except MemoryError as error:
         fail(f"not enough memory for this network and batch: {error}")
     except gn.NonFiniteError as error:
@@ -60,11 +62,16 @@ def device(asked: str) -> str:
     return "cpu"
 
 
-def prepare(out: Path) -> None:
-    """Make the folder and try it: better to fail now than after the training."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        fail(f"--out {out}: cannot write there: {error.strerror or error}")
+@contextlib.contextmanager
+def outputs(out: Path, names: Iterable[str], size: int = 0) -> Iterator[Outputs]:
+    """The folder --out, this run's alone: better to fail now than after the training. size: bytes
+    that must find room there.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(Outputs(out, names, size))
+        except Busy as error:
+            fail(f"--out {out}: {error}")
+        except OSError as error:
+            fail(f"--out {out}: cannot write there: {error.strerror or error}")
+        yield folder

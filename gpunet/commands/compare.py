@@ -10,6 +10,8 @@ import click
 
 from gpunet.commands import common, options, parse
 from gpunet.data import Dataset, load
+from gpunet.files import readable
+from gpunet.outputs import Outputs
 from gpunet.study import pictures
 from gpunet.study.compare import pool, table
 from gpunet.study.compare.cache import Cache
@@ -18,7 +20,7 @@ from gpunet.study.compare.grid import Run, Setup, all_runs, grids
 from gpunet.study.compare.report import About
 from gpunet.study.compare.runs import Result
 from gpunet.study.compare.verdict import judge
-from gpunet.study.compare.write import write
+from gpunet.study.compare.write import FILES, write
 
 MOST_JOBS = 4  # each holds a copy of the data
 
@@ -79,13 +81,13 @@ def compare(
         rates = grids(optimizers, given)
         dataset = load(data)
         _check(dataset, target)
-        common.prepare(out)
         setup = Setup(hidden, epochs, batch_size, place)
         runs = all_runs(rates, seeds)
-        cache = Cache(out / "runs", setup, dataset)
-        results, interrupted = _results(runs, setup, dataset, cache, jobs)
-        if results:
-            _report(results, len(runs), target, _about(data, dataset, setup), out)
+        with common.outputs(out, FILES) as folder:
+            cache = Cache(out / "runs", setup, dataset)
+            results, interrupted = _results(runs, setup, dataset, cache, jobs)
+            if results:
+                _report(results, len(runs), target, _about(data, dataset, setup), folder)
     if interrupted:
         kept = f"interrupted; {len(results)} of {len(runs)} runs are kept"
         click.echo(f"{kept}, and the same command continues", err=True)
@@ -106,7 +108,7 @@ def _check(data: Dataset, target: float | None) -> None:
 def _about(name: str, data: Dataset, setup: Setup) -> About:
     sizes = [data.features, *setup.hidden, data.outputs]
     known = Path(name).name or name
-    return About(known, len(data.train), len(data.valid), sizes, setup)
+    return About(readable(known), len(data.train), len(data.valid), sizes, setup)
 
 
 def _results(
@@ -125,8 +127,9 @@ def _results(
     with tqdm(total=len(missing), disable=None, unit="run", leave=False) as bar:
 
         def done(result: Result) -> None:
-            cache.store(result)
-            results.append(result)
+            with pool.held_interrupts():  # what is stored is reported, too
+                cache.store(result)
+                results.append(result)
             bar.update()
 
         try:
@@ -137,7 +140,7 @@ def _results(
 
 
 def _report(
-    results: Sequence[Result], planned: int, target: float | None, about: About, out: Path
+    results: Sequence[Result], planned: int, target: float | None, about: About, out: Outputs
 ) -> None:
     comparison = summarise(results, planned, target)
     verdict = judge(comparison, about.setup, about.valid_rows)
@@ -147,6 +150,6 @@ def _report(
     if comparison.done < planned:
         click.echo(f"\nPartial: {comparison.done} of {planned} runs are done.")
     files = write(comparison, verdict, about, out)
-    click.echo(f"\nwritten: {', '.join(str(path) for path in files)}")
+    click.echo(f"\nwritten: {', '.join(readable(out.folder / name) for name in files)}")
     if not pictures.can_plot():
         click.echo("no compare.png and compare.svg: pip install 'gpunet[plot]' for matplotlib")

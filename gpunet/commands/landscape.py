@@ -7,8 +7,12 @@ from pathlib import Path
 import click
 
 from gpunet.commands import common, options, parse
+from gpunet.files import readable
 from gpunet.optim import OPTIMIZERS
+from gpunet.study import pictures
+from gpunet.study.animation import animation
 from gpunet.study.landscapes import LANDSCAPES, Landscape
+from gpunet.study.path_picture import draw_paths
 from gpunet.study.paths import Descent, descend
 
 DEFAULT = "sgd,momentum,adagrad,rmsprop,adam,cocob"
@@ -80,10 +84,10 @@ def landscape(
         walks = [
             descend(place, name, start, steps=steps, lr=_rate(name, rates)) for name in optimizers
         ]
-        files = _write(place, walks, out, pictures=not no_pictures)
+        files = _write(place, walks, out, drawn=not no_pictures)
     for walk in walks:
         click.echo(_ending(walk))
-    click.echo(f"written to {out}: {', '.join(files)}")
+    click.echo(f"written to {readable(out)}: {', '.join(files)}")
 
 
 def _check(rates: parse.Rates, optimizers: list[str]) -> None:
@@ -102,21 +106,21 @@ def _rate(optimizer: str, rates: parse.Rates) -> float | None:
     return rates.get(optimizer, rates.get(""))
 
 
-def _write(place: Landscape, walks: list[Descent], out: Path, pictures: bool) -> list[str]:
+def _write(place: Landscape, walks: list[Descent], out: Path, drawn: bool) -> list[str]:
     """The files' names; the animation first, for it needs nothing else."""
-    from gpunet.study.animation import save_animation
-    from gpunet.study.path_picture import save_picture
-
-    common.prepare(out)
-    stem = f"landscape-{place.name}"
-    save_animation(place, walks, out / f"{stem}.html")
-    endings = ("png", "svg") if pictures else ()
-    try:
-        for ending in endings:
-            save_picture(place, walks, out / f"{stem}.{ending}")
-    except ImportError as error:
-        common.fail(f"the animation is in {out}; {error}, or --no-pictures")
-    return [f"{stem}.{ending}" for ending in ("html", *endings)]
+    page, endings = f"landscape-{place.name}.html", ("png", "svg") if drawn else ()
+    names = [page, *(f"landscape-{place.name}.{ending}" for ending in endings)]
+    with common.outputs(out, names) as folder:
+        folder.stage(page, animation(place, walks).encode())
+        try:
+            for name, ending in zip(names[1:], endings, strict=True):
+                figure = draw_paths(place, walks)
+                folder.stage(name, pictures.encode_figure(figure, ending))
+        except ImportError as error:
+            folder.commit()
+            common.fail(f"the animation is in {out}; {error}, or --no-pictures")
+        folder.commit()
+    return names
 
 
 def _ending(walk: Descent) -> str:

@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from gpunet.commands import common, options
+from gpunet.files import readable
 
 
 @click.group()
@@ -36,7 +37,7 @@ def batchnorm(rows: int, features: int, seed: int, out: Path) -> None:
         draw(0, 1, (rows, features)),
     )
     picture = out / "batchnorm.svg"
-    common.prepare(out)
-    walk.save(picture)
+    with common.mistakes(), common.outputs(out, [picture.name]):
+        walk.save(picture)
     click.echo(walk)
-    click.echo(f"written to {picture}")
+    click.echo(f"written to {readable(picture)}")

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 import gpunet as gn
+from gpunet import saving
 from gpunet.commands import common, options, parse
 from gpunet.data import Dataset, load
 from gpunet.data.targets import Target
-from gpunet.files import write_atomically
+from gpunet.files import readable
+from gpunet.outputs import Outputs
 from gpunet.study import pictures
-from gpunet.study.history_picture import save_curves
+from gpunet.study.history_picture import draw_curves
+
+FILES = ("model.safetensors", "history.csv", "summary.json", "curves.png")
 
 
 @click.command()
@@ -77,13 +83,15 @@ def train(
         model.to(place)
         loss = gn.SoftmaxWithLoss() if dataset.classes is not None else gn.MeanSquaredError()
         trainer = gn.Trainer(model, loss, _optimizer(optimizer, model, lr))
-        common.prepare(out)
-        click.echo(_introduction(dataset, model, place))
-        started = time.perf_counter()
-        valid = dataset.valid if len(dataset.valid) else None
-        trainer.fit(dataset.train, valid, epochs=epochs, batch_size=batch_size, seed=seed)
-        summary = _summary(trainer, dataset, data, place, time.perf_counter() - started)
-        _write(out, trainer, summary, dataset.name)
+        with common.outputs(out, FILES, sum(p.data.nbytes for p in model.parameters())) as folder:
+            click.echo(_introduction(dataset, model, place))
+            started = time.perf_counter()
+            valid = dataset.valid if len(dataset.valid) else None
+            trainer.fit(dataset.train, valid, epochs=epochs, batch_size=batch_size, seed=seed)
+            seconds = time.perf_counter() - started
+            with _kept(trainer, folder):
+                summary = _summary(trainer, dataset, data, place, seconds)
+                _describe(trainer, summary, dataset.name, folder)
     click.echo(_conclusion(summary, out))
     if trainer.history.stopped == "interrupted":
         click.echo("gpunet: interrupted; what was trained so far is kept", err=True)
@@ -121,7 +129,7 @@ def _summary(
     test = trainer.evaluate(dataset.test) if len(dataset.test) else {}
     steps = trainer.optimizer.t
     return {
-        "dataset": name,
+        "dataset": readable(name),
         "device": device,
         "epochs": len(history),
         "train_loss": rows[0]["train_loss"] if rows else None,
@@ -132,22 +140,37 @@ def _summary(
         "seconds": seconds,
         "parameters": sum(p.size for p in trainer.model.parameters()),
         "steps": steps,
-        "steps_per_second": steps / seconds,
+        "steps_per_second": steps / seconds if seconds > 0 else None,  # by a coarse clock
         "optimizer": repr(trainer.optimizer),
         "stopped": history.stopped,
         "gpunet": gn.__version__,
     }
 
 
-def _write(out: Path, trainer: gn.Trainer, summary: dict[str, Any], title: str) -> None:
-    gn.save(trainer.model, out / "model.safetensors")
-    trainer.history.save_csv(out / "history.csv")
-    write_atomically(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-    picture = out / "curves.png"
+@contextlib.contextmanager
+def _kept(trainer: gn.Trainer, folder: Outputs) -> Iterator[None]:
+    """The model goes to the disk first, and is kept whatever fails inside; somewhere near, if its
+    folder does not take it.
+    """
+    model = saving.to_bytes(trainer.model)
+    try:
+        folder.stage("model.safetensors", model)
+        folder.stage("history.csv", trainer.history.to_csv())
+        try:
+            yield
+        finally:
+            folder.commit()
+    except OSError as error:
+        place = folder.rescue("model.safetensors", model)
+        where = f"the model is in {place}" if place else "nor is there a place near"
+        common.fail(f"cannot write to {folder.folder}: {error.strerror or error}; {where}")
+
+
+def _describe(trainer: gn.Trainer, summary: dict[str, Any], title: str, folder: Outputs) -> None:
+    folder.stage("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     if pictures.can_plot() and trainer.history.rows:
-        save_curves(trainer.history, picture, title)
-    else:  # an earlier run's would lie beside this one's numbers
-        picture.unlink(missing_ok=True)
+        picture = draw_curves(trainer.history, title)
+        folder.stage("curves.png", pictures.encode_figure(picture, "png"))
 
 
 def _conclusion(summary: dict[str, Any], out: Path) -> str:
@@ -158,7 +181,8 @@ def _conclusion(summary: dict[str, Any], out: Path) -> str:
     else:
         result = "trained"
     epochs = "1 epoch" if summary["epochs"] == 1 else f"{summary['epochs']} epochs"
+    rate = summary["steps_per_second"]
+    speed = "" if rate is None else f" ({rate:,.0f} steps/s)"
     return (
-        f"{result} after {epochs} in {summary['seconds']:.1f} s "
-        f"({summary['steps_per_second']:,.0f} steps/s)\nwritten to {out}"
+        f"{result} after {epochs} in {summary['seconds']:.1f} s{speed}\nwritten to {readable(out)}"
     )

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet.data.dataset import Array, Dataset, Split, split
 from gpunet.data.errors import DataError, unusable
 from gpunet.data.targets import Target, check_known, read_targets
+from gpunet.files import readable
 
 Place: TypeAlias = Callable[[int, int | None], str]
 
@@ -121,7 +122,7 @@ def assemble(
     ]
     three = _three_parts(rows, valid is not None, test is not None, train.x_name)
     shape = train.x.shape[1:] if train.x.ndim > 2 else None
-    dataset = Dataset(name, *three, classes, shape=shape)
+    dataset = Dataset(readable(name), *three, classes, shape=shape)
     if not normalise:
         return dataset if image else dataset.rescaled(0.0, 1.0)
     return dataset.rescaled(0.0, PIXEL) if image else dataset.standardised()

@@ -53,14 +53,14 @@ def suits(arrays: Sequence[Array]) -> bool:
 class Loop:
     """An update's CUDA text, compiled for arrays of `dtype` and `width` scalars.
 
-    RuntimeError where there is no g++; where it refuses the text, its messages, with the lines of
+    CompileError where there is no g++; where it refuses the text, its messages, with the lines of
     the .cu file.
     """
 
     def __init__(self, text: CudaText, dtype: Any, width: int) -> None:
         usable, reason = cxx.available()
         if not usable:
-            raise RuntimeError(
+            raise cxx.CompileError(
                 f"{VARIABLE}=native needs a compiler: {reason}, or leave {VARIABLE} empty"
             )
         self.dtype = np.dtype(dtype)

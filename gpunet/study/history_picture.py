@@ -41,7 +41,7 @@ def draw_curves(history: History, title: str = "") -> Figure:
     for axes in panels:
         _epochs(axes, history["epoch"])
     if title:
-        figure.suptitle(title.replace("$", r"\$"))  # a file's name is no formula
+        pictures.entitle(figure, title)
     return figure
 
 

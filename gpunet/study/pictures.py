@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpunet.files import write_atomically
+from gpunet.files import readable, write_atomically
 from gpunet.study.styles import GREY
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("png", "svg", "pdf")
+FOR_ASIA = re.compile("CJK|Nanum|Malgun|Gothic|Baekmuk|UnDotum|Sans (KR|JP|SC|TC)|Hei|Droid Sans")
 DPI = 150
 
 
@@ -58,6 +61,42 @@ def encode_figure(figure: Figure, ending: str, dpi: int = DPI) -> bytes:
     with matplotlib.rc_context({"svg.hashsalt": "gpunet"}):
         figure.savefig(buffer, format=ending, dpi=dpi, metadata={date: None} if date else None)
     return buffer.getvalue()
+
+
+def entitle(figure: Figure, words: str) -> None:
+    """A title of any words, none of which is a formula: a name of a file may hold a $.
+
+    What the usual font lacks is drawn in another that is installed, Korean for instance; what none
+    has is a box.
+    """
+    fonts, missing = _fonts(readable(words))
+    shown = "".join("□" if c in missing else c for c in readable(words))
+    figure.suptitle(shown.replace("$", r"\$"), fontfamily=fonts)
+
+
+def _fonts(words: str) -> tuple[list[str], set[str]]:
+    """Fonts that have the characters together, the usual one first; characters that none has."""
+    from matplotlib import font_manager, rcParams
+
+    fonts, missing = list(rcParams["font.family"]), set(words)
+    missing -= _has(font_manager.findfont(font_manager.FontProperties()), missing)
+    if missing:
+        found = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist}
+        for name in sorted(found, key=lambda name: (not FOR_ASIA.search(name), name)):
+            if missing and (more := _has(found[name], missing)):
+                fonts.append(name)
+                missing -= more
+    return fonts, missing
+
+
+def _has(font: str, characters: Iterable[str]) -> set[str]:
+    from matplotlib.font_manager import get_font
+
+    try:
+        file = get_font(font)
+    except (OSError, RuntimeError):  # removed since the list was made, or damaged
+        return set()
+    return {c for c in characters if file.get_char_index(ord(c))}
 
 
 def bare(axes: Axes) -> None:

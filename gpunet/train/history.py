@@ -53,12 +53,16 @@ class History:
         return min(rows, key=lambda row: row[name])["epoch"] if rows else None
 
     def save_csv(self, path: str | os.PathLike[str]) -> None:
-        """The rows as a CSV file with a header line, written atomically."""
+        """Write `to_csv()` atomically."""
+        write_atomically(path, self.to_csv())
+
+    def to_csv(self) -> bytes:
+        """The rows as a CSV file with a header line."""
         text = io.StringIO()
         writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_atomically(path, text.getvalue().encode())
+        return text.getvalue().encode()
 
 
 def _short(value: Any) -> str:

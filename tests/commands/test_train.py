@@ -21,6 +21,8 @@ from click.testing import CliRunner
 import gpunet as gn
 from gpunet import cli, machine
 from gpunet.data import digits, load
+from gpunet.outputs import Outputs
+from gpunet.study import pictures
 from gpunet.train import trainer
 from tests.console import Result, Run, assert_one_line, process
 
@@ -331,6 +333,82 @@ def test_a_disk_that_fills_up(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> N
     result = gpunet("train", *SHORT, *SMALL)
     assert_one_line(result, "No space left on device")
     assert list(Path("gpunet-out").iterdir()) == []
+
+
+# What was trained is kept
+
+
+def test_two_runs_do_not_mix(gpunet: Run, tmp_path: Path) -> None:
+    with Outputs(tmp_path / "gpunet-out", []):
+        result = gpunet("train", *SHORT)
+    assert_one_line(result, "--out gpunet-out: another run is writing there: wait for it, or choos")
+    assert list((tmp_path / "gpunet-out").iterdir()) == []
+
+
+@pytest.mark.parametrize("broken", ["evaluate", "draw"])
+def test_the_model_is_there_whatever_fails_after_the_training(
+    broken: str, gpunet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "gpunet-out"
+    out.mkdir()
+    for name in FILES:
+        (out / name).write_text("of an earlier run")
+
+    def fail(*arguments: Any) -> None:
+        raise MemoryError("too large a test part")
+
+    if broken == "evaluate":
+        monkeypatch.setattr(gn.Trainer, "evaluate", fail)
+    else:
+        monkeypatch.setattr(pictures, "encode_figure", fail)
+    assert_one_line(gpunet("train", *SHORT, *SMALL), "not enough memory.*too large a test part")
+    gn.load(out / "model.safetensors")
+    written = ["history.csv", "model.safetensors", "summary.json"]
+    assert sorted(p.name for p in out.iterdir()) == written[: 2 if broken == "evaluate" else 3]
+
+
+def test_a_clock_that_stands_still(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "perf_counter", lambda: 0.0)
+    summary, _ = trained(gpunet, *SMALL)
+    assert (summary["seconds"], summary["steps_per_second"]) == (0, None)
+
+
+@pytest.mark.parametrize("trouble", ["the folder is gone", "the folder is a file"])
+def test_a_model_that_its_folder_does_not_take_goes_somewhere_near(
+    trouble: str, gpunet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = gn.Trainer.fit
+
+    def fit(*arguments: Any, **options: Any) -> Any:
+        history = true(*arguments, **options)
+        (tmp_path / "runs" / "out").rmdir()
+        if trouble == "the folder is a file":
+            (tmp_path / "runs" / "out").write_text("kept")
+        return history
+
+    monkeypatch.setattr(gn.Trainer, "fit", fit)
+    result = gpunet("train", *SHORT, *SMALL, "--out", "runs/out")
+    path = tmp_path / "runs" / "out-model.safetensors"
+    assert_one_line(result, f"cannot write to runs/out: .*; the model is in {path}$")
+    gn.load(path)
+
+
+def test_what_cannot_be_written_is_told_before_the_training(gpunet: Run, tmp_path: Path) -> None:
+    (tmp_path / "gpunet-out" / "summary.json").mkdir(parents=True)
+    result = gpunet("train", "--epochs", "100000")
+    assert_one_line(result, "--out gpunet-out: cannot write there: summary.json is a folder")
+
+
+def test_a_leftover_of_an_earlier_process_is_in_nobodys_way(gpunet: Run, tmp_path: Path) -> None:
+    out = tmp_path / "gpunet-out"
+    out.mkdir()
+    for name in FILES:
+        for number in range(3):
+            (out / f".{name}.{os.getpid()}-{number}.tmp").write_text("")
+    assert gpunet("train", *SHORT, *SMALL).code == 0
+    assert summary_in(out)["epochs"] == 2
+    assert not list(out.glob("*.tmp"))
 
 
 # Devices

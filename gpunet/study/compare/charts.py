@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpunet.study import pictures
@@ -16,16 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def save_pictures(comparison: Comparison, title: str, folder: Path) -> list[Path]:
-    """Write compare.png and compare.svg; the same comparison gives the same files.
+def encode_comparison(comparison: Comparison, title: str) -> dict[str, bytes]:
+    """compare.png and compare.svg; the same comparison gives the same files.
 
     ImportError without matplotlib.
     """
     figure = draw_comparison(comparison, title)
-    paths = [folder / f"compare.{ending}" for ending in ("png", "svg")]
-    for path in paths:
-        pictures.save_figure(figure, path)
-    return paths
+    return {f"compare.{end}": pictures.encode_figure(figure, end) for end in ("png", "svg")}
 
 
 def draw_comparison(comparison: Comparison, title: str) -> Figure:
@@ -48,7 +44,7 @@ def draw_comparison(comparison: Comparison, title: str) -> Figure:
         ylabel="lowest validation loss",
         title="How much the learning rate matters",
     )
-    figure.suptitle(title)
+    pictures.entitle(figure, title)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=4, frameon=False, handlelength=3.2

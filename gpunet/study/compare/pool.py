@@ -52,7 +52,8 @@ def train_all(
     start = (theirs, setup, data)
     pool = ProcessPoolExecutor(min(jobs, len(runs) or 1), context, _begin, start)
     try:
-        with _environment(THREADS, "1"), _held_interrupts():
+        # A Ctrl-C would hit processes that are still starting.
+        with _environment(THREADS, "1"), held_interrupts():
             futures = [pool.submit(_train, run) for run in runs]
         for future in as_completed(futures):
             done(future.result())
@@ -83,8 +84,8 @@ def _environment(names: Sequence[str], value: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held_interrupts() -> Iterator[None]:
-    """A Ctrl-C inside it comes after it: it would hit a process that is still starting."""
+def held_interrupts() -> Iterator[None]:
+    """A Ctrl-C inside it comes after it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
