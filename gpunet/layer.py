@@ -19,7 +19,7 @@ from math import inf
 from operator import attrgetter
 from typing import Any
 
-from gpunet import context
+from gpunet import context, notebook
 from gpunet.backend import Array, device_of, module_for, to_device
 from gpunet.parameter import Parameter
 from gpunet.tape import numbers
@@ -272,3 +272,16 @@ class Layer:
         except NotImplementedError:
             inside = ", ".join(f"{n}: {tuple(p.shape)}" for n, p in self.named_parameters())
         return f"{type(self).__name__}({inside})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a row for each layer that holds no other."""
+        leaves = [(n, k) for n, k in self.named_layers() if not any(k.children())] or [("", self)]
+        sizes = {id(p): p.data.size for p in self.parameters()}
+        rows = []
+        for name, layer in leaves:
+            own = [sizes.pop(id(p), 0) for p in layer.parameters()]  # a shared one counts once
+            kind = type(layer).__name__
+            rows.append((name, kind, repr(layer)[len(kind) + 1 : -1], sum(own)))
+        total = sum(p.data.size for p in self.parameters())
+        caption = f"{type(self).__name__}, {total:,} parameters, {self.device}"
+        return notebook.table(caption, ("", "layer", "settings", "parameters"), rows)

@@ -30,6 +30,9 @@ def attach(
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*vars(module), *found})
+        from pkgutil import iter_modules  # takes longer than all of `import gpunet.lazy`
+
+        inside = {part.name for part in iter_modules(module.__path__) if part.ispkg}
+        return sorted({*vars(module), *found, *module.__all__, *inside})
 
     return __getattr__, __dir__

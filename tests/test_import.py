@@ -80,6 +80,8 @@ def test_every_name_is_there_and_in_what_editors_read(package: Any) -> None:
 
 
 def test_names_are_there_before_anything_is_loaded(tmp_path: Path) -> None:
+    names = "import gpunet; print({'MLP', 'functional', 'data', 'study', 'train'} - {*dir(gpunet)})"
+    assert python(names, tmp_path) == ["set()"]
     code = "import gpunet; print('MLP' in dir(gpunet), gpunet.layers.__name__, gpunet.MLP.__name__)"
     assert python(code, tmp_path) == ["True", "gpunet.layers", "MLP"]
     assert python("from gpunet import *; print(Trainer.__name__)", tmp_path) == ["Trainer"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gpunet import progress
 from gpunet.commands import common, options, parse
 from gpunet.data import Dataset, load
 from gpunet.files import readable
@@ -115,8 +116,6 @@ def _results(
     runs: Sequence[Run], setup: Setup, data: Dataset, cache: Cache, jobs: int | None
 ) -> tuple[list[Result], bool]:
     """Those that are there, then those that are missing; True if Ctrl-C cut them short."""
-    from tqdm import tqdm
-
     cached = [(run, cache.load(run)) for run in runs]
     results = [result for _, result in cached if result is not None]
     missing = [run for run, result in cached if result is None]
@@ -124,7 +123,7 @@ def _results(
     side_by_side = None if setup.device == "cuda" else jobs or min(pool.cores(), MOST_JOBS)
     if not missing:
         return results, False
-    with tqdm(total=len(missing), disable=None, unit="run", leave=False) as bar:
+    with progress.bar(len(missing), unit="run") as bar:
 
         def done(result: Result) -> None:
             with pool.held_interrupts():  # what is stored is reported, too

@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gpunet import counters
+from gpunet import counters, notebook
 from gpunet.arena import Arena
 from gpunet.backend import Array
 from gpunet.optim.check import Settings, checked, resolve
@@ -110,6 +110,14 @@ class Optimizer(Declared):
     def __repr__(self) -> str:
         settings = ", ".join(f"{k}={v!r}" for k, v in self.defaults.items())
         return f"{type(self).__name__}({settings})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the settings of each group."""
+        groups = self.groups or [self.defaults]
+        rows = [(name, *(repr(group[name]) for group in groups)) for name in self.defaults]
+        titles = ("",) if len(groups) == 1 else [f"group {k}" for k in range(len(groups))]
+        updates = "1 update" if self.t == 1 else f"{self.t:,} updates"
+        return notebook.table(f"{type(self).__name__}, {updates}", ("setting", *titles), rows)
 
     def current_lr(self) -> float:
         """The number that the next update uses, in the first group; nan without a learning rate."""

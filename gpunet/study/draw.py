@@ -43,8 +43,25 @@ text {{ font-family: {svg.SANS}; fill: {TEXT}; font-size: {NAME:g}px }}
 """
 
 
-def draw(loss: Tensor, path: str | os.PathLike[str], *, depth: int | None = None) -> None:
-    """Draw what was computed on the way to `loss`, as one SVG file, written atomically.
+class Drawing:
+    """An SVG picture, shown as it is by a notebook."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def _repr_svg_(self) -> str:
+        return self._data.decode()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it, atomically; as for `draw`."""
+        svg.save(path, self._data)
+
+
+def draw(
+    loss: Tensor, path: str | os.PathLike[str] | None = None, *, depth: int | None = None
+) -> Drawing:
+    """Draw what was computed on the way to `loss`, as one SVG, and write it, atomically, to `path`
+    if one is given.
 
     Ops with their shapes, and the parameters that they read, in a frame for each layer. A browser
     opens the file from the disk; a click on a frame's name folds it. Where loss.backward() has
@@ -61,7 +78,7 @@ def draw(loss: Tensor, path: str | os.PathLike[str], *, depth: int | None = None
 
     Args:
         loss: any tensor computed by recorded ops.
-        path: ends in .svg.
+        path: ends in .svg. Without one the picture is only returned, for a notebook to show.
         depth: frames nested deeper than this start folded; None leaves all open.
 
     Raises:
@@ -70,7 +87,10 @@ def draw(loss: Tensor, path: str | os.PathLike[str], *, depth: int | None = None
     """
     if depth is not None and depth < 0:
         raise ValueError(f"depth must be at least 0, got {depth}")
-    svg.save(path, _Picture(graph_of(loss), loss, depth).bytes())
+    drawing = Drawing(_Picture(graph_of(loss), loss, depth).bytes())
+    if path is not None:
+        drawing.save(path)
+    return drawing
 
 
 class _Picture:

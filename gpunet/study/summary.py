@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import notebook
 from gpunet.backend import module_for
 from gpunet.context import frozen, no_grad, observe
 from gpunet.layer import Layer
@@ -53,6 +54,13 @@ class Summary:
     def bytes(self) -> int:
         """Of parameters and buffers."""
         return sum(row.bytes for row in self.rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        caption = f"{self.model}: {_shape(self.input)} to {_shape(self.output)}, "
+        caption += f"{self.parameters:,} parameters, {_size(self.bytes)} with buffers"
+        rows = [(r.name, _kind(r), _shape(r.output), _count(r)) for r in self.rows]
+        return notebook.table(caption, ("layer", "kind", "output", "parameters"), rows)
 
     def __str__(self) -> str:
         cells = [("layer", "kind", "output", "parameters")]

@@ -8,6 +8,7 @@ import math
 import os
 from typing import Any
 
+from gpunet import notebook
 from gpunet.files import write_atomically
 
 Row = dict[str, Any]
@@ -40,6 +41,18 @@ class History:
         last = ", ".join(f"{k}={_short(v)}" for k, v in self.rows[-1].items()) if self.rows else ""
         epochs = "1 epoch" if len(self) == 1 else f"{len(self)} epochs"
         return f"History({epochs}, {self.stopped}{'; last: ' + last if last else ''})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the losses as curves, and the first, best and last epoch."""
+        losses: dict[str, list[Any]] = {
+            name: self[name] for name in ("train_loss", "valid_loss") if name in self.columns
+        }
+        epochs = {1, self.best_epoch, self.kept, len(self)}
+        rows = [[r.get(name) for name in self.columns] for r in self.rows if r["epoch"] in epochs]
+        kept = "" if self.kept is None else f", the weights are those of epoch {self.kept}"
+        caption = f"{len(self)} epochs: {self.stopped}{kept}"
+        curves = notebook.chart(self["epoch"], losses) if self.rows else ""
+        return curves + notebook.table(caption, self.columns, rows)
 
     @property
     def columns(self) -> list[str]:

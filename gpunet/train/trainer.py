@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import checked
+from gpunet import checked, progress
 from gpunet.checked import Checked
 from gpunet.fused.step import Step
 from gpunet.layer import Layer
@@ -42,7 +42,7 @@ class Trainer:
         on_nonfinite: when loss or parameters become infinite or nan. "raise" stops with a
             `NonFiniteError` that names epoch, step and layer, the model back at the state before
             that step; "warn" warns once and trains on; "ignore" does not look.
-        progress: show a bar (None: if stderr is a terminal).
+        progress: show a bar (None: in a terminal and in a notebook).
         fuse: run a plain chain of layers under SoftmaxWithLoss fused; see `gpunet.Step`.
         capture: on a GPU, run the step as a CUDA graph. "auto": where the model is
             fused and the data lies on the GPU; if CUDA does not capture it, kernel by kernel, with
@@ -209,12 +209,7 @@ class Trainer:
         return row
 
     def _bar(self, total: int) -> Any:
-        from tqdm import tqdm
-
-        hide = None if self.progress is None else not self.progress
-        return tqdm(
-            total=total, disable=hide, leave=False, dynamic_ncols=True, bar_format=BAR_FORMAT
-        )
+        return progress.bar(total, self.progress, dynamic_ncols=True, bar_format=BAR_FORMAT)
 
 
 def _shown(row: Row) -> str:
