@@ -58,6 +58,7 @@ def _sum_rows(g: Array, like: Array) -> Array:
 
 
 def need_batch(x: Array, name: str) -> None:
+    """ValueError for an array without a batch axis; name: of the op."""
     if x.ndim < 2:
         raise ValueError(
             f"{name} needs an array (..., batch, features), got shape {tuple(x.shape)}; "

@@ -92,6 +92,7 @@ class Layer:
     # What is inside
 
     def children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers directly inside this one, with their names."""
         for name, value in vars(self).items():
             if isinstance(value, Layer):
                 yield name, value
@@ -106,6 +107,7 @@ class Layer:
             yield from child.named_layers(f"{prefix}{name}.")
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with its dotted name; one that is shared comes more than once."""
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
                 yield prefix + name, value
@@ -113,6 +115,7 @@ class Layer:
             yield from child.named_parameters(f"{prefix}{name}.")
 
     def named_buffers(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        """Every array of `buffers` with its dotted name."""
         for name in self.buffers:
             yield prefix + name, getattr(self, name)
         for name, child in self.children():
@@ -123,6 +126,7 @@ class Layer:
         return list({id(p): p for _, p in self.named_parameters()}.values())
 
     def zero_grad(self) -> None:
+        """Forget the gradients of all parameters; in an arena they become 0."""
         for p in self.parameters():
             p.grad = None
 

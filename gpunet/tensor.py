@@ -131,6 +131,7 @@ class Tensor:
 
     @property
     def grad(self) -> Array | None:
+        """What `backward` has left here, an array of the same shape, or None."""
         return self._grad if self.node is None else self.node.grad
 
     @grad.setter

@@ -20,7 +20,8 @@ from gpunet.study.pictures import can_plot
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-PAGES = [ROOT / "README.md", ROOT / "README.ko.md", *DOCS]
+TOP = ("README.md", "README.ko.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = [*(ROOT / name for name in TOP), *DOCS]
 OPTIMIZER_PAGES = [ROOT / f"docs/optimizers/{name}.md" for name in gn.OPTIMIZERS]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")

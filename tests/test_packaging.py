@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+import gpunet as gn
+
 ROOT = Path(__file__).resolve().parent.parent
 PROVE = """
 import gpunet, gpunet.data
@@ -48,7 +50,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(checkout: Path) -> Path:
     """An sdist, and the wheel that was built from it."""
-    pytest.importorskip("build", reason="needs the test extra: pip install '.[test]'")
+    pytest.importorskip("build", reason="needs the dev extra: pip install '.[dev]'")
     run(sys.executable, "-m", "build", "--no-isolation", ".", cwd=checkout)
     return checkout / "dist"
 
@@ -73,6 +75,13 @@ def test_wheel_installs_one_top_level_package(built: Path) -> None:
         if p.is_file() and p.suffix not in (".pyc", "") and "__pycache__" not in p.parts
     }
     assert modules <= set(names), f"left out of the wheel: {sorted(modules - set(names))}"
+
+
+def test_one_version(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    assert wheel.name.split("-")[1] == gn.__version__
+    assert f"\nversion: {gn.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\n## {gn.__version__}" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 def test_wheel_trains(built: Path, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class Probe(Callback):
 
     @property
     def epochs(self) -> list[int]:
+        """The epochs that were looked at, 0 being before the first."""
         return epochs_of(self.looks)
 
     def of(self, layer: str) -> list[Look]:

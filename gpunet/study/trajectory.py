@@ -35,6 +35,7 @@ class Trajectory(Callback):
 
     @property
     def points(self) -> Host:
+        """The parameters at each record, (records, parameters); ValueError without any."""
         if not self._points:
             raise ValueError("the trajectory is empty: give it to the Trainer, or call record()")
         return np.stack(self._points)
