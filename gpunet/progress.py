@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 
@@ -10,7 +11,9 @@ def bar(total: int, shown: bool | None = None, **options: Any) -> Any:
 
     shown: None shows it in a notebook and in a terminal. options: as tqdm takes them.
     """
-    from tqdm.auto import tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a notebook without ipywidgets has no bar, and is fine
+        from tqdm.auto import tqdm
 
     notebook = any(kind.__module__ == "tqdm.notebook" for kind in tqdm.__mro__)
     hidden = (None if not notebook else False) if shown is None else not shown
