@@ -11,6 +11,7 @@ import stat
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 # A name of our own, and what versions before this one left: .NAME.PROCESS-NUMBER.tmp
 _LEFT = re.compile(
@@ -88,8 +89,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
         raise OSError(errno.EINVAL, f"{kind}, not a file", os.fspath(path))
-    with open(path, "rb") as file:
-        return file.read()
+    return Path(path).read_bytes()
 
 
 def readable(path: str | os.PathLike[str]) -> str:

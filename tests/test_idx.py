@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,3 +214,64 @@ def test_fashion_mnist() -> None:
     assert (np.bincount(found.train.t) + np.bincount(found.valid.t)).tolist() == [6000] * 10
     # The mean pixel of the whole training set is 0.2860, as everyone normalises it.
     assert abs(np.concatenate([found.train.x, found.valid.x]).mean() - 0.2860) < 1e-4
+
+
+# Sets with a name, as EMNIST's
+
+
+def emnist(folder: Path, name: str, seed: int) -> None:
+    for part, n in (("train", 30), ("test", 6)):
+        first = (labels(n) + 1).astype(np.uint8)  # letters are 1 to 26
+        packed = gzip.compress(idx(images(n, seed)))
+        (folder / f"emnist-{name}-{part}-images-idx3-ubyte.gz").write_bytes(packed)
+        # Unpacked by a browser, but for the name: the content tells.
+        (folder / f"emnist-{name}-{part}-labels-idx1-ubyte").write_bytes(gzip.compress(idx(first)))
+
+
+def test_one_set_with_a_name(tmp_path: Path) -> None:
+    emnist(tmp_path, "letters", 0)
+    data = load(tmp_path)
+    assert (len(data.train) + len(data.valid), len(data.test)) == (30, 6)
+    assert data.classes == ("1", "2", "3")
+    assert data.shape == (4, 3)
+
+
+def test_several_sets_in_a_folder(tmp_path: Path) -> None:
+    for seed, name in enumerate(["letters", "digits"]):
+        emnist(tmp_path, name, seed)
+    with pytest.raises(DataError, match="found 2: emnist-digits, emnist-letters; name one of them"):
+        load(tmp_path)
+    digits, letters = load(tmp_path / "emnist-digits"), load(str(tmp_path / "emnist-letters"))
+    assert (digits.name, letters.name) == ("emnist-digits", "emnist-letters")
+    assert not np.array_equal(digits.test.x, letters.test.x)
+    with pytest.raises(DataError, match="no such file or folder"):
+        load(tmp_path / "emnist-balanced")
+    (tmp_path / "emnist-digits-test-labels-idx1-ubyte").unlink()
+    with pytest.raises(DataError, match=r"emnist-digits-t10k-labels-idx1-ubyte.* no such file"):
+        load(tmp_path / "emnist-digits")
+    assert load(tmp_path).classes == ("1", "2", "3")  # the one that is complete
+
+
+# Sizes
+
+
+def test_gzip_that_grows_without_end(tmp_path: Path) -> None:
+    packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    content = b"".join([*(packed.compress(zeros) for _ in range(256)), packed.flush()])
+    (tmp_path / "file").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"at most 33,554,432 bytes in .* of gzip.*gunzip first"):
+        read_idx(tmp_path / "file")
+    assert tracemalloc.get_traced_memory()[1] < 3 << 26
+    tracemalloc.stop()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    (tmp_path / "random.npz").symlink_to("/dev/urandom")
+    for name in ("pipe.csv", "zero.csv", "random.npz"):
+        with pytest.raises(DataError, match="a readable file, found a device, a pipe or a socket"):
+            load(tmp_path / name)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import io
+import struct
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 
 from gpunet.data import DataError, Dataset, load, permutation
 
@@ -350,3 +354,38 @@ def test_no_damage_to_an_npz_file_escapes_as_another_error(damage: str, tmp_path
             np.testing.assert_array_equal(found.train.x, expected.train.x)
             np.testing.assert_array_equal(found.train.t, expected.train.t)
     assert refused > len(whole) // 4
+
+
+# Sizes
+
+
+def test_npz_that_grows_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez_compressed(path, x=np.zeros((4000, 5000), np.float32), t=np.arange(4000) % 3)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"80,000,128 bytes .*, at most 33,554,432 are un"):
+        load(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", ["(400000000, 5)", "(0, 5)", "(2,)", "(-3, 5)", "(3, 4, 5, 6)"])
+def test_npy_of_another_size_than_it_says(shape: str, tmp_path: Path) -> None:
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    array = npy.magic(1, 0) + struct.pack("<H", 118) + text.encode() + bytes(8 * 15)
+    path = npz_file(tmp_path, t=T)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x.npy", array)
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"x: expected arrays .* \(ValueError: "):
+        load(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
+
+
+def test_gzip_is_read_whatever_its_name(tmp_path: Path) -> None:
+    text = "a,b,label\n" + "".join(f"{k},{k % 7},{k % 2}\n" for k in range(40))
+    (tmp_path / "plain.csv").write_text(text)
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(text.encode()))
+    plain, packed = load(tmp_path / "plain.csv"), load(tmp_path / "packed.csv")
+    np.testing.assert_array_equal(plain.train.x, packed.train.x)

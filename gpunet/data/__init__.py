@@ -12,7 +12,7 @@ from gpunet.data.batches import batches
 from gpunet.data.dataset import Dataset, Split, split
 from gpunet.data.digits import digits
 from gpunet.data.errors import DataError, PathLike, shown, unusable
-from gpunet.data.idx import load_idx, read_idx
+from gpunet.data.idx import is_set, load_idx, read_idx
 from gpunet.data.order import permutation
 from gpunet.data.tables import load_csv, load_npz
 from gpunet.data.targets import Target
@@ -50,7 +50,7 @@ def load(source: PathLike, *, normalise: bool = True, target: Target = "auto") -
         raise DataError(f"data: expected {_ACCEPTED}, found {shown(source)}; give a name or a path")
     if source == "digits":
         return digits(normalise)
-    if os.path.isdir(source):
+    if os.path.isdir(source) or is_set(source):
         return load_idx(source, normalise=normalise, target=target)
     suffix = Path(source).suffix.lower()
     if not os.path.exists(source):

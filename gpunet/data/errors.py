@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
-from pathlib import Path
+import zlib
 from typing import TypeAlias
 
+from gpunet.files import read_file
+
 PathLike: TypeAlias = str | os.PathLike[str]
+GZIP = b"\x1f\x8b"
 
 
 class DataError(ValueError):
@@ -28,15 +33,46 @@ def shown(value: object) -> str:
     return text if len(text) <= 40 else text[:36] + "...'"
 
 
+# What is packed may be far larger than its file: 2 MB of gzip can be 2 GB of zeros. So much more
+# than is packed is unpacked, or this many bytes; nobody's data needs that, but a trap does.
+GROWTH, FREE = 50, 1 << 25
+
+
+def room(packed: int) -> int:
+    """How many bytes may come out of so many packed ones."""
+    return max(GROWTH * packed, FREE)
+
+
 def read_bytes(path: PathLike) -> bytes:
-    """The content of a file that must not be empty. Raises DataError."""
+    """The content of a file that must not be empty, unpacked if it is gzip's, whatever its name.
+
+    Raises DataError, also for a device or a pipe, and for gzip that grows beyond `room`.
+    """
     try:
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        reason = getattr(error, "strerror", None) or str(error)
+        content = read_file(path)
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or str(error) or "more than memory holds"
         raise unusable(
             path, "a readable file", reason, "check the path and its permissions"
         ) from None
     if not content:
         raise unusable(path, "data", "an empty file (0 bytes)", "make or fetch it again")
+    return _unpacked(path, content) if content.startswith(GZIP) else content
+
+
+def _unpacked(path: PathLike, packed: bytes) -> bytes:
+    most = room(len(packed))
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
+            content = file.read(most + 1)
+    except (EOFError, OSError, zlib.error) as error:
+        found = f"damage ({error})"
+        raise unusable(path, "a whole gzip file", found, "fetch it again") from None
+    if len(content) > most:
+        raise unusable(
+            path,
+            f"at most {most:,} bytes in {len(packed):,} of gzip",
+            "more",
+            "if that is meant, unpack it with gunzip first",
+        )
     return content

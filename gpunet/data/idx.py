@@ -6,25 +6,31 @@ byte for the type, a byte for the number of axes, each axis as a big-endian uint
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
+import re
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
 from gpunet.data.assemble import Part, assemble
 from gpunet.data.dataset import Array, Dataset
-from gpunet.data.errors import PathLike, read_bytes, unusable
+from gpunet.data.errors import DataError, PathLike, read_bytes, unusable
 from gpunet.data.targets import Target
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _MAX_AXES = 64  # NumPy's
-_GZIP = b"\x1f\x8b"
 _AGAIN = "fetch it again"
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
+Role: TypeAlias = tuple[str, str]
+ROLES: tuple[Role, ...] = (
+    ("train", "images"), ("train", "labels"), ("test", "images"), ("test", "labels"),
+)  # fmt: skip
+_NAME = re.compile(
+    r"(?:(?P<set>.+)-)?(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx[13]-ubyte(\.gz)?"
+)
 
 
 def read_idx(path: PathLike) -> Array:
@@ -32,7 +38,7 @@ def read_idx(path: PathLike) -> Array:
 
     Raises DataError where the file cannot be read, is no IDX file, or is cut short or too long.
     """
-    content = _unpacked(path)
+    content = read_bytes(path)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
         raise unusable(
             path,
@@ -62,47 +68,69 @@ def read_idx(path: PathLike) -> Array:
     return values.astype(kind.newbyteorder("="))
 
 
-def _unpacked(path: PathLike) -> bytes:
-    content = read_bytes(path)
-    if not content.startswith(_GZIP):  # the content tells, whatever the name says
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise unusable(path, "a whole gzip file", f"damage ({error})", _AGAIN) from None
-
-
 def load_idx(folder: PathLike, *, normalise: bool = True, target: Target = "auto") -> Dataset:
     """The data set of a folder with the four IDX files of MNIST.
 
-    The names are train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k, or with
-    a dot (train-images.idx3-ubyte), each also with .gz; the plain file is taken where both are
-    there. t10k is the test part; a tenth of train, chosen by `split` with seed 0, is the
-    validation part (54,000 / 6,000 / 10,000 for MNIST). uint8 images become float32 in [0, 1];
-    see `assemble` for other types and `normalise`, and `targets` for labels and `target`.
+    The names are train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k or test,
+    or with a dot (train-images.idx3-ubyte), each also with .gz; the plain file is taken where both
+    are there. All four may begin with the name of a set, as EMNIST's do: where a folder has several
+    sets, it is given as FOLDER/emnist-letters. (EMNIST's images are stored with rows and columns
+    exchanged; so they stay.) t10k is the test part; a tenth of train, chosen by `split` with seed
+    0, is the validation part (54,000 / 6,000 / 10,000 for MNIST). uint8 images become float32 in
+    [0, 1]; see `assemble` for other types and `normalise`, and `targets` for labels and `target`.
 
     Raises DataError where a file is missing or damaged, or the four do not fit together.
     """
-    train = _part(folder, TRAIN_IMAGES, TRAIN_LABELS)
-    test = _part(folder, TEST_IMAGES, TEST_LABELS)
-    name = Path(folder).resolve().name
+    where = Path(folder)
+    found = _sets(where) if where.is_dir() else _sets(where.parent, where.name)
+    complete = sorted(name for name, files in found.items() if len(files) == len(ROLES))
+    if len(complete) > 1:
+        raise unusable(
+            folder,
+            "one set of four IDX files",
+            f"{len(complete)}: {', '.join(complete)}",
+            f"name one of them, as in {where / (complete[0] or complete[1])}",
+        )
+    if not complete:
+        raise _incomplete(folder, found)
+    files = found[complete[0]]
+    train = _part(files["train", "images"], files["train", "labels"])
+    test = _part(files["test", "images"], files["test", "labels"])
+    name = where.resolve().name
     return assemble(name, train, test=test, normalise=normalise, target=target)
 
 
-def _part(folder: PathLike, images: str, labels: str) -> Part:
-    x_path, t_path = _find(folder, images), _find(folder, labels)
-    return Part(read_idx(x_path), read_idx(t_path), str(x_path), str(t_path))
+def is_set(source: PathLike) -> bool:
+    """Whether `source` is a folder and the name of one of several sets in it."""
+    where = Path(source)
+    return not where.exists() and where.parent.is_dir() and bool(_sets(where.parent, where.name))
 
 
-def _find(folder: PathLike, name: str) -> Path:
-    dotted = name.replace("-idx", ".idx")
-    for candidate in (name, dotted, f"{name}.gz", f"{dotted}.gz"):
-        path = Path(folder) / candidate
-        if path.is_file():
-            return path
-    raise unusable(
+def _sets(folder: Path, only: str = "") -> dict[str, dict[Role, Path]]:
+    """The IDX files in a folder by the name of their set, "" for MNIST's own, and by their role."""
+    found: dict[str, dict[Role, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        match = _NAME.fullmatch(path.name)
+        if match and path.is_file() and only in ("", match["set"]):
+            part = "train" if match["part"] == "train" else "test"
+            # In this order a plain file comes before its .gz, a hyphen before a dot.
+            found.setdefault(match["set"] or "", {}).setdefault((part, match["what"]), path)
+    return found
+
+
+def _incomplete(folder: PathLike, found: dict[str, dict[Role, Path]]) -> DataError:
+    """What is missing, of the set that has the most."""
+    name = max(found, key=lambda name: len(found[name]), default="")
+    start = f"{name}-" if name else ""
+    names = dict(zip(ROLES, (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS), strict=True))
+    missing = next(names[role] for role in ROLES if role not in found.get(name, {}))
+    return unusable(
         folder,
-        f"the four IDX files of MNIST, {name}[.gz] among them",
+        f"the four IDX files of MNIST, {start}{missing}[.gz] among them",
         "no such file",
-        f"put {TRAIN_IMAGES}, {TRAIN_LABELS}, {TEST_IMAGES} and {TEST_LABELS} there",
+        f"put {', '.join(start + n for n in names.values())} there",
     )
+
+
+def _part(x_path: Path, t_path: Path) -> Part:
+    return Part(read_idx(x_path), read_idx(t_path), str(x_path), str(t_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -13,10 +14,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.lib import format as npy
 
 from gpunet.data.assemble import Part, Place, assemble
 from gpunet.data.dataset import Array, Dataset
-from gpunet.data.errors import DataError, PathLike, read_bytes, shown, unusable
+from gpunet.data.errors import DataError, PathLike, read_bytes, room, shown, unusable
 from gpunet.data.targets import Target
 
 # --- CSV ------------------------------------------------------------------------------------------
@@ -281,6 +283,7 @@ class _Arrays:
                 f"the bytes {content[:4].hex(' ')}",
                 "write it with numpy.savez",
             )
+        self._size = len(content)
         self._file = self._guarded(lambda: np.load(io.BytesIO(content), allow_pickle=False))
         self.keys = sorted(self._file.files)
 
@@ -306,10 +309,33 @@ class _Arrays:
         return found[0] if found else None
 
     def _read(self, key: str) -> Array:
+        self._guarded(lambda: self._check_size(key), f": {key}")
         values = self._guarded(lambda: self._file[key], f": {key}")
         if not isinstance(values, np.ndarray):  # a member of the archive that is no .npy file
             raise unusable(f"{self.path}: {key}", "an array", "other data", "use numpy.savez")
         return values
+
+    def _check_size(self, key: str) -> None:
+        """ValueError unless the array is as large as it says, before memory is taken for it."""
+        info = next(i for i in self._file.zip.infolist() if i.filename in (key, f"{key}.npy"))
+        most = room(min(info.compress_size, self._size))
+        if info.file_size > most:
+            raise ValueError(
+                f"{info.file_size:,} bytes in {info.compress_size:,}, at most {most:,} are "
+                "unpacked; if that is meant, use numpy.savez, which packs nothing"
+            )
+        with self._file.zip.open(info) as file:
+            start = file.read(8)
+            version = tuple(start[6:])
+            if not start.startswith(npy.MAGIC_PREFIX) or version not in ((1, 0), (2, 0)):
+                return  # no array, or one with named fields: refused later
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = read(file)
+            size, rest = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
+            if size != rest and not dtype.hasobject:
+                raise ValueError(
+                    f"{dtype} of shape {shape} takes {size:,} bytes, there are {rest:,}"
+                )
 
     def _guarded(self, read: Callable[[], Any], key: str = "") -> Any:
         try:
