@@ -87,6 +87,8 @@ def compare(
         with common.outputs(out, FILES) as folder:
             cache = Cache(out / "runs", setup, dataset)
             results, interrupted = _results(runs, setup, dataset, cache, jobs)
+            if results and all(result.failed for result in results):
+                common.fail(f"none of {len(results)} runs could be trained: {results[0].failed}")
             if results:
                 _report(results, len(runs), target, _about(data, dataset, setup), folder)
     if interrupted:

@@ -245,7 +245,7 @@ def _target(cells: Sequence[Cell], given: float | None) -> Target:
         best = max(accuracies) - BELOW_BEST
         return Target(True, max(0.0, math.floor(best * 100 + 1e-9) / 100))
     best = min(cell.loss.mean for cell in cells)
-    start = cells[0].results[0].valid_loss[0]
+    start = next((r.valid_loss[0] for r in cells[0].results if not r.failed), best)
     return Target(False, start - SHARE_OF_WAY * (start - best) if start > best else best)
 
 

@@ -29,8 +29,10 @@ def measures(comparison: Comparison) -> dict[str, str]:
 
 
 def curve(summary: OptimizerSummary, measure: str) -> list[Point]:
-    """At the best learning rate, one point an epoch from 0, as far as all seeds are finite."""
-    columns = [_values(result, measure) for result in summary.best.results]
+    """At the best learning rate, one point an epoch from 0, as far as all seeds are finite; of
+    those that did not fail.
+    """
+    columns = [_values(result, measure) for result in summary.best.results if not result.failed]
     points = []
     for epoch, values in enumerate(zip(*columns, strict=False)):
         if not all(map(math.isfinite, values)):
@@ -59,7 +61,8 @@ def _point(x: float, values: Sequence[float]) -> Point:
 
 def ceiling(comparison: Comparison) -> float:
     """Losses above this are cut off: half as much again as the untrained network's."""
-    starts = [r.valid_loss[0] for s in comparison.summaries for r in s.best.results]
+    best = [r for s in comparison.summaries for r in s.best.results if not r.failed]
+    starts = [result.valid_loss[0] for result in best]
     return 1.5 * max(starts)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from gpunet.data import Dataset
 from gpunet.study.compare.grid import Run, Setup
-from gpunet.study.compare.runs import Result, train
+from gpunet.study.compare.runs import Result, attempt, failure
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -40,33 +40,46 @@ def train_all(
 ) -> None:
     """Train every run and call `done` with each result, in the order they end.
 
-    jobs: processes at a time; None trains in this one. KeyboardInterrupt after Ctrl-C, with the
-    processes ended and every finished run handed over; ChildProcessError if the system killed one.
+    jobs: processes at a time; None trains in this one. A run that fails has a result that says so,
+    also one whose process the system ends. KeyboardInterrupt after Ctrl-C, with the processes ended
+    and every finished run handed over.
     """
     if jobs is None:
         for run in runs:
-            done(train(run, setup, data))
+            done(attempt(run, setup, data))
         return
+    left = _side_by_side(runs, setup, data, done, jobs)  # where a process was ended
+    while left := _side_by_side(left, setup, data, done, 1):  # one at a time: it tells whose
+        reason = "its process was ended from outside, perhaps for want of memory"
+        done(failure(left.pop(0), data, reason))
+
+
+def _side_by_side(
+    runs: Sequence[Run], setup: Setup, data: Dataset, done: Callable[[Result], None], jobs: int
+) -> list[Run]:
+    """What is left when the system has ended a process, in order."""
     context = multiprocessing.get_context("spawn")  # a forked BLAS or CUDA may hang
     theirs, ours = context.Pipe(duplex=False)
     start = (theirs, setup, data)
     pool = ProcessPoolExecutor(min(jobs, len(runs) or 1), context, _begin, start)
+    left = dict.fromkeys(runs)
     try:
         # A Ctrl-C would hit processes that are still starting.
         with _environment(THREADS, "1"), held_interrupts():
             futures = [pool.submit(_train, run) for run in runs]
         for future in as_completed(futures):
-            done(future.result())
+            result = future.result()
+            done(result)
+            left.pop(result.run, None)
     except BrokenProcessPool:
-        raise ChildProcessError(
-            "a training process was ended from outside, perhaps for want of memory; try --jobs 1"
-        ) from None
+        return list(left)
     except BaseException:
         ours.close()  # do not wait for the runs that are still going
         raise
     finally:
         pool.shutdown(cancel_futures=True)
         ours.close()
+    return []
 
 
 @contextlib.contextmanager
@@ -119,4 +132,4 @@ def _leave_with(parent: Connection) -> None:
 
 
 def _train(run: Run) -> Result:
-    return train(run, *_given)
+    return attempt(run, *_given)

@@ -32,6 +32,8 @@ class Result:
     test_accuracy: float | None = None
     nonfinite: tuple[int, int, str] | None = None
     """(epoch, step, place) of a NonFiniteError, which ends the run."""
+    failed: str | None = None
+    """What ended the run, if it gave no numbers at all: its losses are inf."""
 
     @property
     def best_epoch(self) -> int:
@@ -50,9 +52,11 @@ class Result:
 
     @property
     def diverged(self) -> str | None:
-        """When and how, or None: it became non-finite, or its training loss ended above that of
-        the untrained network, and from which epoch on.
+        """When and how, or None: it failed, it became non-finite, or its training loss ended above
+        that of the untrained network, and from which epoch on.
         """
+        if self.failed:
+            return f"not trained: {self.failed}"
         if self.nonfinite:
             epoch, step, place = self.nonfinite
             return f"epoch {epoch}, step {step}: not finite, first in {place}"
@@ -63,6 +67,21 @@ class Result:
         if risen == len(self.train_loss):
             return None
         return f"from epoch {risen} on: training loss above its start"
+
+
+def attempt(run: Run, setup: Setup, data: Dataset) -> Result:
+    """`train`, or how it failed: others may do better, with less memory for instance."""
+    try:
+        return train(run, setup, data)
+    except Exception as error:  # an optimizer, a layer or a driver may raise anything
+        return failure(run, data, f"{type(error).__name__}: {error}")
+
+
+def failure(run: Run, data: Dataset, reason: str) -> Result:
+    """The result of a run that gave no numbers."""
+    accuracy = None if data.classes is None else [0.0]
+    words = " ".join(reason.split())
+    return Result(run, [math.inf], [math.inf], accuracy, [0.0], failed=words)
 
 
 def train(run: Run, setup: Setup, data: Dataset) -> Result:

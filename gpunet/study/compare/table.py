@@ -114,6 +114,7 @@ def run_rows(comparison: Comparison) -> list[TableRow]:
             "test_accuracy": result.test_accuracy,
             "seconds": result.seconds[-1],
             "diverged": result.diverged,
+            "failed": result.failed,
         }
         for summary, cell in cells
         for result in cell.results

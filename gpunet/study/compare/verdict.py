@@ -37,6 +37,7 @@ def judge(comparison: Comparison, setup: Setup, valid_rows: int) -> Verdict:
         _tuning(comparison),
         _speed(comparison),
         _divergence(comparison),
+        _failures(comparison),
         _edges(comparison),
         _trust(comparison, setup, valid_rows),
     ]
@@ -172,6 +173,15 @@ def _divergence(comparison: Comparison) -> Finding | None:
     return Finding("What diverged", " ".join([text, *notes]))
 
 
+def _failures(comparison: Comparison) -> Finding | None:
+    failed = [r for s in comparison.summaries for r in s.diverged if r.failed]
+    if not failed:
+        return None
+    why = _list(sorted({r.failed for r in failed if r.failed}))
+    text = f"{len(failed)} of {comparison.done} runs gave no numbers: {why}. They count as diverged"
+    return Finding("What failed", f"{text}, and the same command tries them again.")
+
+
 def _edges(comparison: Comparison) -> Finding | None:
     edges = [s for s in comparison.summaries if s.edge]
     if not edges:
@@ -202,7 +212,8 @@ def _trust(comparison: Comparison, setup: Setup, valid_rows: int) -> Finding:
 
 
 def _unfinished(summary: OptimizerSummary) -> bool:
-    return all(r.best_epoch == len(r.valid_loss) - 1 for r in summary.best.results)
+    results = summary.best.results
+    return all(r.best_epoch == len(r.valid_loss) - 1 and not r.failed for r in results)
 
 
 def _at(summary: OptimizerSummary) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from gpunet.optim import OPTIMIZERS
 from gpunet.optim.base import Pair
 from gpunet.study.compare.cache import Cache
 from gpunet.study.compare.grid import Run, Setup
-from gpunet.study.compare.runs import Result
+from gpunet.study.compare.runs import Result, failure
 
 RUN = Run("adam", 0.01, 0)
 
@@ -40,6 +41,39 @@ def test_round_trip(cache: Cache, make: Callable[..., Result]) -> None:
     for path in cache.folder.iterdir():
         json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(word))
         assert path.suffix == ".json"
+
+
+def test_no_flipped_bit_is_believed(cache: Cache, make: Callable[..., Result]) -> None:
+    cache.store(make())
+    path = cache.path(RUN)
+    whole = path.read_bytes()
+    for at in range(len(whole) - 1):  # but for the line's end
+        data = bytearray(whole)
+        data[at] ^= 1 << at % 8
+        path.write_bytes(data)
+        found = cache.load(RUN)
+        assert found is None or found == make()  # 1.0e0 for 1.0E0, at the most
+
+
+def test_what_failed_is_tried_again(cache: Cache, small: Dataset) -> None:
+    cache.store(failure(RUN, small, "MemoryError: no"))
+    assert cache.load(RUN) is None
+    assert not cache.folder.exists()
+
+
+def test_what_is_no_file_is_not_read(cache: Cache, make: Callable[..., Result]) -> None:
+    cache.store(make())
+    path = cache.path(RUN)
+    path.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        assert cache.load(RUN) is None
+        path.unlink()
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)  # of zeros, that take no room
+    assert cache.load(RUN) is None
+    path.write_text("[" * 200_000)
+    assert cache.load(RUN) is None
 
 
 def damage(text: str) -> list[str]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gpunet.data import Dataset
-from gpunet.study.compare import pool
+from gpunet.study import pictures
+from gpunet.study.compare import pool, runs, table
+from gpunet.study.compare.charts import encode_comparison
+from gpunet.study.compare.comparison import compare
 from gpunet.study.compare.grid import Run, Setup
+from gpunet.study.compare.report import About, render
 from gpunet.study.compare.runs import Result
+from gpunet.study.compare.verdict import judge
 
 RUNS = [Run("sgd", 0.1, 0), Run("cocob", None, 0), Run("adam", 0.01, 1)]
 SETUP = Setup(hidden=(8,), epochs=2, batch_size=16)
@@ -54,3 +61,54 @@ def test_two_processes_give_the_numbers_of_this_one(small: Dataset) -> None:
     found = sorted(trained(small, 2), key=lambda result: RUNS.index(result.run))
     assert dict(os.environ) == before
     assert found == trained(small, None)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = runs.train
+
+    def train(run: Run, *given: Any) -> Result:
+        if run.optimizer == "cocob":
+            raise MemoryError("no room for\n a network")
+        return true(run, *given)
+
+    monkeypatch.setattr(runs, "train", train)
+
+
+def test_a_run_that_fails_is_a_row_that_says_so(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch)
+    found = trained(small, None)
+    assert [result.run for result in found] == RUNS
+    assert [result.failed for result in found] == [None, "MemoryError: no room for a network", None]
+    found = [replace(r, seconds=[0.0] * len(r.valid_loss)) for r in found]
+    comparison = compare(found, 3)
+    [row] = [row for row in table.run_rows(comparison) if row["optimizer"] == "COCOB"]
+    assert row["failed"] == "MemoryError: no room for a network"
+    assert row["diverged"] == f"not trained: {row['failed']}"
+    assert row["valid_loss"] is None
+    verdict = judge(comparison, SETUP, 12)
+    [finding] = [finding for finding in verdict.findings if finding.title == "What failed"]
+    assert finding.text.startswith("1 of 3 runs gave no numbers: MemoryError: no room for a netw")
+    page = render(comparison, verdict, About("x", 1, 12, [3, 2], SETUP))
+    assert page.count("MemoryError: no room for a network") == 2
+    assert table.text(comparison).count("not finite") == 1
+    if pictures.can_plot():
+        assert encode_comparison(comparison, "x")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_process_that_the_system_ends(small: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_train", _train_or_die)
+    found = {result.run: result.failed for result in trained(small, 2)}
+    assert found == {
+        RUNS[0]: None,
+        RUNS[1]: "its process was ended from outside, perhaps for want of memory",
+        RUNS[2]: None,
+    }
+
+
+def _train_or_die(run: Run) -> Result:
+    if run.optimizer == "cocob":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return runs.attempt(run, *pool._given)
