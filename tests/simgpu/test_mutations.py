@@ -314,7 +314,8 @@ def test_more_static_shared_memory_than_a_block_has() -> None:
 @pytest.mark.parametrize(
     ("number", "wrong", "message"),
     [
-        (7, 7, r"argument 7 is a int of 8 bytes, its parameter is a integer of 4 bytes"),
+        (7, np.int64(7), r"argument 7 is a int64 \(int64\) of 8 bytes, .* a integer of 4 bytes"),
+        (7, 1 << 32, r"argument 7 is a int \(4294967296\) of 8 bytes, .* a integer of 4 bytes"),
         (8, np.float32(1e-5), r"argument 8 is a float32 \(float32\) of 4 bytes, .* of 8 bytes"),
         (6, np.float32(100), r"argument 6 is a float32 .*, its parameter is a integer of 4"),
         (8, on_device(np.ones(1)), r"argument 8 is .*, its parameter is a floating-point number"),

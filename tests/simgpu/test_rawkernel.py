@@ -36,6 +36,9 @@ def launch_count(grid: tuple[int, ...], block: tuple[int, ...], **options: Any) 
     ("argument", "type_name"),
     [
         (3, "long long"),
+        (3, "int"),
+        (-3, "signed char"),
+        ((1 << 32) - 1, "unsigned int"),
         ((1 << 63) + 1, "unsigned long long"),
         (2.5, "double"),
         (True, "bool"),
@@ -98,6 +101,13 @@ def test_an_argument_that_the_gpu_would_misread_is_refused(wrong: object) -> Non
         kernel((1,), (1,), (on_device(out), wrong))
     kernel((1,), (1,), (on_device(out), np.float32(2)))
     assert out[0] == 2
+
+
+def test_an_int_that_the_parameter_does_not_hold_is_refused() -> None:
+    kernel = RawKernel('extern "C" __global__ void k(int value) {}', "k")
+    for wrong in (1 << 32, -(1 << 31) - 1):
+        with pytest.raises(TypeError, match=rf"^k: argument 0 is a int \({wrong}\) of 8 bytes"):
+            kernel((1,), (1,), (wrong,))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -360,3 +370,35 @@ def test_the_order_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("GPUNET_SIM_ORDER", wrong)
         with pytest.raises(ValueError, match="GPUNET_SIM_ORDER"):
             read()
+
+
+# ---------------------------------------------------------------------------------------------
+# nvcc, for which CuPy starts a program
+
+
+def test_nvcc_is_there_too(cp: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+    out = cp.zeros(3, cp.float32)
+    for options in ((), ("--device-c", "-DUNUSED=1")):
+        module = cp.RawModule(code=FILL, backend="nvcc", options=options)
+        module.get_function("k")((1,), (3,), (out, np.float32(2.5)))
+        assert out.tolist() == [2.5] * 3
+        out[...] = 0
+
+
+def test_nvcc_says_what_it_cannot_compile(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = cp.RawModule(code=FILL.replace("value;", "valeu;"), backend="nvcc")
+    with pytest.raises(cp.cuda.compiler.CompileException, match="valeu"):
+        module.get_function("k")
+
+
+# ---------------------------------------------------------------------------------------------
+# Kernels of one program share what CuPy puts in front of them
+
+
+def test_lines_are_counted_behind_cupys_own_headers(cp: Any) -> None:
+    wrong = cp.RawKernel(
+        '#include <cupy/complex.cuh>\n\nextern "C" __global__ void k() { x; }', "k"
+    )
+    with pytest.raises(cp.cuda.compiler.CompileException, match=r"k\.cu:3:"):
+        wrong.compile()

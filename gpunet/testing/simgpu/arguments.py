@@ -55,9 +55,11 @@ def check(name: str, function: int, args: Sequence[Any]) -> None:
         raise TypeError(f"{name} takes {len(wanted)} arguments, {len(args)} were given")
     for number, (argument, parameter) in enumerate(zip(args, wanted, strict=True)):
         given = _given(argument)
-        if given is not None and not _agree(given, parameter):
+        if given is not None and not _agree(argument, given, parameter):
             dtype = getattr(argument, "dtype", None)
             kind = type(argument).__name__ + ("" if dtype is None else f" ({dtype})")
+            if type(argument) is int:
+                kind += f" ({argument})"
             raise TypeError(
                 f"{name}: argument {number} is a {kind} of {given.size} bytes, its parameter is a "
                 f"{parameter}"
@@ -78,8 +80,13 @@ def _given(argument: Any) -> Parameter | None:
     return Parameter("p", 8) if is_array else None
 
 
-def _agree(given: Parameter, wanted: Parameter) -> bool:
-    """Whether a value may stand there: an address is an integer too, an array a CArray."""
+def _agree(argument: Any, given: Parameter, wanted: Parameter) -> bool:
+    """Whether a value may stand there: an address is an integer too, an array a CArray.
+
+    CuPy passes an int as 8 bytes. Of these a GPU reads the lowest, which hold it where it fits.
+    """
+    if type(argument) is int and wanted.kind == "i":
+        return -(1 << 8 * wanted.size - 1) <= argument < 1 << 8 * wanted.size
     if wanted.kind == "a" or given.kind == wanted.kind == "p":
         return given.kind == "p"
     kinds = {given.kind, wanted.kind}

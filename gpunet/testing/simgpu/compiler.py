@@ -75,14 +75,11 @@ def _build(
     warnings: Sequence[str],
     key: str,
 ) -> Path:
-    language = _language(flags)
-    common = (*FLAGS, *_arithmetic(), language)
-    header = _precompiled(language)
     undefined = () if sanitizer.wanted() else ("-Wl,--no-undefined",)
     return cxx.build(
         text,
         name=name.removesuffix(".cu"),
-        flags=(*common, *warnings, "-include", str(header), *LINK, *undefined),
+        flags=(*FLAGS, *_arithmetic(), _language(flags), *warnings, *LINK, *undefined),
         key=key,
     )
 
@@ -95,13 +92,11 @@ def _program(
     expressions: Sequence[str],
     options: Sequence[str],
 ) -> str:
-    text = _preprocessed(source, name, headers, flags)
-    kernels = find_kernels(text)
-    text, kernels = _apart(
-        _PERMUTE.sub("__dest = __byte_perm(__a_reg, __b_reg, __c_reg);", text), kernels
-    )
-    text = _GLOBAL.sub(" ", rewrite_shared(text))
-    waits = "simgpu::" in text.replace("simgpu::scheduler->fail((simgpu::Site", "")
+    before, text = _cut(_preprocessed(source, name, headers, flags), name)
+    header = _precompiled(_language(flags), before)
+    text, kernels = _apart(_rewritten(text), find_kernels(text))
+    text = _GLOBAL.sub(" ", text)
+    waits = any("simgpu::" in part.replace(_FAIL, "") for part in (before, text))
     how = "launch" if waits else "launch_plain"
     if not waits and chosen().order == "forward" and not _returns_from_a_loop(text):
         looped, loops = _FOR.subn(_plain_loop, text)
@@ -110,8 +105,23 @@ def _program(
     flush = any(option.replace(" ", "") in ("-ftz=true", "--ftz=true") for option in options)
     fast = any("use_fast_math" in option for option in options)
     setting = (0 if waits else PLAIN) | (FLUSHES if flush or fast else 0)
-    table = _entries(kernels, expressions, how, setting, "class CArray" in text)
-    return f'{text}\n#line 1 "<name expression>"\n{table}'
+    has_arrays = "class CArray" in before + text
+    table = _entries(kernels, expressions, how, setting, has_arrays)
+    return f'#include "{header}"\n{text}\n#line 1 "<name expression>"\n{table}'
+
+
+def _cut(text: str, name: str) -> tuple[str, str]:
+    """The headers that a program of CuPy's begins with, which many have in common, and the rest."""
+    ends = list(re.finditer(rf'^# (\d+) "{name}" 2$', text, re.MULTILINE))
+    before = text[: ends[-1].start()] if ends else ""
+    whole = before.count("{") == before.count("}") and "__global__" not in before
+    if not whole or "cupy/" not in before:
+        return "", text
+    return before, f'#line {ends[-1][1]} "{name}"{text[ends[-1].end() :]}'
+
+
+def _rewritten(text: str) -> str:
+    return rewrite_shared(_PERMUTE.sub("__dest = __byte_perm(__a_reg, __b_reg, __c_reg);", text))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -183,10 +193,12 @@ def _text_file(text: str) -> Path:
     return path
 
 
-def _precompiled(language: str) -> Path:
+@functools.lru_cache(maxsize=16)
+def _precompiled(language: str, more: str) -> Path:
+    """The emulator's header, and `more` behind it, as g++ reads it in no time."""
     headers = [FOLDER / "emulator.h", FOLDER / "emulator_types.h", cxx.HEADERS / "device.h"]
     flags = (*FLAGS, *_arithmetic(), language, "-x", "c++-header")
-    text = '#include "emulator.h"\n'
+    text = f'#include "emulator.h"\n{_rewritten(more)}\n'
     made = cxx.build(text, name="emulator", flags=flags, headers=headers, suffix=".h.gch")
     return made.with_suffix("")
 
@@ -224,6 +236,7 @@ _TOKENS = re.compile(
     r"|(?P<semi>;)|(?P<global>\b__global__\b)",
     re.MULTILINE,
 )
+_FAIL = "simgpu::scheduler->fail((simgpu::Site"  # asks for no other thread
 _FIRST = re.compile(r"\b__global__\b[\w\s]*?(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")
 _NAME = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*\(")
 _BOUNDS = re.compile(r"__launch_bounds__\s*\(\s*(\d+)")

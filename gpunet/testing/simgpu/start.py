@@ -42,7 +42,10 @@ def problem() -> str | None:
     if not SUPPORTED[0] <= number < SUPPORTED[1]:
         return f"the simulated GPU needs CuPy 13.6 to 14, this is {version}"
     if binding.RUNTIME in sys.modules:
-        return "CuPy was imported before gpunet.testing.simgpu, without the simulated GPU"
+        return (
+            "CuPy was imported before gpunet.testing.simgpu, without the simulated GPU "
+            "(python -m gpunet.testing.simgpu -m pytest comes before all)"
+        )
     return None
 
 
@@ -58,6 +61,7 @@ def bind() -> None:
         # What is compiled here is no code for a GPU: it must not meet a real one's.
         os.environ["CUPY_CACHE_DIR"] = str(cxx.cache_folder() / "cupy")
         os.environ["CUDA_PATH"] = os.environ["CUDA_HOME"] = str(compiler.FOLDER)
+        os.environ["NVCC"] = f"{sys.executable} -m gpunet.testing.simgpu.nvcc"
         os.environ["CUPY_ACCELERATORS"] = ""  # cub's kernels are compiled for GPUs
         binding.bind(device.properties, hook_pools)
         _bound = True
