@@ -101,12 +101,24 @@ def _build(source: str, label: str, flags: Sequence[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
         text, output = Path(folder, f"{label}.cpp"), Path(folder, "output")
         text.write_text(source, encoding="utf-8")
-        run([*flags, text.name, "-o", output.name], folder=folder)
+        messages = run([*flags, text.name, "-o", output.name], folder=folder)
         os.replace(output, path)
+    if messages:
+        _warnings(path).write_text(messages, encoding="utf-8")
+
+
+def warnings(path: Path) -> str:
+    """What g++ had to say when it built that file."""
+    file = _warnings(path)
+    return file.read_text("utf-8") if file.exists() else ""
+
+
+def _warnings(path: Path) -> Path:
+    return path.with_name(path.name + ".warnings")
 
 
 def run(arguments: Sequence[str], *, folder: str | None = None, text: str | None = None) -> str:
-    """What g++ prints, `text` being its input; CompileError with its messages where it fails."""
+    """What g++ prints, else its warnings; `text` is its input. CompileError where it fails."""
     compiler = shutil.which(CXX)
     if compiler is None:
         raise CompileError(available()[1])
@@ -125,7 +137,7 @@ def run(arguments: Sequence[str], *, folder: str | None = None, text: str | None
         raise CompileError(f"{CXX} took longer than {TIMEOUT:.0f} s") from error
     if done.returncode != 0:
         raise CompileError(done.stderr or f"{CXX} ended with status {done.returncode}")
-    return done.stdout
+    return done.stdout or done.stderr
 
 
 @functools.cache

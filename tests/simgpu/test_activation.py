@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -105,3 +106,24 @@ def test_a_kernel_that_leaves_device_memory_ends_nothing() -> None:
         with pytest.raises(cp.cuda.driver.CUDADriverError, match="where nothing is"):
             wild(cp.ones(5), cp.ones(5))
         assert float(cp.ones(3).sum()) == 3
+
+
+def test_a_second_device_is_refused_in_clear_words() -> None:
+    with simgpu.activate() as cp:
+        message = r"the only one: run this test on GPUs \(mark it `gpu`\)"
+        with pytest.raises(cp.cuda.runtime.CUDARuntimeError, match=message):
+            cp.cuda.Device(1).use()
+
+
+def test_a_thread_has_a_context_once_it_uses_the_device() -> None:
+    def use() -> None:
+        found.append(cp.cuda.driver.ctxGetCurrent())
+        cp.cuda.Device(0).use()
+        found.append(cp.cuda.driver.ctxGetCurrent())
+
+    found: list[int] = []
+    with simgpu.activate() as cp:
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join()
+    assert found[0] == 0 != found[1]

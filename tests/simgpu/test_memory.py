@@ -280,3 +280,30 @@ def test_pinned_memory() -> None:
     x = cp.zeros(250, np.float32)
     x.data.copy_from_host_async(pinned.ptr, 1000)
     np.testing.assert_array_equal(x.get(), view)
+
+
+def test_a_pool_of_the_driver_keeps_what_is_freed_until_it_is_trimmed(cp: Any) -> None:
+    pool = cp.cuda.MemoryAsyncPool()
+    block = pool.malloc(512)
+    reserved = pool.total_bytes()
+    assert (pool.used_bytes(), reserved) == (512, 32 << 20)
+    free, _ = cp.cuda.runtime.memGetInfo()
+    del block
+    assert (pool.used_bytes(), pool.total_bytes()) == (0, reserved)
+    with pytest.raises(cp.cuda.memory.OutOfMemoryError):
+        cp.cuda.alloc(free - (16 << 20))
+    pool.free_all_blocks()
+    assert pool.total_bytes() == 0
+    pool.set_limit(fraction=0.5)
+    assert pool.get_limit() == cp.cuda.runtime.memGetInfo()[1] // 2
+    pool.set_limit(size=0)
+
+
+def test_advice_about_managed_memory_is_checked(cp: Any) -> None:
+    memory = cp.cuda.malloc_managed(64).mem
+    memory.advise(1, cp.cuda.Device(0))
+    memory.prefetch(cp.cuda.Stream.null)
+    with pytest.raises(RuntimeError, match="invalid argument"):
+        memory.advise(-1, cp.cuda.Device(0))
+    with pytest.raises(RuntimeError, match="the only one"):
+        memory.prefetch(cp.cuda.Stream.null, device_id=7)

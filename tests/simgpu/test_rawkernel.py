@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,7 +269,7 @@ def test_options_define_and_include(tmp_path: Path) -> None:
     assert out[0] == 11
     with pytest.raises(KernelError, match=r"part\.cuh:3: kernel k, .*box < 9"):
         RawKernel(code, "k", ("-DFIVE=50", *options[1:]))((1,), (1,), (on_device(out),))
-    with pytest.raises(Exception, match=r"part\.cuh: No such file"):
+    with pytest.raises(Exception, match=r'cannot open source file "part\.cuh"'):
         RawKernel(code, "k", options[:2]).compile()
 
 
@@ -402,3 +404,61 @@ def test_lines_are_counted_behind_cupys_own_headers(cp: Any) -> None:
     )
     with pytest.raises(cp.cuda.compiler.CompileException, match=r"k\.cu:3:"):
         wrong.compile()
+
+
+# ---------------------------------------------------------------------------------------------
+# What NVRTC says, and what is refused
+
+
+def test_a_warning_comes_into_the_log_also_from_the_cache(cp: Any) -> None:
+    code = 'extern "C" __global__ void k() { int unused; }'
+    for _ in range(2):
+        log = io.StringIO()
+        cp.cuda.compiler.compile_using_nvrtc(code, log_stream=log)
+        assert "warning: unused variable 'unused'" in log.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "message"),
+    {
+        "no header of the host's": ("#include <cmath>\n", (), 'cannot open source file "cmath"'),
+        "no such header": ('#include "mine.h"\n', (), 'cannot open source file "mine.h"'),
+        "no such GPU": ("", ("-arch=sm_83",), "invalid value for -arch=sm_83"),
+        "launches of its own": (
+            "void f() { k<<<1, 1>>>(); }\n",
+            (),
+            "launched by kernels: run this",
+        ),
+        "CUB": ("namespace cub {}\n", (), r"no CUB's templates: run this test on a GPU \(mark it"),
+    }.values(),
+)
+def test_what_is_refused(cp: Any, code: str, options: tuple[str, ...], message: str) -> None:
+    text = f'{code}extern "C" __global__ void k() {{}}'
+    with pytest.raises(cp.cuda.compiler.CompileException, match=message):
+        cp.cuda.compiler.compile_using_nvrtc(text, options)
+
+
+def test_jitify_is_refused(cp: Any) -> None:
+    with (
+        pytest.warns(DeprecationWarning, match="jitify"),
+        pytest.raises(NotImplementedError, match="no Jitify"),
+    ):
+        cp.RawModule(code=FILL, jitify=True).get_function("k")
+
+
+def test_a_file_that_is_not_there(cp: Any) -> None:
+    with pytest.raises(cp.cuda.driver.CUDADriverError, match="CUDA_ERROR_FILE_NOT_FOUND"):
+        cp.RawModule(path="not there.cubin").get_function("k")
+
+
+def test_kernels_are_pickled(cp: Any) -> None:
+    kernel = cp.RawKernel(FILL, "k")
+    module = cp.RawModule(code=FILL)
+    for one in (kernel, module.get_function("k"), pickle.loads(pickle.dumps(module))):
+        copied = pickle.loads(pickle.dumps(one))
+        function = copied.get_function("k") if isinstance(copied, cp.RawModule) else copied
+        out = cp.zeros(2, cp.float32)
+        function((1,), (2,), (out, np.float32(3)))
+        assert out.tolist() == [3, 3]
+        with pytest.raises(TypeError, match="takes 2 arguments"):
+            function((1,), (2,), (out,))

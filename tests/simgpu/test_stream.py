@@ -211,6 +211,8 @@ def test_a_graph_lists_its_nodes_and_can_be_part_of_another() -> None:
     dot = inner.debug_dot_str()
     assert dot.count("label=") == 3
     assert "memset" in dot
+    verbose = inner.debug_dot_str(runtime.cudaGraphDebugDotFlagsVerbose)
+    assert (verbose.count("label="), verbose != dot) == (3, True)
     outer = capture(lambda: (inner.launch(), cp.multiply(x, 2, out=x)))
     assert outer.debug_dot_str().count("label=") == 4
     outer.upload()
@@ -442,3 +444,11 @@ def test_a_fork_that_is_not_joined_is_an_error(late_work: bool) -> None:
     with pytest.raises(CUDARuntimeError, match="cudaErrorStreamCaptureUnjoined"):
         origin.end_capture()
     assert not side.is_capturing()
+
+
+def test_asking_the_null_stream_spoils_no_capture() -> None:
+    blocking = Stream()
+    blocking.begin_capture()
+    with pytest.raises(CUDARuntimeError, match="cudaErrorStreamCaptureImplicit"):
+        Stream.null.is_capturing()
+    blocking.end_capture()

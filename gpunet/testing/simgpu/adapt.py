@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from . import arguments, library
+from .compiler import MEND
 
-MEND = "run this test on a GPU (mark it `gpu`)"
 # What CuPy calls libraries of NVIDIA's for.
 ABSENT = {
     "cupy_backends.cuda.libs.cusolver": "cuSOLVER (cupy.linalg's decompositions)",
@@ -52,6 +52,8 @@ def adapt() -> None:
             setattr(cub, name, _refusal("CUB's kernels"))
     for name in ("set_reduction_accelerators", "set_routine_accelerators"):
         setattr(core, name, _without_cub(getattr(core, name)))
+    compiler: Any = import_module("cupy.cuda.compiler")
+    compiler._jitify_prep = _refusal("Jitify")
     runtime = import_module("cupy.cuda").runtime
     for name in dir(runtime):
         if name.startswith("ipc") or name == "deviceDisablePeerAccess":

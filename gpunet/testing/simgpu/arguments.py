@@ -94,36 +94,40 @@ def _agree(argument: Any, given: Parameter, wanted: Parameter) -> bool:
     return fits and given.size == wanted.size
 
 
+class Function:
+    """A RawKernel that a RawModule gave."""
+
+    def __init__(self, kernel: Any, name: str) -> None:
+        vars(self).update(_kernel=kernel, _name=name)
+
+    def __call__(self, grid: Any, block: Any, args: Any, **kwargs: Any) -> None:
+        check(self._name, self._kernel.kernel.ptr, args)
+        self._kernel(grid, block, args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(vars(self)["_kernel"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._kernel, name, value)
+
+    def __reduce__(self) -> Any:
+        return Function, (self._kernel, self._name)
+
+
 @functools.cache
 def checked_classes() -> tuple[type, type]:
-    """RawKernel and RawModule for the attributes of `cupy`."""
+    """RawKernel and RawModule for the attributes of `cupy`, where pickle finds them."""
     raw: Any = import_module("cupy._core.raw")
 
     class RawKernel(raw.RawKernel):  # type: ignore[misc]
-        __doc__ = raw.RawKernel.__doc__
+        __module__, __qualname__, __doc__ = "cupy", "RawKernel", raw.RawKernel.__doc__
 
         def __call__(self, grid: Any, block: Any, args: Any, **kwargs: Any) -> None:
             check(self.name, self.kernel.ptr, args)
             super().__call__(grid, block, args, **kwargs)
 
-    class Function:
-        """A RawKernel that a RawModule gave."""
-
-        def __init__(self, kernel: Any, name: str) -> None:
-            vars(self).update(_kernel=kernel, _name=name)
-
-        def __call__(self, grid: Any, block: Any, args: Any, **kwargs: Any) -> None:
-            check(self._name, self._kernel.kernel.ptr, args)
-            self._kernel(grid, block, args, **kwargs)
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(vars(self)["_kernel"], name)
-
-        def __setattr__(self, name: str, value: Any) -> None:
-            setattr(self._kernel, name, value)
-
     class RawModule(raw.RawModule):  # type: ignore[misc]
-        __doc__ = raw.RawModule.__doc__
+        __module__, __qualname__, __doc__ = "cupy", "RawModule", raw.RawModule.__doc__
 
         def get_function(self, name: str) -> Any:
             return Function(super().get_function(name), name)

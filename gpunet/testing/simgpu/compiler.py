@@ -39,8 +39,15 @@ FLAGS = (
     f"-I{FOLDER}",
 )
 LENIENT = ("-w",)  # CuPy's own text
-STRICT = ("-pedantic-errors", "-Wno-pedantic")  # an ambiguous overload is an error, as for NVRTC
+STRICT = (
+    "-Wunused-variable",
+    "-pedantic-errors",
+    "-Wno-pedantic",
+)  # an ambiguous overload is an error, as for NVRTC
 ALONE = "simgpu_kernel_"
+MEND = "run this test on a GPU (mark it `gpu`)"
+ABSENT = {"<<<": "kernels launched by kernels", "namespace cub": "CUB's templates"}
+SM = (50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 88, 89, 90, 100, 101, 103, 110, 120, 121)
 LINK = ("-shared", "-Wl,-z,now")
 Headers = Sequence[tuple[str, str]]
 
@@ -54,10 +61,13 @@ def compile_program(
     headers: (name, text) of those that came with the program. expressions: names of kernels and
     variables, templates' instances above all, whose symbols are wanted.
     """
+    architecture = next(filter(None, map(_ARCHITECTURE.fullmatch, options)), None)
+    if architecture and int(architecture[1]) not in SM:
+        raise cxx.CompileError(f"nvrtc: error: invalid value for {architecture[0]}")
     if not source.strip():  # CuPy asks what the preprocessor is, for the keys of its cache
         return _text_file(f"// simulated GPU {_version()}\n")
     first = _FIRST.search(source)
-    name = f"{first[1] if first else 'kernel'}.cu"
+    name = f"{first[1] if first else 'kern'}.cu"
     flags = [flag for flag in host_options(options) if not _is_toolkit(flag)]
     foreign = [f for f in flags if f.startswith("-I") and not _is_cupys(Path(f[2:]))]
     made = functools.partial(_program, source, name, headers, flags, expressions, options)
@@ -92,7 +102,11 @@ def _program(
     expressions: Sequence[str],
     options: Sequence[str],
 ) -> str:
-    before, text = _cut(_preprocessed(source, name, headers, flags), name)
+    text = _preprocessed(source, name, headers, flags)
+    for sign, what in ABSENT.items():
+        if sign in text:
+            raise cxx.CompileError(f"the simulated GPU has no {what}: {MEND}")
+    before, text = _cut(text, name)
     header = _precompiled(_language(flags), before)
     text, kernels = _apart(_rewritten(text), find_kernels(text))
     text = _GLOBAL.sub(" ", text)
@@ -212,6 +226,7 @@ def _preprocessed(source: str, name: str, headers: Headers, flags: Sequence[str]
             target.write_text(text)
         # Without __GNUC__ NVIDIA's libcu++, which CuPy ships, takes the compiler for NVRTC.
         command = ["-E", "-x", "c++", _language(flags), "-DSIMGPU_PREPROCESS", "-U__GNUC__"]
+        command += ["-nostdinc", "-nostdinc++"]  # NVRTC finds no header of the host's either
         command += [f"-I{SHIMS}"]
         command += [f"-I{cxx.HEADERS}", f"-I{FOLDER}", f"-I{folder}"]
         command += [flag for flag in flags if not flag.startswith("-std=")]
@@ -236,6 +251,7 @@ _TOKENS = re.compile(
     r"|(?P<semi>;)|(?P<global>\b__global__\b)",
     re.MULTILINE,
 )
+_ARCHITECTURE = re.compile(r"(?:-arch|--gpu-architecture)=(?:sm|compute)_(\d+)[af]?")
 _FAIL = "simgpu::scheduler->fail((simgpu::Site"  # asks for no other thread
 _FIRST = re.compile(r"\b__global__\b[\w\s]*?(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")
 _NAME = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*\(")

@@ -4,7 +4,9 @@
 // `__shared__` is no macro: compiler.py rewrites its declarations to `simgpu::Shared`, because a
 // macro cannot see the type that follows it.
 #pragma once
+#ifndef SIMGPU_PREPROCESS
 #include <initializer_list>  // NVRTC knows it without being told, and NULL
+#endif
 #undef NULL
 #define NULL 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import re
 import traceback
 from pathlib import Path
 
@@ -36,6 +37,7 @@ FLAGS = (
     f"-I{FOLDER}",
 )
 COMPILATION, INTERNAL = 6, 11  # NVRTC's numbers
+_MISSING = re.compile(r"fatal error: (.*): No such file or directory")  # NVRTC has other words
 
 
 class _Request(ctypes.Structure):
@@ -72,11 +74,12 @@ def _compile(pointer: ctypes._Pointer[_Request]) -> int:
             _texts(request.expressions, request.expression_count),
         )
     except cxx.CompileError as error:
-        return _log(request, str(error), COMPILATION)
+        words = _MISSING.sub(r'catastrophic error: cannot open source file "\1"', str(error))
+        return _log(request, words, COMPILATION)
     except Exception:  # C called: nothing may leave here
         return _log(request, traceback.format_exc(), INTERNAL)
     request.path = str(path).encode()
-    return 0
+    return _log(request, cxx.warnings(path), 0)
 
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Request))(_compile)

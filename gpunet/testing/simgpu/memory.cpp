@@ -7,6 +7,7 @@
 #endif
 
 namespace sim {
+size_t reserved_by_pools;
 namespace {
 struct Pages { void *base; size_t bytes; };  // of a map; without a base it is the heap's
 struct Allocation { size_t bytes; Side side; Pages pages; };
@@ -82,7 +83,7 @@ int allocate(void **out, size_t bytes, Side side) {
     if (int e = refuse_unsafe()) return e;
     if (bytes == 0) return OK;
     std::lock_guard<std::recursive_mutex> hold(registry);
-    if (side != PINNED && bytes > device_bytes() - in_use) return OUT_OF_MEMORY;
+    if (side != PINNED && bytes + in_use + reserved_by_pools > device_bytes()) return OUT_OF_MEMORY;
     Pages pages{nullptr, 0};
     if (side == PINNED) {
         if (posix_memalign(out, 4096, bytes) != 0) return OUT_OF_MEMORY;

@@ -243,7 +243,8 @@ API int cuDriverGetVersion(int *version) { return *version = 13000, sim::OK; }
 API int cuDeviceGetCount(int *count) { return *count = sim::active, sim::OK; }
 API int cuDeviceGet(int *device, int ordinal) { return *device = ordinal, ordinal == 0 ? sim::OK : sim::INVALID_DEVICE; }
 API int cuDevicePrimaryCtxRelease_v2(int) { return sim::OK; }
-static thread_local uintptr_t current = sim::CONTEXT;
+static thread_local uintptr_t current;  // none, before the thread has used the device
+void sim::enter_context() { current = sim::CONTEXT; }
 API int cuCtxGetCurrent(uintptr_t *context) { return *context = current, sim::OK; }
 API int cuCtxSetCurrent(uintptr_t context) { return current = context, sim::OK; }
 API int cuCtxCreate_v2(uintptr_t *context, unsigned, int) { return *context = current = sim::CONTEXT, sim::OK; }
@@ -271,7 +272,7 @@ API int cuModuleLoadData(Module **out, const void *image) {
 }
 API int cuModuleLoad(Module **out, const char *path) {
     FILE *file = fopen(path, "rb");
-    if (file == nullptr) return sim::NOT_FOUND;
+    if (file == nullptr) return sim::FILE_NOT_FOUND;
     std::string image;
     char part[65536];
     for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) image.append(part, n);

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from gpunet.cxx import CompileError
+from gpunet import cxx
 
 from .compiler import compile_program
 
@@ -34,9 +34,10 @@ def main(words: list[str]) -> int:
         return 0
     try:
         made = compile_program(source.read_text(), (), [*words, f"-I{source.parent}"], ())
-    except CompileError as error:
+    except cxx.CompileError as error:
         print(error, file=sys.stderr)
         return 1
+    print(cxx.warnings(made), end="", file=sys.stderr)
     shutil.copyfile(made, output or Path(source.name).with_suffix(kind))
     return 0
 

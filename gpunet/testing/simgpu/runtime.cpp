@@ -27,6 +27,8 @@ int PyGILState_Ensure();
 void PyGILState_Release(int);
 long PyLong_AsLong(PyObject *);
 unsigned long long PyLong_AsUnsignedLongLong(PyObject *);
+PyObject *PyNumber_Long(PyObject *);
+PyObject *PyErr_Occurred();
 }
 
 namespace sim {
@@ -76,19 +78,32 @@ int call_host(PyObject *pair, const char *format, void *stream, bool owned) {
     return OK;
 }
 
-struct Pool { uint64_t attributes[9] = {0, 1, 1, 1, 0, 0, 0, 0, 0}; };  // by CUDA's numbers
+enum { RESERVED = 5, USED = 7 };  // CUDA's numbers; behind each, the most there was
+struct Pool {
+    uint64_t attributes[9] = {0, 1, 1, 1, 0, 0, 0, 0, 0};
+    void set(int which, uint64_t bytes) {
+        attributes[which] = bytes;
+        attributes[which + 1] = std::max(bytes, attributes[which + 1]);
+    }
+    void reserve(uint64_t bytes) {  // 32 MiB at a time; what is not used is no other's
+        const uint64_t rounded = (bytes + (32 << 20) - 1) >> 25 << 25;
+        reserved_by_pools += rounded - attributes[RESERVED];
+        set(RESERVED, rounded);
+    }
+};
 Pool default_pool;
 Pool *current_pool = &default_pool;
 struct FromPool { Pool *pool; size_t bytes; };
 std::map<uintptr_t, FromPool> from_pools;
 
 int pool_allocate(void **out, size_t bytes, Pool *pool) {
-    if (int e = allocate(out, bytes, DEVICE)) return e;
-    auto &a = pool->attributes;
-    for (int used : {5, 7}) {  // reserved and used; after each, the most there was
-        a[used] += bytes;
-        a[used + 1] = std::max(a[used], a[used + 1]);
-    }
+    const uint64_t before = pool->attributes[RESERVED], used = pool->attributes[USED] + bytes;
+    pool->reserve(pool->attributes[USED]);  // what is left of it counts as free
+    const int status = allocate(out, bytes, DEVICE);
+    pool->reserve(status ? before : std::max(before, used));
+    if (status) return status;
+    pool->set(USED, used);
+    reserved_by_pools -= bytes;  // which are in use now
     from_pools[(uintptr_t)*out] = {pool, bytes};
     return OK;
 }
@@ -131,7 +146,7 @@ API int cudaRuntimeGetVersion(int *version) { return *version = 13000, 0; }  // 
 
 // ---- devices
 API PyObject *sim_check_status(int status, int) { return done(status); }
-API PyObject *sim__ensure_context() { return done(OK); }
+API PyObject *sim__ensure_context() { return enter_context(), done(OK); }
 // CuPy's pools ask once and make a list as long as the answer: it may be used when there is a device.
 API int sim_getDeviceCount(int) { return 1; }
 API int sim_seenDeviceCount(int) { return active; }  // what Python's callers are told
@@ -146,8 +161,15 @@ API int sim_getDevice(int) {
     }
     return 0;
 }
-static int device_error(int device) { return !active ? NO_DEVICE : device == 0 ? OK : INVALID_DEVICE; }
-API PyObject *sim_setDevice(int device, int) { return done(device_error(device)); }
+static int device_error(int device) {
+    if (!active || device == 0) return active ? OK : NO_DEVICE;
+    return fail(INVALID_DEVICE, "the simulated GPU has the number 0, and is the only one: run this test on GPUs (mark it `gpu`)");
+}
+API PyObject *sim_setDevice(int device, int) {
+    const int status = device_error(device);
+    if (status == OK) enter_context();
+    return done(status);
+}
 API PyObject *sim_deviceSynchronize(int) { return done(RUN(synchronize_device())); }
 API int sim_deviceGetAttribute(int which, int device, int) { return given(device_error(device), device_attribute(which), -1); }
 API PyObject *sim_getDeviceProperties(int device, int) {
@@ -219,8 +241,11 @@ API PyObject *sim_memset(intptr_t at, int value, size_t bytes, int) { return don
 API PyObject *sim_memsetAsync(intptr_t at, int value, size_t bytes, intptr_t stream, int) {
     return done(RUN(fill((void *)at, value, bytes, STREAM(stream))));
 }
-API PyObject *sim_memAdvise(intptr_t, size_t, int, int, int) { return done(OK); }
-API PyObject *sim_memPrefetchAsync(intptr_t, size_t, int, intptr_t, int) { return done(OK); }
+static int host_or(int device) { return device == -1 ? OK : device_error(device); }
+API PyObject *sim_memAdvise(intptr_t, size_t, int advice, int device, int) {
+    return done(advice < 1 || advice > 6 ? INVALID_VALUE : host_or(device));
+}
+API PyObject *sim_memPrefetchAsync(intptr_t, size_t, int device, intptr_t, int) { return done(host_or(device)); }
 API PyObject *sim_pointerGetAttributes(intptr_t at, int) {
     const Side side = side_of((void *)at);
     const int type = side == NOWHERE ? 0 : side == PINNED ? 1 : side == MANAGED ? 3 : 2;
@@ -246,7 +271,8 @@ API PyObject *sim_freeAsync(intptr_t at, intptr_t stream, int) {
         std::lock_guard<std::recursive_mutex> hold(registry);
         auto it = from_pools.find((uintptr_t)at);
         if (it == from_pools.end()) return at ? (int)INVALID_VALUE : (int)OK;
-        for (int used : {5, 7}) it->second.pool->attributes[used] -= it->second.bytes;
+        it->second.pool->attributes[USED] -= it->second.bytes;
+        reserved_by_pools += it->second.bytes;
         from_pools.erase(it);
         return release((void *)at, DEVICE);
     })));
@@ -259,15 +285,22 @@ API PyObject *sim_memPoolDestroy(intptr_t pool, int) {
     if (current_pool == (Pool *)pool) current_pool = &default_pool;
     return done((Pool *)pool == &default_pool ? INVALID_VALUE : OK);
 }
-API PyObject *sim_memPoolTrimTo(intptr_t, size_t, int) { return done(OK); }
+API PyObject *sim_memPoolTrimTo(intptr_t handle, size_t bytes, int) {
+    auto *pool = (Pool *)handle;
+    if (bytes < pool->attributes[RESERVED]) pool->reserve(std::max<uint64_t>(bytes, pool->attributes[USED]));
+    return done(OK);
+}
 API PyObject *sim_memPoolGetAttribute(intptr_t pool, int which, int) {
     if (which < 1 || which > 8) return done(INVALID_VALUE);
     return Py_BuildValue("K", (unsigned long long)((Pool *)pool)->attributes[which]);
 }
 API PyObject *sim_memPoolSetAttribute(intptr_t pool, int which, PyObject *value, int) {
     if (which < 1 || which > 8) return done(INVALID_VALUE);
-    ((Pool *)pool)->attributes[which] = PyLong_AsUnsignedLongLong(value);
-    return done(OK);
+    PyObject *number = PyNumber_Long(value);  // CuPy gives a fraction of the memory as a float
+    if (number == nullptr) return nullptr;
+    ((Pool *)pool)->attributes[which] = PyLong_AsUnsignedLongLong(number);
+    Py_DecRef(number);
+    return PyErr_Occurred() ? nullptr : done(OK);
 }
 
 // ---- streams and events
@@ -342,7 +375,7 @@ API PyObject *sim_graphDestroy(intptr_t graph, int) { return delete (Graph *)gra
 API PyObject *sim_graphExecDestroy(intptr_t graph, int) { return delete (Graph *)graph, done(OK); }
 API PyObject *sim_graphUpload(intptr_t, intptr_t stream, int) { return done(STREAM(stream) ? OK : INVALID_HANDLE); }
 API PyObject *sim_graphLaunch(intptr_t graph, intptr_t stream, int) { return done(RUN(launch_graph((Graph *)graph, STREAM(stream)))); }
-API PyObject *sim_graphDebugDotPrint(intptr_t graph, PyObject *path, unsigned, int) {
+API PyObject *sim_graphDebugDotPrint(intptr_t graph, PyObject *path, unsigned flags, int) {
     const char *text = PyUnicode_AsUTF8AndSize(path, nullptr);
-    return text == nullptr ? nullptr : done(print_graph(*(Graph *)graph, text));
+    return text == nullptr ? nullptr : done(print_graph(*(Graph *)graph, text, flags));
 }

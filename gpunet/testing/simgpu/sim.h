@@ -22,7 +22,7 @@ namespace sim {
 
 enum Error {  // CUDA's numbers
     OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101,
-    INVALID_IMAGE = 200, INVALID_HANDLE = 400, ILLEGAL_STATE = 401, NOT_FOUND = 500,
+    INVALID_IMAGE = 200, FILE_NOT_FOUND = 301, INVALID_HANDLE = 400, ILLEGAL_STATE = 401, NOT_FOUND = 500,
     NOT_READY = 600, ILLEGAL_ADDRESS = 700, OUT_OF_RESOURCES = 701, ASSERTION = 710,
     LAUNCH_FAILURE = 719, TOO_LARGE_TO_COOPERATE = 720, NOT_SUPPORTED = 801,
     CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED, CAPTURE_MERGE, CAPTURE_UNMATCHED,
@@ -61,6 +61,7 @@ void add_module_memory(void *, size_t bytes);   // a module's variable
 int copy(void *to, const void *from, size_t bytes, int kind, struct Stream *, bool wait);
 int fill(void *, int value, size_t bytes, struct Stream *);
 size_t bytes_in_use();
+extern size_t reserved_by_pools;                // stream-ordered ones, beyond what is in use
 size_t device_bytes();                          // half of the host's memory, 64 GiB at most
 
 // ---- streams (streams.cpp) ----------------------------------------------------------------------
@@ -112,7 +113,9 @@ int synchronize(Stream *);
 int synchronize_device();
 int drain(Stream *, uint64_t ticket = ~0ull);  // run what is queued, up to a ticket
 int drain_all();
-int refuse_legacy(Stream *);  // the null stream may not be used while a blocking one captures
+// The null stream may not be used while a blocking one captures, whose capture is then invalid.
+int refuse_legacy(Stream *, bool only_asked = false);
 int refuse_unsafe();          // what a capture in global mode forbids
+void enter_context();         // on this thread
 
 }  // namespace sim

@@ -67,12 +67,12 @@ Stream *stream_of(const void *handle) {
     return it == streams.end() ? nullptr : *it;
 }
 
-int refuse_legacy(Stream *s) {
+int refuse_legacy(Stream *s, bool only_asked) {
     if (s != &null_stream || captures.empty()) return OK;
     int status = OK;
     for (auto &[id, capture] : captures)
         if (!(capture->origin->flags & 1)) {
-            capture->invalid = true;
+            capture->invalid |= !only_asked;
             status = CAPTURE_IMPLICIT;
         }
     return status;
@@ -394,7 +394,7 @@ int end_capture(Stream *s, void **graph) {
 int capture_state(Stream *s, int *state) {  // 0 none, 1 active, 2 invalidated
     if (s == nullptr) return INVALID_HANDLE;
     std::lock_guard<std::recursive_mutex> hold(registry);
-    if (int e = refuse_legacy(s)) return e;
+    if (int e = refuse_legacy(s, true)) return e;
     *state = s->capture == nullptr ? 0 : s->capture->invalid ? 2 : 1;
     return OK;
 }
@@ -414,10 +414,11 @@ int launch_graph(Graph *graph, Stream *s) {
     });
 }
 
-int print_graph(const Graph &graph, const char *path) {
+int print_graph(const Graph &graph, const char *path, unsigned flags) {
     FILE *file = fopen(path, "w");
     if (file == nullptr) return INVALID_VALUE;
     fprintf(file, "digraph dot {\n");
+    if (flags & 1) fprintf(file, "// each node: what it is, and its name\n");
     for (size_t i = 0; i < graph.nodes.size(); ++i)
         fprintf(file, "\"%zu\" [label=\"%s: %s\"];\n", i, graph.nodes[i].kind, graph.nodes[i].name.c_str());
     for (size_t i = 1; i < graph.nodes.size(); ++i) fprintf(file, "\"%zu\" -> \"%zu\";\n", i - 1, i);
