@@ -321,7 +321,7 @@ def test_rewriting_keeps_line_numbers() -> None:
             b[3];
         this_is_an_error;
     }"""
-    with pytest.raises(compile_error(), match=r"kernel\.cu:5:9: error: 'this_is_an_error'"):
+    with pytest.raises(compile_error(), match=r"kern\.cu:5:9: error: 'this_is_an_error'"):
         RawKernel(code, "k")((1,), (1,), ())
 
 

@@ -62,12 +62,18 @@ def activate() -> Iterator[ModuleType]:
     Gives `cupy`. Outside of it CuPy sees no GPU. DoesNotFit, which says why, for a CuPy that is not
     supported or was imported before without the simulated GPU.
     """
+    global _depth
     start.bind()
-    _enter()
+    with _lock:
+        _depth += 1
+        start.switch(True)
     try:
         yield start.cupy()
     finally:
-        _leave()
+        with _lock:
+            _depth -= 1
+            if _depth == 0:
+                start.switch(False)
 
 
 @contextmanager
@@ -105,21 +111,6 @@ def trace() -> Iterator[list[Call]]:
             kind, stream, name = line.split("\t")
             calls.append(Call(kind, int(stream), name))
         ours.sim_trace(0)
-
-
-def _enter() -> None:
-    global _depth
-    with _lock:
-        _depth += 1
-        start.switch(True)
-
-
-def _leave() -> None:
-    global _depth
-    with _lock:
-        _depth -= 1
-        if _depth == 0:
-            start.switch(False)
 
 
 start.watch()

@@ -136,31 +136,25 @@ inline T exchange(Site site, const char *name, unsigned int mask, T value, int s
     return value;
 }
 
-#define SIMGPU_SHUFFLE(T)                                                                        \
-    inline T shfl(Site site, unsigned int mask, T value, int source, int width = 32) {           \
-        return exchange(site, "__shfl_sync", mask, value,                                        \
-                        source_idx((int)self.lane, source, width), width);                       \
-    }                                                                                            \
-    inline T shfl_up(Site site, unsigned int mask, T value, unsigned int by, int width = 32) {   \
-        return exchange(site, "__shfl_up_sync", mask, value,                                     \
-                        source_up((int)self.lane, (int)by, width), width);                       \
-    }                                                                                            \
-    inline T shfl_down(Site site, unsigned int mask, T value, unsigned int by, int width = 32) { \
-        return exchange(site, "__shfl_down_sync", mask, value,                                   \
-                        source_down((int)self.lane, (int)by, width), width);                     \
-    }                                                                                            \
-    inline T shfl_xor(Site site, unsigned int mask, T value, int lanes, int width = 32) {        \
-        return exchange(site, "__shfl_xor_sync", mask, value,                                    \
-                        source_xor((int)self.lane, lanes, width), width);                        \
+#define SIMGPU_SHUFFLE(T, name, By, source_of)                                                   \
+    inline T name(Site site, unsigned int mask, T value, By by, int width = 32) {                \
+        return exchange(site, "__" #name "_sync", mask, value,                                   \
+                        source_of((int)self.lane, (int)by, width), width);                       \
     }
-SIMGPU_SHUFFLE(int)
-SIMGPU_SHUFFLE(unsigned int)
-SIMGPU_SHUFFLE(long)
-SIMGPU_SHUFFLE(unsigned long)
-SIMGPU_SHUFFLE(long long)
-SIMGPU_SHUFFLE(unsigned long long)
-SIMGPU_SHUFFLE(float)
-SIMGPU_SHUFFLE(double)
+#define SIMGPU_SHUFFLES(T)                                                                       \
+    SIMGPU_SHUFFLE(T, shfl, int, source_idx)                                                     \
+    SIMGPU_SHUFFLE(T, shfl_up, unsigned int, source_up)                                          \
+    SIMGPU_SHUFFLE(T, shfl_down, unsigned int, source_down)                                      \
+    SIMGPU_SHUFFLE(T, shfl_xor, int, source_xor)
+SIMGPU_SHUFFLES(int)
+SIMGPU_SHUFFLES(unsigned int)
+SIMGPU_SHUFFLES(long)
+SIMGPU_SHUFFLES(unsigned long)
+SIMGPU_SHUFFLES(long long)
+SIMGPU_SHUFFLES(unsigned long long)
+SIMGPU_SHUFFLES(float)
+SIMGPU_SHUFFLES(double)
+#undef SIMGPU_SHUFFLES
 #undef SIMGPU_SHUFFLE
 
 inline unsigned int ballot(Site site, const char *name, unsigned int mask, int predicate) {
@@ -289,10 +283,6 @@ int launch_plain(Launch *launch, void **arguments, const Scheduler *offered, Run
 }
 
 // CuPy's loop over elements, written as one plain loop, is one call: nothing in it knows its thread.
-template <auto kernel, class... A, size_t... I>
-inline void call_once(void (*)(A...), [[maybe_unused]] void **arguments, Indices<I...>) {
-    kernel(*static_cast<A *>(arguments[I])...);
-}
 template <auto kernel>
 int launch_loop(Launch *launch, void **arguments, const Scheduler *offered, Run) {
     scheduler = offered;
@@ -300,7 +290,7 @@ int launch_loop(Launch *launch, void **arguments, const Scheduler *offered, Run)
     self.block = self.thread = {0, 0, 0};
     self.block_dim = launch->block;
     self.grid_dim = launch->grid;
-    call_once<kernel>(kernel, arguments, indices_of(kernel));
+    body<kernel>(arguments);
     return 0;
 }
 

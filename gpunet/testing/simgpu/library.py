@@ -40,59 +40,22 @@ COMPILATION, INTERNAL = 6, 11  # NVRTC's numbers
 _MISSING = re.compile(r"fatal error: (.*): No such file or directory")  # NVRTC has other words
 
 
-class _Request(ctypes.Structure):
-    """`Request` of nvrtc.cpp."""
-
-    _fields_ = (
-        ("source", ctypes.c_char_p),
-        ("name", ctypes.c_char_p),
-        ("header_count", ctypes.c_int),
-        ("headers", ctypes.POINTER(ctypes.c_char_p)),
-        ("header_names", ctypes.POINTER(ctypes.c_char_p)),
-        ("option_count", ctypes.c_int),
-        ("options", ctypes.POINTER(ctypes.c_char_p)),
-        ("expression_count", ctypes.c_int),
-        ("expressions", ctypes.POINTER(ctypes.c_char_p)),
-        ("path", ctypes.c_char * 4096),
-        ("log", ctypes.c_void_p),
-        ("log_bytes", ctypes.c_size_t),
-    )
-
-
-def _compile(pointer: ctypes._Pointer[_Request]) -> int:
-    request = pointer.contents
-    headers = zip(
-        _texts(request.header_names, request.header_count),
-        _texts(request.headers, request.header_count),
-        strict=True,
-    )
+def _compile(
+    source: str,
+    names: list[str],
+    texts: list[str],
+    options: list[str],
+    expressions: list[str],
+) -> tuple[int, str, str]:
+    """For nvrtc.cpp: NVRTC's status, the file that was made, and the log."""
+    headers = list(zip(names, texts, strict=True))
     try:
-        path = compiler.compile_program(
-            request.source.decode(),
-            list(headers),
-            _texts(request.options, request.option_count),
-            _texts(request.expressions, request.expression_count),
-        )
+        path = compiler.compile_program(source, headers, options, expressions)
     except cxx.CompileError as error:
-        words = _MISSING.sub(r'catastrophic error: cannot open source file "\1"', str(error))
-        return _log(request, words, COMPILATION)
+        return COMPILATION, "", _MISSING.sub(r'error: cannot open source file "\1"', str(error))
     except Exception:  # C called: nothing may leave here
-        return _log(request, traceback.format_exc(), INTERNAL)
-    request.path = str(path).encode()
-    return _log(request, cxx.warnings(path), 0)
-
-
-_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Request))(_compile)
-
-
-def _texts(array: ctypes._Pointer[ctypes.c_char_p], count: int) -> list[str]:
-    return [(array[i] or b"").decode() for i in range(count)]
-
-
-def _log(request: _Request, message: str, status: int) -> int:
-    data = message.encode()[: request.log_bytes - 1] + b"\0"
-    ctypes.memmove(request.log, data, len(data))
-    return status
+        return INTERNAL, "", traceback.format_exc()
+    return 0, str(path), cxx.warnings(path)
 
 
 @functools.cache
@@ -107,7 +70,8 @@ def load() -> ctypes.CDLL:
     library.sim_device_bytes.restype = ctypes.c_size_t
     library.sim_traced.restype = ctypes.c_char_p
     library.sim_counters.restype = ctypes.POINTER(ctypes.c_uint64)
-    library.sim_set_compiler(_CALLBACK)
+    with_python = ctypes.PyDLL(None, handle=library._handle)
+    with_python.sim_set_compiler(ctypes.py_object(_compile))
     set_modes(library)
     for blas in Path(np.__file__).parents[1].glob("numpy.libs/libscipy_openblas64_*"):
         library.sim_set_blas(os.fsencode(blas))
@@ -132,7 +96,7 @@ def set_modes(
 
 def _built() -> Path:
     sources = [FOLDER / f"{part}.cpp" for part in (*PARTS, "runtime")]
-    headers = [FOLDER / "sim.h", FOLDER / "emulator_types.h"]
+    headers = [FOLDER / f"{name}.h" for name in ("sim", "python_api", "emulator_types")]
     text = "\n".join(["#include <algorithm>", '#include "sim.h"', *(_include(s) for s in sources)])
     asan = sanitizer.FLAGS if sanitizer.wanted() else ()
     flags = (*FLAGS, *asan, "-shared", f"-Wl,-soname,{SONAME}", "-ldl", "-lpthread")

@@ -67,6 +67,16 @@ void *load(const void *image, size_t bytes) {
     return library;
 }
 
+bool read_file(const char *path, std::string &into) {
+    FILE *file = fopen(path, "rb");
+    if (file == nullptr) return false;
+    char part[65536];
+    into.clear();
+    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) into.append(part, n);
+    fclose(file);
+    return true;
+}
+
 // ---- the arguments of a launch ------------------------------------------------------------------
 
 struct Arguments {
@@ -271,12 +281,8 @@ API int cuModuleLoadData(Module **out, const void *image) {
     return sim::OK;
 }
 API int cuModuleLoad(Module **out, const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (file == nullptr) return sim::FILE_NOT_FOUND;
     std::string image;
-    char part[65536];
-    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) image.append(part, n);
-    fclose(file);
+    if (!sim::read_file(path, image)) return sim::FILE_NOT_FOUND;
     return image.size() < sizeof(Elf64_Ehdr) ? sim::INVALID_IMAGE : cuModuleLoadData(out, image.data());
 }
 API int cuModuleUnload(Module *) { return sim::OK; }  // a graph may still run its kernels

@@ -1,4 +1,5 @@
 // NVRTC: a program is handed to compiler.py, which gives the file of a shared object for it.
+#include "python_api.h"
 
 namespace sim {
 namespace {
@@ -7,36 +8,18 @@ struct Program {
     std::vector<std::string> headers, header_names, expressions;
     std::map<std::string, std::string> lowered;
 };
-struct Request {  // as compiler.py reads it
-    const char *source, *name;
-    int header_count;
-    const char *const *headers, *const *header_names;
-    int option_count;
-    const char *const *options;
-    int expression_count;
-    const char *const *expressions;
-    char path[4096];
-    char *log;
-    size_t log_bytes;
-};
-int (*compile)(Request *);
+PyObject *compiler;  // library.py's
 
-enum { COMPILATION = 6, NAME_NOT_VALID = 10, INTERNAL = 11 };
+enum { NAME_NOT_VALID = 10, INTERNAL = 11 };
 
-std::vector<const char *> pointers(const std::vector<std::string> &texts) {
-    std::vector<const char *> all;
-    for (const std::string &text : texts) all.push_back(text.c_str());
-    all.push_back(nullptr);
-    return all;
-}
-bool read_file(const char *path, std::string &into) {
-    FILE *file = fopen(path, "rb");
-    if (file == nullptr) return false;
-    char part[65536];
-    into.clear();
-    for (size_t n; (n = fread(part, 1, sizeof part, file)) > 0;) into.append(part, n);
-    fclose(file);
-    return true;
+PyObject *list_of(const std::vector<std::string> &texts) {
+    PyObject *list = PyList_New(0);
+    for (const std::string &text : texts) {
+        PyObject *one = Py_BuildValue("s", text.c_str());
+        PyList_Append(list, one);
+        Py_DecRef(one);
+    }
+    return list;
 }
 // The symbols of the kernels and variables that the expressions name.
 bool find_names(Program *p, const char *path) {
@@ -55,7 +38,7 @@ int copied(const std::string &text, char *out) { return memcpy(out, text.c_str()
 }  // namespace sim
 
 using sim::Program;
-API void sim_set_compiler(int (*function)(sim::Request *)) { sim::compile = function; }
+API void sim_set_compiler(PyObject *function) { Py_IncRef(sim::compiler = function); }
 
 API const char *nvrtcGetErrorString(int status) {
     static const char *const names[] = {"NVRTC_SUCCESS", "NVRTC_ERROR_OUT_OF_MEMORY", "NVRTC_ERROR_PROGRAM_CREATION_FAILURE",
@@ -76,15 +59,23 @@ API int nvrtcCreateProgram(Program **out, const char *source, const char *name, 
 API int nvrtcDestroyProgram(Program **p) { return delete *p, *p = nullptr, 0; }
 API int nvrtcAddNameExpression(Program *p, const char *expression) { return p->expressions.push_back(expression), 0; }
 API int nvrtcCompileProgram(Program *p, int count, const char *const *options) {
-    std::vector<char> log(1 << 20);
-    const auto headers = sim::pointers(p->headers), names = sim::pointers(p->header_names), expressions = sim::pointers(p->expressions);
-    sim::Request request{p->source.c_str(), p->name.c_str(), (int)p->headers.size(), headers.data(), names.data(), count, options,
-                         (int)p->expressions.size(), expressions.data(), {0}, log.data(), log.size()};
-    const int status = sim::compile ? sim::compile(&request) : (int)sim::INTERNAL;
-    p->log = log.data();
+    const int state = PyGILState_Ensure();
+    PyObject *made = PyObject_CallFunction(sim::compiler, "sNNNN", p->source.c_str(), sim::list_of(p->header_names), sim::list_of(p->headers),
+                                           sim::list_of({options, options + count}), sim::list_of(p->expressions));
+    int status = sim::INTERNAL;
+    std::string path;
+    if (made) {
+        status = (int)PyLong_AsLong(PyTuple_GetItem(made, 0));
+        path = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(made, 1), nullptr);
+        p->log = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(made, 2), nullptr);
+        Py_DecRef(made);
+    } else {
+        PyErr_WriteUnraisable(sim::compiler);
+    }
+    PyGILState_Release(state);
     if (status) return status;
-    if (!sim::read_file(request.path, p->image)) return sim::INTERNAL;
-    return p->expressions.empty() || sim::find_names(p, request.path) ? 0 : sim::INTERNAL;
+    if (!sim::read_file(path.c_str(), p->image)) return sim::INTERNAL;
+    return p->expressions.empty() || sim::find_names(p, path.c_str()) ? 0 : sim::INTERNAL;
 }
 API int nvrtcGetLoweredName(Program *p, const char *expression, const char **name) {
     auto it = p->lowered.find(expression);

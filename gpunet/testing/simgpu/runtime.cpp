@@ -1,35 +1,7 @@
 // The CUDA runtime as CuPy's own module `runtime` offers it to CuPy's other modules: the functions
 // that binding.py puts in their place. Each has the signature that the module's table of exported
 // functions gives (exports.tsv), where the last `int` is Cython's and means nothing here.
-//
-// The few functions of Python that are called are declared, not included: they belong to its stable
-// interface, and so one library serves every Python.
-
-extern "C" {
-typedef struct _object PyObject;
-typedef struct _ts PyThreadState;
-extern PyObject _Py_NoneStruct;
-extern PyObject *PyExc_RuntimeError;
-void Py_IncRef(PyObject *);
-void Py_DecRef(PyObject *);
-PyObject *Py_BuildValue(const char *, ...);
-PyObject *PyObject_CallFunction(PyObject *, const char *, ...);
-PyObject *PyObject_GetAttrString(PyObject *, const char *);
-int PyObject_SetAttrString(PyObject *, const char *, PyObject *);
-PyObject *PyTuple_GetItem(PyObject *, ptrdiff_t);
-const char *PyUnicode_AsUTF8AndSize(PyObject *, ptrdiff_t *);
-void PyErr_SetObject(PyObject *, PyObject *);
-void PyErr_SetString(PyObject *, const char *);
-void PyErr_WriteUnraisable(PyObject *);
-PyThreadState *PyEval_SaveThread();
-void PyEval_RestoreThread(PyThreadState *);
-int PyGILState_Ensure();
-void PyGILState_Release(int);
-long PyLong_AsLong(PyObject *);
-unsigned long long PyLong_AsUnsignedLongLong(PyObject *);
-PyObject *PyNumber_Long(PyObject *);
-PyObject *PyErr_Occurred();
-}
+#include "python_api.h"
 
 namespace sim {
 namespace {
@@ -40,10 +12,12 @@ void raise_error(int status) {
     PyObject *error = PyObject_CallFunction(error_class, "i", status);
     if (error == nullptr) return;
     if (!detail.empty()) {
-        const std::string text = std::string(error_name(status, false)) + ": " + error_text(status) + ": " + detail;
-        PyObject *words = Py_BuildValue("(s)", text.c_str());
+        PyObject *args = PyObject_GetAttrString(error, "args");
+        const std::string text = PyUnicode_AsUTF8AndSize(PyTuple_GetItem(args, 0), nullptr);
+        PyObject *words = Py_BuildValue("(s)", (text + ": " + detail).c_str());
         PyObject_SetAttrString(error, "args", words);
         Py_DecRef(words);
+        Py_DecRef(args);
     }
     PyErr_SetObject(error_class, error);
     Py_DecRef(error);

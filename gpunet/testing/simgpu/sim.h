@@ -32,8 +32,6 @@ enum Error {  // CUDA's numbers
 // `status`, with a text that the exception will show: more than a GPU says.
 int fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 std::string take_detail(int status);  // that text, once
-const char *error_name(int status, bool of_driver);
-const char *error_text(int status);
 
 // ---- what is asked of the device ----------------------------------------------------------------
 
