@@ -40,6 +40,8 @@ def test_every_formula_of_an_optimizer_has_a_mutant() -> None:
 
 def test_places_in_a_kernel_are_what_is_written_to_its_outputs() -> None:
     assert changed(CUDA, mutants.in_cuda(CUDA)) == ["half * T(3)", "y"]
+    counts = "// in: T x\n// out: raw double y, raw int64 n\ny[0] = x;\nn[0] = 1;\n"
+    assert changed(counts, mutants.in_cuda(counts)) == ["x"]
     header = "// in: T x\n// out: T y\n// post: y = sqrt(a)\n"
     assert changed(header, mutants.in_cuda(header)) == ["sqrt(a)"]
     function = "T f(T x) {\n    const T y = x;\n    return y + x;\n}\n"

@@ -77,8 +77,10 @@ def in_cuda(text: str) -> list[tuple[int, int]]:
     """What a kernel's statements write to its outputs; what device functions return."""
     places = [match.span(1) for match in (POST.search(text), *RETURN.finditer(text)) if match]
     header = OUT.search(text)
-    for item in header[1].split(",") if header and not POST.search(text) else ():
-        name = item.split()[1]
+    items = header[1].split(",") if header and not POST.search(text) else []
+    computed = [item for item in items if "int64" not in item.split()]  # no counters beside it
+    for item in computed or items:
+        name = item.split()[-1]
         written = rf"^[^/\n]*?\b{name}(?:\[[^=\n]*\])? [-+]?= ([^;]+);"
         places += [match.span(1) for match in re.finditer(written, text, re.MULTILINE)]
     return sorted(places)
