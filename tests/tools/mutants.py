@@ -78,7 +78,7 @@ def in_cuda(text: str) -> list[tuple[int, int]]:
     places = [match.span(1) for match in (POST.search(text), *RETURN.finditer(text)) if match]
     header = OUT.search(text)
     items = header[1].split(",") if header and not POST.search(text) else []
-    computed = [item for item in items if "int64" not in item.split()]  # no counters beside it
+    computed = [item for item in items if "int64" not in item]  # no counters beside it
     for item in computed or items:
         name = item.split()[-1]
         written = rf"^[^/\n]*?\b{name}(?:\[[^=\n]*\])? [-+]?= ([^;]+);"
