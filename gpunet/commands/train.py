@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -167,7 +168,11 @@ def _kept(trainer: gn.Trainer, folder: Outputs) -> Iterator[None]:
 
 
 def _describe(trainer: gn.Trainer, summary: dict[str, Any], title: str, folder: Outputs) -> None:
-    folder.stage("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    known = {  # JSON has no inf and no nan
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in summary.items()
+    }
+    folder.stage("summary.json", (json.dumps(known, indent=2, allow_nan=False) + "\n").encode())
     if pictures.can_plot() and trainer.history.rows:
         picture = draw_curves(trainer.history, title)
         folder.stage("curves.png", pictures.encode_figure(picture, "png"))

@@ -130,8 +130,9 @@ class Feed:
         """
         x, t = self.rows(slice(0, 2))
         dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
+        quiet = np.errstate(over="ignore", invalid="ignore")  # weights may be large by now
         try:
-            with model.evaluating(), no_grad():
+            with model.evaluating(), no_grad(), quiet:
                 z = model(x)
                 value = loss(z, t)
             for start, block in _blocks(self.t, dtype):
