@@ -469,3 +469,13 @@ print(*sys.modules)
     # The reading of files; it imports nothing in turn.
     assert {name for name in ours if not name.startswith("gpunet.data")} == {"gpunet.files"}
     assert "gpunet.data.tables" in ours
+
+
+def test_what_does_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: object) -> None:
+        raise MemoryError("Unable to allocate 9 TB")
+
+    monkeypatch.setattr(np, "frombuffer", fail)
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(DataError, match=r"a.csv: expected data that fit into memory, .*9 TB"):
+        load(tmp_path / "a.csv")

@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import tracemalloc
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -389,3 +390,13 @@ def test_gzip_is_read_whatever_its_name(tmp_path: Path) -> None:
     (tmp_path / "packed.csv").write_bytes(gzip.compress(text.encode()))
     plain, packed = load(tmp_path / "plain.csv"), load(tmp_path / "packed.csv")
     np.testing.assert_array_equal(plain.train.x, packed.train.x)
+
+
+def test_a_nan_that_signals(tmp_path: Path) -> None:
+    """Its cast to float32 warns, which is no word to a reader."""
+    x = X.copy()
+    x.view(np.uint64)[3, 1] = 0x7FF0000000000001
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DataError, match=r"found nan in row 3, column 1"):
+            load(npz_file(tmp_path, x=x, t=T))

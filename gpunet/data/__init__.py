@@ -11,7 +11,7 @@ from pathlib import Path
 from gpunet.data.batches import batches
 from gpunet.data.dataset import Dataset, Split, split
 from gpunet.data.digits import digits
-from gpunet.data.errors import DataError, PathLike, shown, unusable
+from gpunet.data.errors import DataError, PathLike, fits, shown, unusable
 from gpunet.data.idx import is_set, load_idx, read_idx
 from gpunet.data.order import permutation
 from gpunet.data.tables import load_csv, load_npz
@@ -36,6 +36,7 @@ _TABLES = {".csv": load_csv, ".npz": load_npz}
 _ACCEPTED = "'digits', a folder of IDX files, a .csv or an .npz"
 
 
+@fits
 def load(source: PathLike, *, normalise: bool = True, target: Target = "auto") -> Dataset:
     """The data set that `source` names: "digits", a folder of IDX files, a .csv or an .npz.
 

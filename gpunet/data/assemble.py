@@ -81,7 +81,7 @@ def _non_finite(values: Array) -> tuple[int, int] | None:
     """(row, column) of the first value that float32 cannot hold, if there is one."""
     if values.dtype.kind != "f":
         return None
-    with np.errstate(over="ignore"):  # beyond float32's range: becomes inf
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: inf; a nan that signals
         bad = ~np.isfinite(values.reshape(len(values), -1).astype(np.float32, copy=False))
     if not bad.any():
         return None
@@ -136,8 +136,10 @@ def _sample(x: Array) -> str:
 
 def _features(x: Array, keep_bytes: bool) -> Array:
     rows = x.reshape(len(x), -1)
-    # float64, for float32 would round large whole numbers before their mean is taken off.
-    return rows if keep_bytes or rows.dtype.kind == "f" else rows.astype(np.float64)
+    if keep_bytes or rows.dtype.kind == "f":
+        return rows
+    # float32 would round large whole numbers before their mean is taken off.
+    return rows.astype(np.float32 if rows.dtype.itemsize <= 2 else np.float64)
 
 
 def _targets(parts: list[Part], target: Target) -> tuple[list[Array], tuple[str, ...] | None]:

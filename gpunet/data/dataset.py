@@ -17,6 +17,7 @@ Float64: TypeAlias = NDArray[np.float64]
 
 # Splitting uses an epoch that no training reaches, so that its order is not that of a first epoch.
 _SPLIT_EPOCH = 2**64 - 1
+_BLOCK = 1 << 20  # elements that are scaled at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -168,6 +169,10 @@ def _rescale(x: Array, shift: float | Float64, scale: float | Float64) -> NDArra
         # The same float32 numbers as below, at an eighth of the memory: this is 60,000 images.
         pixels: Array = np.divide(x - np.float32(shift), np.float32(scale), dtype=np.float32)
         return pixels
+    scaled = np.empty(x.shape, np.float32)
+    rows = max(1, _BLOCK // max(1, math.prod(x.shape[1:])))
     with np.errstate(over="ignore"):
-        scaled: Array = (x - shift) / scale
-        return scaled.astype(np.float32)
+        # In float64, but never all of it at once: that may be eight times the file.
+        for k in range(0, len(x), rows):
+            scaled[k : k + rows] = (x[k : k + rows] - shift) / scale
+    return scaled

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import os
 import zlib
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from gpunet.files import read_file
 
 PathLike: TypeAlias = str | os.PathLike[str]
+P = ParamSpec("P")
+R = TypeVar("R")
 GZIP = b"\x1f\x8b"
 
 
@@ -76,3 +80,17 @@ def _unpacked(path: PathLike, packed: bytes) -> bytes:
             "if that is meant, unpack it with gunzip first",
         )
     return content
+
+
+def fits(read: Callable[P, R]) -> Callable[P, R]:
+    """A reader that says it as DataError if memory does not suffice."""
+
+    @functools.wraps(read)
+    def reading(*given: P.args, **options: P.kwargs) -> R:
+        try:
+            return read(*given, **options)
+        except MemoryError as error:
+            found, hint = f"more than that ({error})", "give fewer rows, or train from memory maps"
+            raise unusable(given[0], "data that fit into memory", found, hint) from None
+
+    return reading
