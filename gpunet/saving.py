@@ -20,6 +20,7 @@ from gpunet.optim import Optimizer
 from gpunet.packing import pack, unpack
 from gpunet.sealing import FORMAT, seal, unseal
 
+MOST_WORDS = 1 << 22  # of a description in JSON: 40,000 layers
 FORMATS = (FORMAT, "gpunet 1")
 
 
@@ -45,11 +46,12 @@ def save(model: Layer | Optimizer, path: str | os.PathLike[str]) -> None:
 def to_bytes(model: Layer | Optimizer) -> bytes:
     """The content of the file that `save` writes; NotImplementedError, TypeError as there."""
     if isinstance(model, Optimizer):
-        description, arrays = pack(model.state_dict())
-        words = {"optimizer": json.dumps(description)}
+        packed, arrays = pack(model.state_dict())
+        words = {"optimizer": json.dumps(packed)}
     elif isinstance(model, Layer):
         arrays = model.state_dict()
-        words = {"model": json.dumps(describe(model)), "numbers": json.dumps(model.numbers())}
+        description = _check_length(json.dumps(describe(model)))
+        words = {"model": description, "numbers": json.dumps(model.numbers())}
     else:
         raise TypeError(f"save takes a model or an optimizer, got a {type(model).__name__}")
     return seal(arrays, words)
@@ -73,7 +75,7 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
     try:
         # A little more than there is, so that a small difference is told by the array's name.
         with rng.apart(0), blank(len(arrays) + 1000, numbers + 1_000_000):
-            model = build(json.loads(metadata["model"]), kinds)
+            model = build(json.loads(_check_length(metadata["model"])), kinds)
         model.load_state_dict(arrays)
         if "numbers" in metadata:  # older files have none
             model.load_numbers(json.loads(metadata["numbers"]))
@@ -116,6 +118,13 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array
 
 def _unusable(path: str | os.PathLike[str], trouble: str) -> ModelFileError:
     return ModelFileError(" ".join(f"{os.fspath(path)}: {trouble}".split()))
+
+
+def _check_length(description: str) -> str:
+    """Itself; ValueError where building the layers would take minutes."""
+    if len(description) > MOST_WORDS:
+        raise ValueError(f"a model is described in {len(description):,} bytes, over {MOST_WORDS:,}")
+    return description
 
 
 def _said(error: Exception) -> str:

@@ -275,3 +275,12 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     for name in ("pipe.csv", "zero.csv", "random.npz"):
         with pytest.raises(DataError, match="a readable file, found a device, a pipe or a socket"):
             load(tmp_path / name)
+
+
+@pytest.mark.parametrize("axes", [3, 4])
+def test_no_values_in_a_shape_beyond_any_memory(axes: int, tmp_path: Path) -> None:
+    shape = (0, *[2**32 - 1] * (axes - 1))
+    head = struct.pack(f">BBBB{axes}I", 0, 0, 0x0E, axes, *shape)
+    (tmp_path / "file").write_bytes(head)
+    with pytest.raises(DataError, match=r"expected the shape of an array, found \(0, 4294967295"):
+        read_idx(tmp_path / "file")

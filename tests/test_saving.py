@@ -435,6 +435,15 @@ def test_kill_9_leaves_a_whole_model(tmp_path: Path) -> None:
     assert (weight == weight[0, 0]).all()
 
 
+def test_a_description_has_a_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers without arrays cost a file little."""
+    many = {"kind": "Sequential", "layers": [{"kind": "ReLU"}] * 300_000}
+    refused(written(tmp_path, many), "a model is described in 5,400,0.. bytes, over 4,194,304")
+    monkeypatch.setattr(saving, "MOST_WORDS", 100)
+    with pytest.raises(ValueError, match="a model is described in"):
+        gn.save(trained("sequential"), tmp_path / "m")
+
+
 # Optimizers
 
 

@@ -64,7 +64,10 @@ def read_idx(path: PathLike) -> Array:
             f"{len(content)}: it is {fault}",
             _AGAIN,
         )
-    values = np.frombuffer(content, kind, offset=start).reshape(shape)
+    try:
+        values = np.frombuffer(content, kind, offset=start).reshape(shape)
+    except ValueError as error:  # no values, and a shape beyond any memory: (0, 2^32 - 1, ...)
+        raise unusable(path, "the shape of an array", f"{shape}: {error}", _AGAIN) from None
     return values.astype(kind.newbyteorder("="))
 
 
