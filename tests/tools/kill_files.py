@@ -164,7 +164,7 @@ def main() -> None:
         "train": [["train", *short, "--seed", seed] for seed in (1, 2)],
         "landscape": [[*walk, "--steps", steps] for steps in (2, 3)],
         "study batchnorm": [["study", "batchnorm", "--seed", s, "--out", out] for s in (1, 2)],
-        "compare": [["compare", *short, *grid, "--target", t] for t in (0.1, 0.2)],
+        "compare": [["compare", *short, *grid, "--epochs", epochs] for epochs in (1, 2)],
     }
     chosen = sys.argv[1:] or list(trials)
     failed = False
