@@ -46,7 +46,7 @@ _HOMES = {
     "study.gradcheck": "GradcheckError gradcheck",
     "study.summary": "summary",
     "tensor": "Op Tensor op",
-    "train": "Callback EarlyStopping History NonFiniteError StopAtLoss Trainer",
+    "train": "Callback Checkpoint EarlyStopping History NonFiniteError StopAtLoss Trainer",
 }
 _MODULES = ("functional", "losses", "schedules")
 

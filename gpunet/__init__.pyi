@@ -114,6 +114,9 @@ from gpunet.train import (
     Callback as Callback,
 )
 from gpunet.train import (
+    Checkpoint as Checkpoint,
+)
+from gpunet.train import (
     EarlyStopping as EarlyStopping,
 )
 from gpunet.train import (

@@ -22,6 +22,11 @@ from gpunet.sealing import FORMAT, seal, unseal
 
 MOST_WORDS = 1 << 22  # of a description in JSON: 40,000 layers
 FORMATS = (FORMAT, "gpunet 1")
+HOLDERS = {  # what a file may hold, and who reads it
+    "model": "gn.load(path)",
+    "optimizer": "optimizer.load_state_dict(gn.load_state(path))",
+    "training": "trainer.load(path)",
+}
 
 
 class ModelFileError(ValueError):
@@ -67,9 +72,7 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
         FileNotFoundError: no such file.
         ModelFileError: damaged, not written by gpunet, or naming an unknown layer.
     """
-    metadata, arrays = _read(path)
-    if "model" not in metadata:
-        raise _unusable(path, "holds an optimizer: optimizer.load_state_dict(gn.load_state(path))")
+    metadata, arrays = read(path, "model")
     kinds = KINDS | {kind.__name__: kind for kind in layers}
     numbers = sum(array.size for array in arrays.values())
     try:
@@ -80,7 +83,7 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
         if "numbers" in metadata:  # older files have none
             model.load_numbers(json.loads(metadata["numbers"]))
     except Exception as error:  # whatever a constructor makes of another's arguments
-        raise _unusable(path, f"cannot rebuild the model: {_said(error)}") from error
+        raise unusable(path, f"cannot rebuild the model: {_said(error)}") from error
     return model
 
 
@@ -89,34 +92,39 @@ def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     FileNotFoundError, ModelFileError: as for `load`.
     """
-    metadata, arrays = _read(path)
+    metadata, arrays = read(path, "model", "optimizer")
     if "model" in metadata:
         return arrays
     try:
         state: dict[str, Any] = unpack(json.loads(metadata["optimizer"]), arrays)
     except Exception as error:  # a damaged description may be anything
-        raise _unusable(path, f"not an optimizer's state: {_said(error)}") from None
+        raise unusable(path, f"not an optimizer's state: {_said(error)}") from None
     return state
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, str], dict[str, Array]]:
-    """The metadata and the arrays of a file that gpunet wrote."""
+def read(path: str | os.PathLike[str], *kinds: str) -> tuple[dict[str, str], dict[str, Array]]:
+    """The metadata and the arrays of a file that gpunet wrote, if it holds one of `kinds`."""
     if not os.path.exists(path):
         raise FileNotFoundError(f"no model file {os.fspath(path)!r}")
     try:
         metadata, arrays = unseal(read_file(path))
     except Exception as error:  # SafetensorError, OSError, KeyError for a dtype NumPy lacks
-        raise _unusable(path, f"not a readable safetensors file: {_said(error)}") from None
-    if metadata.get("format") not in FORMATS or not {"model", "optimizer"} & set(metadata):
-        raise _unusable(
+        raise unusable(path, f"not a readable safetensors file: {_said(error)}") from None
+    if metadata.get("format") not in FORMATS or not HOLDERS.keys() & metadata.keys():
+        raise unusable(
             path,
             f"not written by gpunet.save (format {metadata.get('format')!r}, expected "
             f"{FORMAT!r}); read its arrays with safetensors, then model.load_state_dict",
         )
+    holds = next(kind for kind in HOLDERS if kind in metadata)
+    if holds not in kinds:
+        article = "an" if holds == "optimizer" else "a"
+        raise unusable(path, f"holds {article} {holds}: {HOLDERS[holds]}")
     return metadata, arrays
 
 
-def _unusable(path: str | os.PathLike[str], trouble: str) -> ModelFileError:
+def unusable(path: str | os.PathLike[str], trouble: str) -> ModelFileError:
+    """The error, in one line."""
     return ModelFileError(" ".join(f"{os.fspath(path)}: {trouble}".split()))
 
 

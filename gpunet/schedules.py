@@ -18,8 +18,11 @@ Rate = float | Schedule  # what an optimizer takes for lr
 
 
 @dataclass(frozen=True)
-class _Formula:
-    """A formula of this file with its numbers, t left open. (A closure could not be pickled.)"""
+class Formula:
+    """A formula of this file with its numbers, t left open. (A closure could not be pickled.)
+
+    name: that of the function that made it.
+    """
 
     formula: Callable[..., float]
     numbers: tuple[Any, ...]
@@ -27,8 +30,12 @@ class _Formula:
     def __call__(self, t: int) -> float:
         return self.formula(*self.numbers, t)
 
+    @property
+    def name(self) -> str:
+        return self.formula.__name__.strip("_")
+
     def __repr__(self) -> str:
-        return f"{self.formula.__name__.strip('_')}({', '.join(map(repr, self.numbers))})"
+        return f"{self.name}({', '.join(map(repr, self.numbers))})"
 
 
 def _positive(value: float, name: str) -> None:
@@ -38,7 +45,7 @@ def _positive(value: float, name: str) -> None:
 
 def constant(lr: float) -> Schedule:
     """lr, always."""
-    return _Formula(_constant, (lr,))
+    return Formula(_constant, (lr,))
 
 
 def _constant(lr: float, t: int) -> float:
@@ -48,7 +55,7 @@ def _constant(lr: float, t: int) -> float:
 def step(lr: float, every: int, factor: float = 0.1) -> Schedule:
     """lr * factor^(t // every)."""
     _positive(every, "every")
-    return _Formula(_step, (lr, every, factor))
+    return Formula(_step, (lr, every, factor))
 
 
 def _step(lr: float, every: int, factor: float, t: int) -> float:
@@ -58,7 +65,7 @@ def _step(lr: float, every: int, factor: float, t: int) -> float:
 def exponential(lr: float, rate: float) -> Schedule:
     """lr * rate^t; rate just below 1."""
     _positive(rate, "rate")
-    return _Formula(_exponential, (lr, rate))
+    return Formula(_exponential, (lr, rate))
 
 
 def _exponential(lr: float, rate: float, t: int) -> float:
@@ -69,7 +76,7 @@ def inverse_time(lr: float, decay: float) -> Schedule:
     """lr / (1 + decay t): the 1/t rule of Robbins & Monro (1951)."""
     if not decay >= 0:
         raise ValueError(f"decay must be at least 0, got {decay}")
-    return _Formula(_inverse_time, (lr, decay))
+    return Formula(_inverse_time, (lr, decay))
 
 
 def _inverse_time(lr: float, decay: float, t: int) -> float:
@@ -81,7 +88,7 @@ def cosine(lr: float, steps: int, final: float = 0.0) -> Schedule:
     then `final`.
     """
     _positive(steps, "steps")
-    return _Formula(_cosine, (lr, steps, final))
+    return Formula(_cosine, (lr, steps, final))
 
 
 def _cosine(lr: float, steps: int, final: float, t: int) -> float:
@@ -93,7 +100,7 @@ def warmup(after: Schedule | float, steps: int) -> Schedule:
     2017, section 2.2); `after` then starts from its own t = 0.
     """
     _positive(steps, "steps")
-    return _Formula(_warmup, (after if callable(after) else constant(after), steps))
+    return Formula(_warmup, (after if callable(after) else constant(after), steps))
 
 
 def _warmup(after: Schedule, steps: int, t: int) -> float:
@@ -110,7 +117,7 @@ def piecewise(boundaries: Sequence[int], values: Sequence[float]) -> Schedule:
         raise ValueError(f"{len(edges)} boundaries need {len(edges) + 1} values, got {len(levels)}")
     if list(edges) != sorted(set(edges)):
         raise ValueError(f"boundaries must rise, got {list(edges)}")
-    return _Formula(_piecewise, (edges, levels))
+    return Formula(_piecewise, (edges, levels))
 
 
 def _piecewise(edges: tuple[int, ...], levels: tuple[float, ...], t: int) -> float:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Protocol
+import os
+from typing import Any, ClassVar, Protocol
 
 from gpunet.layer import Layer
 from gpunet.loss import Loss
@@ -27,6 +28,11 @@ class Training(Protocol):
     @property
     def history(self) -> History: ...
 
+    @property
+    def callbacks(self) -> list[Callback]: ...
+
+    def save(self, path: str | os.PathLike[str]) -> None: ...
+
 
 class Callback:
     """Called by `Trainer.fit`; override what you need. Set `needs_valid` to be refused without
@@ -34,6 +40,8 @@ class Callback:
     """
 
     needs_valid: ClassVar[bool] = False
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Attributes that must be the same where a training goes on from a file."""
 
     def on_start(self, trainer: Training) -> None:
         """Before the first epoch of each `fit`."""
@@ -44,8 +52,25 @@ class Callback:
         """
         return None
 
+    def on_update(self, trainer: Training) -> None:
+        """Between two updates, where `trainer.save` may be called: after each (on a GPU after each
+        launch of up to 50), and once more when all callbacks have had their `on_epoch`.
+        """
+
+    def on_stop(self, trainer: Training) -> None:
+        """When no further update follows, after an error too, while the weights are still the last
+        ones; not where an update was cut through by a second Ctrl-C.
+        """
+
     def on_end(self, trainer: Training, interrupted: bool) -> None:
         """After the last epoch, also when Ctrl-C ended it; not after an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint is to keep: numbers, text, arrays; lists, tuples and dicts of them."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`; called after `on_start`, where a training goes on."""
 
 
 class EarlyStopping(Callback):
@@ -60,6 +85,7 @@ class EarlyStopping(Callback):
     """
 
     needs_valid = True
+    settings = ("patience", "min_delta", "restore_best")
 
     def __init__(
         self, patience: int | None = 10, min_delta: float = 0.0, restore_best: bool = True
@@ -70,21 +96,20 @@ class EarlyStopping(Callback):
             raise ValueError(f"min_delta must be a number from 0, got {min_delta}")
         self.patience, self.min_delta, self.restore_best = patience, min_delta, restore_best
         self._forget()
+        self._snapshot: Snapshot | None = None  # of the best epoch, or of the start
 
     def _forget(self) -> None:
         self.best, self._waited = math.inf, 0
         self.best_epoch: int | None = None
-        self._snapshot: Snapshot | None = None
 
     def on_start(self, trainer: Training) -> None:
         self._forget()
+        self._snapshot = Snapshot(trainer.model)
 
     def on_epoch(self, trainer: Training, row: Row) -> str | None:
         if row["valid_loss"] < self.best - self.min_delta:
             self.best, self.best_epoch, self._waited = row["valid_loss"], row["epoch"], 0
-            if self._snapshot is None:
-                self._snapshot = Snapshot(trainer.model)
-            else:
+            if self._snapshot is not None:
                 self._snapshot.take()
             return None
         self._waited += 1
@@ -94,14 +119,35 @@ class EarlyStopping(Callback):
         return None
 
     def on_end(self, trainer: Training, interrupted: bool) -> None:
-        if self._snapshot is not None and (self.restore_best or interrupted):
+        best = self.best_epoch is not None and (self.restore_best or interrupted)
+        if self._snapshot is not None and best:
             self._snapshot.restore()
             trainer.history.kept = self.best_epoch
         self._snapshot = None
 
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "waited": self._waited,
+            "weights": self._snapshot.state_dict() if self._snapshot is not None else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self._waited = state["waited"]
+        if self._snapshot is not None:
+            self._snapshot.load_state_dict(state["weights"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has another model: without the snapshot, which is of this one."""
+        return {**vars(self), "_snapshot": None}
+
 
 class StopAtLoss(Callback):
     """Stop when the training loss of an epoch is at most `threshold`."""
+
+    settings = ("threshold",)
 
     def __init__(self, threshold: float) -> None:
         if not math.isfinite(threshold):

@@ -58,7 +58,7 @@ class Feed:
         dtypes = {p.dtype for p in model.parameters()}
         (x, x_dtype), (t, t_dtype) = (
             _checked(array, f"{name}: {part}", dtypes)
-            for array, part in zip(_pair(data, name), "xt", strict=True)
+            for array, part in zip(pair(data, name), "xt", strict=True)
         )
         if len(x) != len(t):
             raise ValueError(f"{name}: x has {len(x)} rows but t has {len(t)}")
@@ -145,7 +145,8 @@ class Feed:
             raise ValueError(f"{self.name}: the loss must be a Tensor of one number, got {found}")
 
 
-def _pair(data: Any, name: str) -> tuple[Any, Any]:
+def pair(data: Any, name: str) -> tuple[Any, Any]:
+    """x and t as they are given; TypeError for what is no pair."""
     if hasattr(data, "x") and hasattr(data, "t"):
         return data.x, data.t
     if not isinstance(data, (tuple, list)) or len(data) != 2:

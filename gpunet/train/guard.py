@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import NamedTuple
 
-from gpunet.backend import Array
 from gpunet.fused.step import Step
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import NonFiniteError, Watch
+from gpunet.train.progress import Progress
 from gpunet.train.snapshot import Snapshot
 from gpunet.train.updates import Updates
 from gpunet.where import all_finite
@@ -41,19 +41,33 @@ class Guard:
         if self._good is not None:
             self._since.append(Taken(group, epoch, step))
 
-    def look(self, losses: Array) -> None:
+    def look(self, progress: Progress) -> None:
         """Read the losses of the epoch so far; NonFiniteError or a warning if they are bad."""
-        if self._good is None:
+        if self._good is None or not self._since:
             return
         model, optimizer = self.step.model, self.step.optimizer
         changed = [a.data for a in optimizer.arenas] + [b for _, b in model.named_buffers()]
-        if all_finite([losses, *changed]):
+        if all_finite([progress.losses[: progress.batches], *changed]):
             self._good.take()
         else:
-            self._find(self._good)
+            self._find(self._good, progress)
         self._since.clear()
 
-    def _find(self, good: Snapshot) -> None:
+    def go_back(self, progress: Progress) -> bool:
+        """After an error inside an update: back to the last look. False if there is no way back."""
+        if self._good is None:
+            return False
+        self._good.restore()
+        self._undo(progress, 1)
+        return True
+
+    def _undo(self, progress: Progress, first: int) -> None:
+        """The updates from the epoch's `first` on, or since the last look, are not made."""
+        undone = [taken for taken in self._since if taken.step >= first]
+        progress.undo(len(undone), sum(len(taken.group) for taken in undone))
+        self._since.clear()
+
+    def _find(self, good: Snapshot, progress: Progress) -> None:
         """Go back, and make the updates since the last look again, layer by layer."""
         model, optimizer = self.step.model, self.step.optimizer
         present = Snapshot(model, optimizer)
@@ -63,6 +77,7 @@ class Guard:
         if self.on_nonfinite == "raise":
             before.restore()
             optimizer.zero_grad()
+            self._undo(progress, error.step)
             raise error
         present.restore()  # on the tape numbers may differ by rounding
         self._good = None

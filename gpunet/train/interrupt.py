@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps instead of inside one."""
+"""Ctrl-C, and the signals that ask a process to end, between two steps instead of inside one."""
 
 from __future__ import annotations
 
@@ -7,31 +7,44 @@ import threading
 from types import FrameType
 from typing import Any
 
+REQUESTS = ("SIGTERM", "SIGHUP")  # by name: Windows has no SIGHUP
+
 
 class DeferredInterrupt:
-    """Inside `with`, the first Ctrl-C only sets `requested`; the second one interrupts as usual.
+    """Inside `with`, the first Ctrl-C, SIGTERM or SIGHUP only sets `requested`.
 
-    Signals reach the main thread only: in another one this does nothing; nor does it where Ctrl-C
-    is ignored or left to the system.
+    A second Ctrl-C interrupts as usual. A second SIGTERM or SIGHUP does no more than the first, for
+    a terminal that closes, and a job that is cancelled, send several. A handler of the program's
+    own is called as well: for Ctrl-C the second time, for the others each time.
+
+    Signals reach the main thread only: in another one this does nothing; nor does it where a signal
+    is ignored (`nohup`), or Ctrl-C left to the system.
+
+    signal: the number of the first, or None.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._old: Any = None
+        self.signal: int | None = None
+        self._old: dict[int, Any] = {}
 
     def __enter__(self) -> DeferredInterrupt:
         if threading.current_thread() is threading.main_thread():
-            old = signal.getsignal(signal.SIGINT)
-            if callable(old):
-                self._old = old
-                signal.signal(signal.SIGINT, self._note)
+            known = [getattr(signal, name) for name in REQUESTS if hasattr(signal, name)]
+            for number in (signal.SIGINT, *known):
+                old = signal.getsignal(number)
+                if callable(old) or (old is signal.SIG_DFL and number in known):
+                    self._old[number] = old
+                    signal.signal(number, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._old is not None:
-            signal.signal(signal.SIGINT, self._old)
+        for number, old in self._old.items():
+            signal.signal(number, old)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
-            self._old(number, frame)
-        self.requested = True
+        again, self.requested = self.requested, True
+        self.signal = self.signal or number
+        old = self._old[number]
+        if callable(old) and (again or number != signal.SIGINT):
+            old(number, frame)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from gpunet.backend import Array
+from gpunet.backend import Array, device_of, to_device
 from gpunet.layer import Layer
 from gpunet.optim import Optimizer
 from gpunet.tensor import Tensor
@@ -43,6 +44,20 @@ class Snapshot:
             setattr(layer, name, count)
         if self._optimizer is not None:
             self._optimizer.t = self._t
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered: {"arrays", "counts", "t"}, copies."""
+        return {
+            "arrays": [copy.copy() for copy in self._copies],
+            "counts": list(self._counts),
+            "t": self._t,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Remember that instead, on whatever device it is."""
+        for copy, array in zip(self._copies, state["arrays"], strict=True):
+            copy[...] = to_device(array, device_of(copy))
+        self._counts, self._t = list(state["counts"]), state["t"]
 
     @contextmanager
     def restored(self) -> Iterator[None]:

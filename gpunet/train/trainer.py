@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import time
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,20 +10,25 @@ import numpy as np
 
 from gpunet import checked, progress
 from gpunet.checked import Checked
+from gpunet.files import write_atomically
 from gpunet.fused.step import Step
 from gpunet.layer import Layer
 from gpunet.layers import BatchNorm
 from gpunet.loss import as_loss
 from gpunet.optim import Optimizer
 from gpunet.tensor import Tensor
+from gpunet.train import state
 from gpunet.train.callbacks import Callback, EarlyStopping
 from gpunet.train.evaluation import evaluate
 from gpunet.train.feed import Feed
+from gpunet.train.fit import Fit
 from gpunet.train.groups import Groups
 from gpunet.train.guard import Guard
-from gpunet.train.history import History, Row
+from gpunet.train.history import History
 from gpunet.train.interrupt import DeferredInterrupt
 from gpunet.train.loop import Loop
+from gpunet.train.progress import Progress
+from gpunet.train.resume import end, enter, plan_of, wake
 from gpunet.train.updates import updating
 
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
@@ -52,6 +56,9 @@ class Trainer:
             difference.
 
     history: of every epoch so far; a second `fit` continues it.
+
+    Copies and pickles are independent twins that go on bit for bit; `save` and `load` do the same
+    through a file: docs/training.md.
     """
 
     loss = Checked(lambda value, _: as_loss(value))
@@ -76,6 +83,12 @@ class Trainer:
         self.on_nonfinite = on_nonfinite
         self.progress = progress
         self.history = History()
+        # See state.Resumable
+        self.made_with: dict[str, Any] | None = None
+        self.plan: dict[str, Any] | None = None
+        self.bound, self.earlier = False, 0
+        self.unfinished: Progress | None = None
+        self._fit: Fit | None = None  # that runs
 
     def fit(
         self,
@@ -91,7 +104,10 @@ class Trainer:
     ) -> History:
         """Train, and return the history (also as `trainer.history`).
 
-        Called again it continues: two fits of 5 epochs are one of 10, early stopping aside.
+        Called again it continues: two fits of 5 epochs are one of 10, early stopping aside. After a
+        fit that was stopped, by Ctrl-C or an error, the next one with the same data and settings
+        begins with the rest of its epoch. After `load` it is the fit that was under way that ends:
+        `epochs` are those of the whole.
 
         Args:
             train, valid: (x, t) or an object with .x and .t; one row a sample.
@@ -105,12 +121,17 @@ class Trainer:
             stream: on a GPU, leave the training data on the host and copy it batch by batch. None
                 does so where it would fill more than half of the free memory.
 
-        Ctrl-C ends the training after the running step: the history so far is returned, with the
-        weights of the best epoch if there is validation data. A second Ctrl-C interrupts at once.
+        Ctrl-C, SIGTERM or SIGHUP ends the training after the running step: the history so far is
+        returned, with the weights of the best epoch if there is validation data. A second Ctrl-C
+        interrupts at once.
 
         Raises:
-            ValueError, TypeError: data or settings that do not fit, before anything is changed.
+            ValueError, TypeError: data or settings that do not fit, or are not those of the
+                training that was loaded, before anything is changed.
             NonFiniteError: see `on_nonfinite`.
+
+        After an error history and weights are those of the last good update; of an error inside an
+        update, in a layer of your own, say, those of at most 50 updates before it.
         """
         checked.size(epochs, "epochs")
         checked.size(accumulate, "accumulate")
@@ -121,19 +142,68 @@ class Trainer:
         groups = Groups(feed, batch_size, seed, accumulate, drop_last, self._least_rows())
         step = Step(self.model, self.loss, self.optimizer, fuse=self.fuse)
         updates = updating(step, feed, self.capture)
-        guard = Guard(step, feed, self.on_nonfinite)
-        self.history.stopped, self.history.kept = "stopped by an error", None
+        settings = {"batch_size": batch_size, "seed": seed, "accumulate": accumulate}
+        plan = plan_of(train, valid, callbacks, **settings, drop_last=drop_last)
+        begun = enter(self, plan, groups)
+        self.history.stopped = "stopped by an error"
+        self.history.kept = len(self.history) or None if begun.trained else None
         for callback in callbacks:
             callback.on_start(self)
+        wake(self, begun, callbacks)
+        guard = Guard(step, feed, self.on_nonfinite)
         # The guard tells of overflow; NumPy's own warnings name neither step nor layer.
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        with DeferredInterrupt() as interrupt, self._bar(epochs * groups.size) as bar, quiet:
+        last = begun.first + epochs - 1
+        with DeferredInterrupt() as interrupt, self._bar(begun, last, groups) as bar, quiet:
             loop = Loop(updates, guard, bar, interrupt)
-            reason = self._epochs(epochs, groups, loop, held_out, callbacks)
+            self._fit = Fit(self, begun, groups, held_out, callbacks, loop)
+            try:
+                with self._fit.kept():
+                    reason = self._fit.run(last)
+            finally:
+                self._fit = None
         self.history.stopped = "interrupted" if interrupt.requested else reason
-        for callback in callbacks:
-            callback.on_end(self, interrupt.requested)
+        end(self, callbacks, interrupt.requested)
         return self.history
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all that the training depends on to one file, atomically, with a checksum.
+
+        At any time: before and after a fit, and in one from a callback (see `Checkpoint`).
+
+        Raises:
+            TypeError: a callback's state, or a column of the history, that a file cannot hold.
+            OSError: the folder is missing or not writable.
+        """
+        write_atomically(path, state.to_bytes(self))
+
+    def load(self, path: str | os.PathLike[str], *, strict: bool = True) -> None:
+        """Go on with the training that `save` or a `Checkpoint` wrote, bit for bit.
+
+        The trainer is made as that one was: a model, a loss, an optimizer (with its schedule) and
+        callbacks with the same settings. Then call `fit` as that one was called. The generator
+        behind `gpunet.seed` goes on as well.
+
+        Args:
+            strict: False lets settings and data differ: the trainer's own settings hold, and under
+                another plan (data, batch_size, ...) an unfinished epoch begins anew.
+
+        Raises:
+            FileNotFoundError, ModelFileError: no such file; one that is damaged, or no training.
+            ValueError: other settings, or a model or an optimizer that it does not fit; the message
+                names the difference. Nothing is changed then.
+
+        RuntimeWarning where versions, BLAS, its threads or the device are others: the last bits of
+        numbers depend on them.
+        """
+        state.load_into(self, path, strict)
+
+    def rested(self) -> Progress | None:
+        """The fit under way, or the one that was stopped, in plain data."""
+        return self.unfinished if self._fit is None else self._fit.rested()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "unfinished": self.rested(), "_fit": None}
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """{"loss": mean over the rows} and, for classes, "accuracy", in evaluation mode."""
@@ -168,55 +238,11 @@ class Trainer:
         layers = [self.model, *(layer for _, layer in self.model.named_layers())]
         return 2 if any(isinstance(k, BatchNorm) for k in layers) else 1
 
-    # Epochs
-
-    def _epochs(
-        self,
-        epochs: int,
-        groups: Groups,
-        loop: Loop,
-        held_out: Feed | None,
-        callbacks: list[Callback],
-    ) -> str:
-        """Train for so many more epochs; why it ended."""
-        first = len(self.history) + 1
-        last = first + epochs - 1
-        for epoch in range(first, last + 1):
-            loop.bar.set_description_str(f"epoch {epoch}/{last}", refresh=False)
-            row = self._epoch(epoch, groups, loop, held_out)
-            if row is None:
-                break
-            self.history.rows.append(row)
-            self.history.kept = epoch
-            loop.bar.set_postfix_str(_shown(row), refresh=False)
-            reasons = [reason for c in callbacks if (reason := c.on_epoch(self, row))]
-            if reasons or loop.interrupt.requested:
-                return reasons[0] if reasons else ""
-        return "all epochs done"
-
-    def _epoch(self, epoch: int, groups: Groups, loop: Loop, held_out: Feed | None) -> Row | None:
-        """Its row of the history; None if Ctrl-C ended it early."""
-        started, lr = time.perf_counter(), self.optimizer.current_lr()
-        self.model.train()
-        loss = loop.run(groups.of(epoch - 1), epoch)
-        if loss is None:
-            return None
-        row: Row = {"epoch": epoch, "train_loss": loss}
-        if held_out is not None:
-            found = evaluate(self.model, self.loss, held_out)
-            row |= {f"valid_{name}": value for name, value in found.items()}
-        row |= {"lr": None if math.isnan(lr) else lr, "seconds": time.perf_counter() - started}
-        return row
-
-    def _bar(self, total: int) -> Any:
-        return progress.bar(total, self.progress, dynamic_ncols=True, bar_format=BAR_FORMAT)
-
-
-def _shown(row: Row) -> str:
-    """The row as the bar has room for it."""
-    parts = [f"loss {row['train_loss']:.3g}"]
-    if "valid_loss" in row:
-        parts.append(f"valid {row['valid_loss']:.3g}")
-    if "valid_accuracy" in row:
-        parts.append(f"{row['valid_accuracy']:.1%} right")
-    return ", ".join(parts)
+    def _bar(self, done: Progress, last: int, groups: Groups) -> Any:
+        return progress.bar(
+            (last - done.first + 1) * groups.size,
+            self.progress,
+            initial=(done.epoch - done.first) * groups.size + done.batches,
+            dynamic_ncols=True,
+            bar_format=BAR_FORMAT,
+        )

@@ -16,6 +16,7 @@ from gpunet.fused.step import Step
 from gpunet.graphs import CaptureError, Graphs
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import Watch
+from gpunet.train.progress import Progress
 
 # Updates a launch, where so many are alike; and between two reads of the losses, to see whether
 # they are finite.
@@ -25,29 +26,29 @@ AT_ONCE = 50
 class Updates:
     """Updates run one by one.
 
-    losses, weights: float64 arrays on the feed's device, one element a batch of the epoch: its mean
-        loss, and what it counts in a mean over several.
+    `run` gives `progress` its losses and weights: float64 arrays on the feed's device, one element
+    a batch of the epoch: its mean loss, and what it counts in a mean over several.
     """
-
-    losses: Array
-    weights: Array
 
     def __init__(self, step: Step, feed: Feed) -> None:
         self.step, self.feed = step, feed
 
-    def run(self, groups: Sequence[Group]) -> Generator[int, None, None]:
-        """An epoch: an update of every group; yields how many were made since the last time."""
+    def run(self, groups: Sequence[Group], progress: Progress) -> Generator[int, None, None]:
+        """The rest of an epoch, an update a group; yields how many were made since the last time.
+        What was made of it before, `progress` tells.
+        """
         rows = [rows for group in groups for rows in group]
-        self.losses = self.feed.xp.zeros(len(rows), np.float64)
-        self.weights = self.feed.xp.asarray([len(one) for one in rows], np.float64)
-        batches = self.feed.batches(rows)
+        losses = self.feed.xp.zeros(len(rows), np.float64)
+        weights = self.feed.xp.asarray([len(one) for one in rows], np.float64)
+        _go_on_with(progress, losses, weights)
+        done = progress.batches
+        batches = self.feed.batches(rows[done:])
         with closing(batches):
-            done = 0
-            for group in groups:
+            for group in groups[progress.updates :]:
                 for value, count in self.one(group, batches):
-                    self.losses[done] = value
+                    losses[done] = value
                     if not isinstance(count, int):
-                        self.weights[done] = count
+                        weights[done] = count
                     done += 1
                 yield 1
 
@@ -89,17 +90,17 @@ class ResidentUpdates:
         self.graphs = Graphs(self.xp)
         self.order = self.xp.empty(len(feed), np.int64)
         self.losses = self.xp.zeros(len(feed), np.float64)  # a batch has one row at least
-        self.weights = self.losses
         self.batch = Resident(step, feed.x, feed.t, self.order, self.losses, self.graphs.counters)
 
-    def run(self, groups: Sequence[Group]) -> Generator[int, None, None]:
+    def run(self, groups: Sequence[Group], progress: Progress) -> Generator[int, None, None]:
         """As in `Updates`."""
         rows = [rows for group in groups for rows in group]
-        self.weights = self.xp.asarray([len(one) for one in rows], np.float64)
+        _go_on_with(progress, self.losses, self.xp.asarray([len(k) for k in rows], np.float64))
         together = self.xp.concatenate(rows)
         self.order[: len(together)] = together
-        self.graphs.counters.set(row=0, batch=0)
-        done = 0
+        used = sum(len(one) for one in rows[: progress.batches])
+        self.graphs.counters.set(row=used, batch=progress.batches)
+        done = progress.updates
         while done < len(groups):
             sizes = tuple(len(rows) for rows in groups[done])
             count = self._alike(groups[done:], sizes) if self.capture else 1
@@ -139,6 +140,16 @@ class ResidentUpdates:
             )
         for _ in range(count):
             self.graphs.eager(sizes, step, rows, batches)
+
+
+def _go_on_with(progress: Progress, losses: Array, weights: Array) -> None:
+    """Make these the progress's, with what it has of the epoch so far at their beginning."""
+    done = progress.batches
+    if done:
+        xp = array_module(losses)
+        losses[:done] = xp.asarray(progress.losses[:done])
+        weights[:done] = xp.asarray(progress.weights[:done])
+    progress.losses, progress.weights = losses, weights
 
 
 def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:

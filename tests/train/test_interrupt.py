@@ -67,6 +67,44 @@ def test_another_handler_gets_the_second() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+REQUESTS = [signal.SIGTERM] if os.name == "nt" else [signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", REQUESTS)
+def test_a_request_to_end_is_a_first_ctrl_c(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with DeferredInterrupt() as interrupt:
+        signal.raise_signal(number)
+        assert (interrupt.requested, interrupt.signal) == (True, number)
+        signal.raise_signal(number)  # a terminal that closes sends several
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        assert interrupt.signal == number
+    assert signal.getsignal(number) is before
+
+
+def test_a_handler_of_the_program_s_own_hears_of_a_request() -> None:
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with DeferredInterrupt() as outer, DeferredInterrupt() as inner:
+            signal.raise_signal(signal.SIGTERM)
+        assert (outer.requested, inner.requested, heard) == (True, True, [signal.SIGTERM])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_an_ignored_request_stays_ignored() -> None:
+    """As under nohup."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with DeferredInterrupt() as interrupt:
+            signal.raise_signal(signal.SIGTERM)
+        assert not interrupt.requested
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
 def test_ignored_and_default_stay_so(handler: Any) -> None:
     before = signal.signal(signal.SIGINT, handler)
@@ -204,12 +242,13 @@ def child(seconds: float) -> subprocess.Popen[str]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to one process")
-def test_ctrl_c_from_outside() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, *REQUESTS])
+def test_a_signal_from_outside(number: signal.Signals) -> None:
     with child(0.01) as process:
         assert process.stdout is not None
         for _ in range(5):
             assert process.stdout.readline() == "step\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert out.splitlines()[-1] == "ended interrupted True"
