@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -27,6 +28,8 @@ def mistakes() -> Iterator[None]:
         text = str(error)
         for name in ("class", "number"):
             text = text.replace(f"target='{name}'", f"--target {name}")
+        again = "; give the options of then, or another --out"
+        text = re.sub(r"; load\(path, strict=False\).*", again, text)
         fail(text.replace("batch_size", "--batch-size"))
     except OSError as error:
         where = "cannot write" if error.filename is None else error.filename

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.compare.grid import half_decades
+from gpunet.train.checkpoint import seconds_of
 
 Rates = dict[str, float]  # by optimizer; under "" what holds for the others
 Grid = tuple[str | None, list[float]]  # an optimizer, or None for all; rates in rising order
@@ -64,6 +65,18 @@ def finite(text: str) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
+
+
+def interval(text: str) -> int | str:
+    """ "60s" or another time as it is; "5", a number of epochs, as that."""
+    value: int | str = int(text) if text.strip().isdecimal() else text
+    try:
+        seconds_of(value)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no time, such as 60s or 5m, and no number of epochs"
+        ) from None
+    return value
 
 
 def share(text: str) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import signal
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ import click
 import gpunet as gn
 from gpunet import saving
 from gpunet.commands import common, options, parse
+from gpunet.commands.stoppable import Stoppable
 from gpunet.data import Dataset, load
 from gpunet.data.targets import Target
 from gpunet.files import readable
 from gpunet.outputs import Outputs
 from gpunet.study import pictures
 from gpunet.study.history_picture import draw_curves
+from gpunet.train.interrupt import DeferredInterrupt
 
 FILES = ("model.safetensors", "history.csv", "summary.json", "curves.png")
 
@@ -56,47 +58,76 @@ FILES = ("model.safetensors", "history.csv", "summary.json", "curves.png")
     help="What whole numbers as targets are: labels of classes, or quantities.",
 )
 @options.out("gpunet-out", "the model, the history, the summary and the picture")
+@click.option(
+    "--checkpoint-every",
+    callback=options.read(parse.interval),
+    metavar="TIME",
+    help="Write checkpoint.safetensors to --out so often: 60s, 5m, 1h, or a number of epochs.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the training that was stopped in --out; begin one where there is none.",
+)
 def train(
     data: str,
-    hidden: tuple[int, ...],
-    optimizer: str,
-    lr: float | None,
-    batch_norm: bool,
-    dropout: float,
-    epochs: int,
-    batch_size: int,
-    seed: int,
     device: str,
     target: Target,
     out: Path,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    checkpoint_every: int | str | None,
+    resume: bool,
+    **network: Any,
 ) -> None:
     """Train an MLP on DATA: "digits" (bundled), a folder of IDX files, a .csv or an .npz.
 
     Writes model.safetensors, history.csv, summary.json and, with matplotlib, curves.png to --out.
-    Ctrl-C ends the training early and writes the best model so far.
+    Ctrl-C ends the training early and writes the best model so far; --resume then goes on.
     """
     with common.mistakes():
         dataset = load(data, target=target)
         place = common.device(device)
         gn.seed(seed)
-        sizes = [dataset.features, *hidden, dataset.outputs]
-        model = gn.MLP(sizes, batch_norm=batch_norm, dropout=dropout)
-        model.to(place)
-        loss = gn.SoftmaxWithLoss() if dataset.classes is not None else gn.MeanSquaredError()
-        trainer = gn.Trainer(model, loss, _optimizer(optimizer, model, lr))
-        with common.outputs(out, FILES, sum(p.data.nbytes for p in model.parameters())) as folder:
+        model, trainer = _trainer(dataset, place, **network)
+        size = sum(p.data.nbytes for p in model.parameters())
+        with common.outputs(out, FILES, size) as folder:
             click.echo(_introduction(dataset, model, place))
-            started = time.perf_counter()
-            valid = dataset.valid if len(dataset.valid) else None
-            trainer.fit(dataset.train, valid, epochs=epochs, batch_size=batch_size, seed=seed)
-            seconds = time.perf_counter() - started
-            with _kept(trainer, folder):
-                summary = _summary(trainer, dataset, data, place, seconds)
-                _describe(trainer, summary, dataset.name, folder)
-    click.echo(_conclusion(summary, out))
+            # A signal that comes while files are written waits until they are.
+            with DeferredInterrupt() as interrupt:
+                run = Stoppable(trainer, out, checkpoint_every, resume)
+                valid = dataset.valid if len(dataset.valid) else None
+                order = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+                error = run.fit(dataset.train, valid, **order)
+                seconds = run.seconds()
+                with _kept(trainer, folder):
+                    summary = _summary(trainer, dataset, data, place, seconds)
+                    _describe(trainer, summary, dataset.name, folder)
+                run.leave()
+        click.echo(_conclusion(summary, out))
+        if error is not None:
+            raise error
     if trainer.history.stopped == "interrupted":
         click.echo("gpunet: interrupted; what was trained so far is kept", err=True)
-        sys.exit(130)
+        sys.exit(128 + (interrupt.signal or signal.SIGINT))
+
+
+def _trainer(
+    dataset: Dataset,
+    place: str,
+    *,
+    hidden: tuple[int, ...],
+    optimizer: str,
+    lr: float | None,
+    batch_norm: bool,
+    dropout: float,
+) -> tuple[gn.MLP, gn.Trainer]:
+    sizes = [dataset.features, *hidden, dataset.outputs]
+    model = gn.MLP(sizes, batch_norm=batch_norm, dropout=dropout)
+    model.to(place)
+    loss = gn.SoftmaxWithLoss() if dataset.classes is not None else gn.MeanSquaredError()
+    return model, gn.Trainer(model, loss, _optimizer(optimizer, model, lr))
 
 
 def _optimizer(name: str, model: gn.Layer, lr: float | None) -> gn.Optimizer:

@@ -23,7 +23,7 @@ from gpunet import cli, machine
 from gpunet.data import digits, load
 from gpunet.outputs import Outputs
 from gpunet.study import pictures
-from gpunet.train import trainer
+from gpunet.train import fit
 from tests.console import Result, Run, assert_one_line, process
 
 pytestmark = pytest.mark.usefixtures("ctrl_c")
@@ -289,6 +289,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "bare folder": (["train", "bare"], "bare"),
     "out is a file": (["train", "--out", "a file"], "--out.*'a file' is a file"),
     "out below a file": (["train", "--out", "a file/x"], "--out a file/x: cannot write there"),
+    "no time": (["train", "--checkpoint-every", "often"], "--checkpoint-every.*'often' is no time"),
+    "0 epochs": (["train", "--checkpoint-every", "0"], "--checkpoint-every.*'0' is no time"),
     "no value": (["train", "--out"], "Option '--out' requires an argument"),
 }  # fmt: skip
 
@@ -456,7 +458,7 @@ def test_ctrl_c_writes_what_there_is(
     gpunet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pressed in the fourth of many epochs."""
-    evaluate = trainer.evaluate
+    evaluate = fit.evaluate
     seen = []
 
     def pressing(*given: Any) -> dict[str, float]:
@@ -465,7 +467,7 @@ def test_ctrl_c_writes_what_there_is(
             signal.raise_signal(signal.SIGINT)
         return evaluate(*given)
 
-    monkeypatch.setattr(trainer, "evaluate", pressing)
+    monkeypatch.setattr(fit, "evaluate", pressing)
     result = gpunet("train", "--device", "cpu", "--hidden", "8", "--lr", "0.3")
     assert result.code == 130
     assert result.err == "gpunet: interrupted; what was trained so far is kept\n"
@@ -525,6 +527,101 @@ def test_ctrl_c_before_the_training(gpunet: Run, monkeypatch: pytest.MonkeyPatch
     assert not Path("gpunet-out").exists()
 
 
+# Stopped, and gone on with
+
+
+RUN = ["--device", "cpu", "--hidden", "8", "--lr", "0.05", "--batch-norm", "--epochs", "4"]
+
+
+def left(folder: Path) -> list[Any]:
+    """The files of a run without what the clock makes of them."""
+    with open(folder / "history.csv", newline="") as file:
+        rows = [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+    summary = summary_in(folder)
+    plain = {k: v for k, v in summary.items() if k not in ("seconds", "steps_per_second")}
+    return [(folder / "model.safetensors").read_bytes(), rows, plain]
+
+
+def stop_after(updates: int, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    gradients = gn.Step.gradients
+
+    def signalling(step: gn.Step, *arguments: Any, **options: Any) -> Any:
+        if step.optimizer.t == updates - 1:
+            signal.raise_signal(number)
+        return gradients(step, *arguments, **options)
+
+    monkeypatch.setattr(gn.Step, "gradients", signalling)
+
+
+@pytest.mark.parametrize("options", [[], ["--checkpoint-every", "1h"]])
+def test_stopped_in_mid_epoch_and_on(
+    options: list[str], gpunet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gpunet("train", *RUN, "--out", "whole").code == 0
+    with monkeypatch.context() as patch:
+        stop_after(50, signal.SIGTERM, patch)
+        result = gpunet("train", *RUN, *options, "--out", "out")
+    assert result.code == 128 + signal.SIGTERM
+    assert summary_in(Path("out"))["steps"] == 50
+    result = gpunet("train", *RUN, *options, "--out", "out", "--resume")
+    assert (result.code, result.err) == (0, "")
+    assert "going on with out/checkpoint.safetensors, after 1 epoch\n" in result.out
+    assert left(Path("out")) == left(Path("whole"))
+    assert Path("out/checkpoint.safetensors").exists() == bool(options)
+    if options:  # all is done
+        assert gpunet("train", *RUN, *options, "--out", "out", "--resume").code == 0
+        assert left(Path("out")) == left(Path("whole"))
+
+
+def test_resume_with_other_options(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(50, signal.SIGINT, patch)
+        assert gpunet("train", *RUN).code == 130
+    before = left(Path("gpunet-out"))
+    for options, words in (
+        (
+            ["--batch-size", "16"],
+            "--batch-size was 32, is 16; give the options of then, or another",
+        ),
+        (["--lr", "0.1"], r"lr was 0.05, is 0.1; give the options of then, or another --out"),
+        (["--seed", "5"], "seed was 0, is 5"),
+        (["--hidden", "9"], "out_features was 8, is 9"),
+    ):
+        assert_one_line(gpunet("train", *RUN, *options, "--resume"), words)
+        assert left(Path("gpunet-out")) == before
+    result = gpunet("train", *RUN)
+    assert result.err == "gpunet: the training that was stopped in gpunet-out is begun anew\n"
+    assert not Path("gpunet-out/checkpoint.safetensors").exists()
+
+
+def test_resume_where_there_is_nothing(gpunet: Run) -> None:
+    assert gpunet("train", *RUN, "--resume", "--out", "a").err == ""
+    assert gpunet("train", *RUN, "--out", "b").err == ""
+    assert left(Path("a")) == left(Path("b"))
+
+
+def test_a_training_that_fails_keeps_what_there_was(
+    gpunet: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A huge rate from the third epoch on."""
+    current = gn.Optimizer.step
+
+    def exploding(optimizer: gn.Optimizer) -> None:
+        if optimizer.t == 100:
+            optimizer.lr = 1e30
+        current(optimizer)
+
+    monkeypatch.setattr(gn.Optimizer, "step", exploding)
+    every = ["--optimizer", "sgd", "--checkpoint-every", "3"]
+    result = gpunet("train", *RUN, *every, "--epochs", "9")
+    assert_one_line(result, "non-finite in epoch 3, step 2")
+    assert "after 2 epochs" in result.out
+    summary = summary_in(Path("gpunet-out"))
+    assert (summary["epochs"], summary["stopped"]) == (2, "stopped by an error")
+    assert summary["test_accuracy"] > 0.3
+    assert Path("gpunet-out/checkpoint.safetensors").exists()
+
+
 # Help
 
 
@@ -533,4 +630,5 @@ def test_help_of_train() -> None:
     assert result.exit_code == 0
     names = "hidden optimizer lr batch-norm dropout epochs batch-size seed device target out"
     assert all(f"--{name} " in result.output for name in names.split(" "))
+    assert "--checkpoint-every TIME" in result.output
     assert all(len(line) <= 100 for line in result.output.splitlines())
