@@ -413,6 +413,11 @@ SIMGPU_FN double __uint2double_rn(unsigned int x) { return (double)x; }
 SIMGPU_FN double __ll2double_rn(long long x) { return (double)x; }
 SIMGPU_FN double __ull2double_rn(unsigned long long x) { return (double)x; }
 
+// Cycles: they go on a little at each question, so that a loop that waits for some ends.
+using clock_t = long;
+SIMGPU_FN long long clock64() { static long long cycles; return cycles += 64; }
+SIMGPU_FN clock_t clock() { return (clock_t)clock64(); }
+
 // ---- memory -------------------------------------------------------------------------------------
 
 template <class T> SIMGPU_FN T __ldg(const T *p) { return *p; }
@@ -475,41 +480,6 @@ SIMGPU_ATOMIC_CAS(unsigned short)
 #define CUDART_NAN_F __int_as_float(0x7fffffff)
 #define CUDART_INF __longlong_as_double(0x7ff0000000000000ULL)
 #define CUDART_NAN __longlong_as_double((long long)0xfff8000000000000ULL)
-
-SIMGPU_ATOMIC(long long, atomicAdd, (unsigned long long)old + (unsigned long long)value)
-SIMGPU_ATOMIC(float, atomicMax, simgpu_max(old, value))
-SIMGPU_ATOMIC(float, atomicMin, simgpu_min(old, value))
-SIMGPU_ATOMIC(double, atomicMax, simgpu_max(old, value))
-SIMGPU_ATOMIC(double, atomicMin, simgpu_min(old, value))
-
-// CuPy's half: stored in 16 bits, computed in float, made from other types only explicitly (or by
-// assignment).
-class float16 {
-    _Float16 bits;
-
-public:
-    float16() = default;
-    float16(float value) : bits((_Float16)value) {}
-    explicit float16(bool value) : bits((_Float16)(float)value) {}
-    explicit float16(double value) : bits((_Float16)value) {}
-    explicit float16(int value) : bits((_Float16)(float)value) {}
-    explicit float16(unsigned int value) : bits((_Float16)(float)value) {}
-    explicit float16(long long value) : bits((_Float16)(float)value) {}
-    explicit float16(unsigned long long value) : bits((_Float16)(float)value) {}
-    operator float() const { return (float)bits; }
-    float16 &operator=(const float16 &) = default;
-    template <class T> float16 &operator=(const T &value) {
-        return *this = static_cast<float16>(value);
-    }
-    template <class T> float16 &operator+=(const T &value) { return *this = *this + value; }
-    template <class T> float16 &operator-=(const T &value) { return *this = *this - value; }
-    template <class T> float16 &operator*=(const T &value) { return *this = *this * value; }
-    template <class T> float16 &operator/=(const T &value) { return *this = *this / value; }
-};
-SIMGPU_FN bool isnan(float16 x) { return isnan((float)x); }
-SIMGPU_FN bool isinf(float16 x) { return isinf((float)x); }
-SIMGPU_FN bool isfinite(float16 x) { return isfinite((float)x); }
-SIMGPU_ATOMIC(float16, atomicAdd, (float)old + (float)value)
 #endif
 
 #undef SIMGPU_ATOMIC

@@ -406,6 +406,17 @@ def test_lines_are_counted_behind_cupys_own_headers(cp: Any) -> None:
         wrong.compile()
 
 
+def test_a_kernel_may_wait_for_cycles(cp: Any) -> None:
+    code = """extern "C" __global__ void k(int *out) {
+        const clock_t start = clock();
+        const long long later = clock64() + 1000;
+        while (clock64() < later) {}
+        *out = clock() > start; }"""
+    out = cp.zeros(1, cp.int32)
+    cp.RawKernel(code, "k")((1,), (1,), (out,))
+    assert int(out[0]) == 1
+
+
 # ---------------------------------------------------------------------------------------------
 # What NVRTC says, and what is refused
 
