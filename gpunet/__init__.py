@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 # What editors and type checkers read is __init__.pyi; a test holds the two together.
 _HOMES = {
+    "activation": "ELU GELU LeakyReLU ReLU SiLU Sigmoid Softplus Tanh",
     "backend": "DeviceError has_gpu to_device",
     "containers": "MLP Sequential",
     "context": "no_grad",
@@ -30,7 +31,7 @@ _HOMES = {
     "precision": "matmul_precision",
     "initializers": "Glorot He LeCun Normal Xavier",
     "layer": "Layer",
-    "layers": "Affine BatchNorm Dropout ReLU Rescale Sigmoid Tanh",
+    "layers": "Affine BatchNorm Dropout Rescale",
     "loss": (
         "Huber KLDivergence Loss MeanAbsoluteError MeanSquaredError SigmoidWithLoss SoftmaxWithLoss"
     ),

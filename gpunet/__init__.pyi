@@ -7,6 +7,30 @@ from gpunet import optim as optim
 from gpunet import schedules as schedules
 from gpunet import study as study
 from gpunet import train as train
+from gpunet.activation import (
+    ELU as ELU,
+)
+from gpunet.activation import (
+    GELU as GELU,
+)
+from gpunet.activation import (
+    LeakyReLU as LeakyReLU,
+)
+from gpunet.activation import (
+    ReLU as ReLU,
+)
+from gpunet.activation import (
+    Sigmoid as Sigmoid,
+)
+from gpunet.activation import (
+    SiLU as SiLU,
+)
+from gpunet.activation import (
+    Softplus as Softplus,
+)
+from gpunet.activation import (
+    Tanh as Tanh,
+)
 from gpunet.backend import DeviceError as DeviceError
 from gpunet.backend import has_gpu as has_gpu
 from gpunet.backend import to_device as to_device
@@ -45,16 +69,7 @@ from gpunet.layers import (
     Dropout as Dropout,
 )
 from gpunet.layers import (
-    ReLU as ReLU,
-)
-from gpunet.layers import (
     Rescale as Rescale,
-)
-from gpunet.layers import (
-    Sigmoid as Sigmoid,
-)
-from gpunet.layers import (
-    Tanh as Tanh,
 )
 from gpunet.loss import (
     Huber as Huber,

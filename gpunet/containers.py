@@ -8,9 +8,10 @@ from typing import Any, overload
 
 import numpy as np
 
-from gpunet import checked
+from gpunet import checked, initializers
+from gpunet.activation import ACTIVATIONS, Activation
 from gpunet.layer import Layer
-from gpunet.layers import ACTIVATIONS, Affine, BatchNorm, Dropout, ReLU, Rescale, Sigmoid, Tanh
+from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 from gpunet.tensor import Tensor
 
 
@@ -30,7 +31,7 @@ class Sequential(Layer):
         self.layers = layers
         for position, layer in enumerate(layers):
             if isinstance(layer, Affine):
-                layer.draw_for(_activation_after(islice(layers, position + 1, None)))
+                layer.draw_by(_init_before(islice(layers, position + 1, None)))
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return ((str(k), layer) for k, layer in enumerate(self.layers))
@@ -68,15 +69,16 @@ class Sequential(Layer):
         return {"layers": [describe(layer) for layer in self.layers]}
 
 
-def _activation_after(layers: Iterable[Layer]) -> str | None:
-    """The activation before the next Affine, or None."""
+def _init_before(layers: Iterable[Layer]) -> initializers.Initializer:
+    """What an Affine in front of `layers` is drawn from: what the activation before the next Affine
+    wants, LeCun where there is none.
+    """
     for layer in layers:
         if isinstance(layer, (Affine, Sequential)):
-            return None
-        for name, kind in ACTIVATIONS.items():
-            if isinstance(layer, kind):
-                return name
-    return None
+            break
+        if isinstance(layer, Activation):
+            return layer.init
+    return initializers.LeCun()
 
 
 class MLP(Sequential):
@@ -85,7 +87,7 @@ class MLP(Sequential):
 
     Args:
         sizes: layer sizes from input to output, two at least.
-        activation: "relu", "sigmoid" or "tanh".
+        activation: "relu", "sigmoid", "tanh", "leaky_relu", "elu", "softplus", "silu" or "gelu".
         batch_norm: BatchNorm between the weighted sum and the activation.
         dropout: Dropout(p) after the activation; 0 leaves it out.
         dtype: float32 or float64.
@@ -136,10 +138,8 @@ def flat(model: Layer) -> Iterator[Layer]:
         yield model
 
 
-KINDS: dict[str, type[Layer]] = {
-    kind.__name__: kind
-    for kind in (Affine, ReLU, Sigmoid, Tanh, BatchNorm, Dropout, Rescale, Sequential, MLP)
-}
+_KINDS: list[type[Layer]] = [Affine, BatchNorm, Dropout, Rescale, Sequential, MLP]
+KINDS: dict[str, type[Layer]] = {k.__name__: k for k in [*_KINDS, *ACTIVATIONS.values()]}
 
 
 def describe(layer: Layer) -> dict[str, Any]:

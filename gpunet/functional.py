@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from gpunet import rng
+from gpunet.activations import *
 from gpunet.arithmetic import unbroadcast
-from gpunet.backend import Array, array_module, common_module
+from gpunet.backend import Array, array_module
 from gpunet.counters import CALL
 from gpunet.counters import array as counters_at
 from gpunet.gemm import product
+from gpunet.inputs import as_dtype, as_input, floating, need_batch
 from gpunet.kernel import Kernel
 from gpunet.tape import Pair
-from gpunet.tensor import need_numbers, op
+from gpunet.tensor import op
 
 
 def _per_row(vector: Array) -> Array:
@@ -29,41 +31,9 @@ def _per_row(vector: Array) -> Array:
     return vector if vector.ndim == 1 else vector[..., None, :]
 
 
-def as_input(x: Array, like: Array, name: str) -> Array:
-    """`x` as `name`, whose parameters are like `like`, takes it: of their dtype, on their device.
-
-    TypeError for complex numbers, or none at all; DeviceError for another device.
-    """
-    if type(x) is not type(like):
-        common_module([x, like], name)
-    return as_dtype(x, like.dtype, name)
-
-
-def floating(x: Array, name: str = "the input") -> Array:
-    """`x`, integers and bools as float32. TypeError for complex numbers."""
-    return x if x.dtype.kind == "f" else as_dtype(x, np.float32, name)
-
-
-def as_dtype(x: Array, dtype: Any, name: str) -> Array:
-    """`x` of `dtype`; it itself if it is. TypeError for complex numbers, or none at all."""
-    if x.dtype == dtype:
-        return x
-    need_numbers(x, name)
-    return x.astype(dtype)
-
-
 def _sum_rows(g: Array, like: Array) -> Array:
     """Sum over the batch, and over the models too where `like` is shared by them."""
     return unbroadcast(g.sum(axis=-2), like)
-
-
-def need_batch(x: Array, name: str) -> None:
-    """ValueError for an array without a batch axis; name: of the op."""
-    if x.ndim < 2:
-        raise ValueError(
-            f"{name} needs an array (..., batch, features), got shape {tuple(x.shape)}; "
-            "a single sample is x[None]"
-        )
 
 
 @op
@@ -118,41 +88,6 @@ def _add_rows(y: Array, b: Array) -> Array:
     except ValueError as error:
         raise _misfit("affine: b", b, "the product", y) from error
     return y
-
-
-def _sigmoid_reference(x: Array) -> Array:
-    z = np.exp(-np.abs(x))
-    return np.where(x >= 0, np.ones((), x.dtype), z) / (1 + z)
-
-
-RELU = Kernel("nn/relu", lambda x: np.maximum(x, 0))
-# Not gy * (y > 0): an infinite gy times 0 is nan, and the kernel says 0.
-RELU_BACKWARD = Kernel("nn/relu_backward", lambda gy, y: np.where(y > 0, gy, gy.dtype.type(0)))
-SIGMOID = Kernel("nn/sigmoid", _sigmoid_reference)
-SIGMOID_BACKWARD = Kernel("nn/sigmoid_backward", lambda gy, y: gy * y * (1 - y))
-TANH = Kernel("nn/tanh", np.tanh)
-TANH_BACKWARD = Kernel("nn/tanh_backward", lambda gy, y: gy * (1 - y * y))
-
-
-@op
-def relu(x: Array) -> Pair:
-    """max(x, 0); the subgradient at 0 is 0."""
-    y = RELU(floating(x))
-    return y, lambda gy: RELU_BACKWARD(gy, y)
-
-
-@op
-def sigmoid(x: Array) -> Pair:
-    """1 / (1 + exp(-x)), without overflow."""
-    y = SIGMOID(floating(x))
-    return y, lambda gy: SIGMOID_BACKWARD(gy, y)
-
-
-@op
-def tanh(x: Array) -> Pair:
-    """Hyperbolic tangent."""
-    y = TANH(floating(x))
-    return y, lambda gy: TANH_BACKWARD(gy, y)
 
 
 @op

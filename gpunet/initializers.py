@@ -35,10 +35,19 @@ class Normal:
 
 @dataclass(frozen=True)
 class He:
-    """N(0, 2 / in) (He et al. 2015, eq. 10): keeps the spread through ReLU."""
+    """N(0, 2 / (1 + slope^2) / in) (He et al. 2015, eq. 10, 15): keeps the spread through ReLU,
+    whose gain is sqrt(2), or through a LeakyReLU of that slope. ValueError for an endless slope.
+    """
+
+    slope: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.slope):
+            raise ValueError(f"slope must be a finite number, got {self.slope}")
 
     def __call__(self, generator: Generator, shape: tuple[int, ...]) -> Weights:
-        return Normal(math.sqrt(2 / max(shape[-2], 1)))(generator, shape)
+        gain = math.sqrt(2 / (1 + self.slope**2))
+        return Normal(gain / math.sqrt(max(shape[-2], 1)))(generator, shape)
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,3 @@ class LeCun:
 
     def __call__(self, generator: Generator, shape: tuple[int, ...]) -> Weights:
         return Normal(math.sqrt(1 / max(shape[-2], 1)))(generator, shape)
-
-
-def for_activation(activation: str | None) -> Initializer:
-    """He for "relu", Xavier for "sigmoid" and "tanh", LeCun for none."""
-    chosen: dict[str | None, Initializer] = {
-        "relu": He(),
-        "sigmoid": Xavier(),
-        "tanh": Xavier(),
-        None: LeCun(),
-    }
-    return chosen[activation]

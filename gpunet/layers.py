@@ -55,11 +55,10 @@ class Affine(Layer):
             raise ValueError(f"init returned shape {W.shape}, W of this Affine has {shape}")
         return W
 
-    def draw_for(self, activation: str | None) -> None:
-        """Draw W anew for the activation that follows, unless an initializer was given or W is no
-        longer as it was drawn: trained layers may be put together anew.
+    def draw_by(self, init: initializers.Initializer) -> None:
+        """Draw W anew, as the activation that follows wants it, unless an initializer was given or
+        W is no longer as it was drawn: trained layers may be put together anew.
         """
-        init = initializers.for_activation(activation)
         if self._given or init == self._init:
             return
         if np.array_equal(to_host(self.W.data), self._draw()):
@@ -76,36 +75,6 @@ class Affine(Layer):
             "bias": self.b is not None,
             "dtype": self.dtype.name,
         }
-
-
-class ReLU(Layer):
-    """max(x, 0); the subgradient at 0 is 0."""
-
-    def call(self, x: Tensor) -> Tensor:
-        return functional.relu(x)
-
-    def config(self) -> dict[str, Any]:
-        return {}
-
-
-class Sigmoid(Layer):
-    """1 / (1 + exp(-x))."""
-
-    def call(self, x: Tensor) -> Tensor:
-        return functional.sigmoid(x)
-
-    def config(self) -> dict[str, Any]:
-        return {}
-
-
-class Tanh(Layer):
-    """Hyperbolic tangent."""
-
-    def call(self, x: Tensor) -> Tensor:
-        return functional.tanh(x)
-
-    def config(self) -> dict[str, Any]:
-        return {}
 
 
 class Rescale(Layer):
@@ -238,6 +207,3 @@ class Dropout(Layer):
 
     def config(self) -> dict[str, Any]:
         return {"p": self.p, "seed": self.seed}
-
-
-ACTIVATIONS: dict[str, type[Layer]] = {"relu": ReLU, "sigmoid": Sigmoid, "tanh": Tanh}

@@ -13,7 +13,8 @@ import numpy as np
 
 from gpunet import checked, where
 from gpunet.backend import Array, array_module
-from gpunet.functional import as_dtype, floating, log_softmax, need_batch
+from gpunet.functional import log_softmax
+from gpunet.inputs import as_dtype, floating, need_batch
 from gpunet.tape import Pair
 from gpunet.tensor import op
 

@@ -15,6 +15,7 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional
+from gpunet.fused import resident
 from gpunet.source import kernel_dir, kernel_names, read
 from gpunet.testing import compile_gate, gxx, nvrtc, simgpu
 from gpunet.testing.compile_gate import (
@@ -126,30 +127,30 @@ y = sum;
 FRAME = """\
 T some[64] = {};
 some[int(gy) & 63] = gy;
-some[int(y) & 63] += gy;
-gx = some[int(y * gy) & 63];
+some[int(seen) & 63] += gy;
+gx = some[int(seen * gy) & 63];
 """
 SPLIT = """\
-const float2 pair = make_float2(gy, y);
-gx = pair.x * (T(1) - pair.y * pair.y);
+const float2 pair = make_float2(x, scale);
+y = pair.x * pair.y;
 """
 
 
 @pytest.fixture(scope="module")
 def mutants(copy: Path) -> tuple[int, str, dict[str, Any]]:
-    change(copy, "nn/tanh", "y = tanh(x);", "y = tanh(INFINITY * x);")
-    change(copy, "nn/sigmoid_backward", "gx = ", "gx = 0.1 * ")
-    body(copy, "nn/relu", SPILLING)
+    change(copy, "nn/bias_act", "y = kept", "y = INFINITY * kept")
+    change(copy, "nn/gather", "* scale;", "* scale * 0.1;")
+    body(copy, "nn/activate", SPILLING)
     change(copy, "nn/bias_act_backward", "sum += dz;", "sum += dz * 0.1;")
-    body(copy, "nn/relu_backward", FRAME)
-    body(copy, "nn/tanh_backward", SPLIT)
+    body(copy, "nn/activate_backward", FRAME)
+    body(copy, "nn/dropout", SPLIT)
     names = (
-        "tanh",
-        "sigmoid_backward",
-        "relu",
+        "bias_act",
+        "gather",
+        "activate",
         "bias_act_backward",
-        "relu_backward",
-        "tanh_backward",
+        "activate_backward",
+        "dropout",
     )
     return in_own_process(*(f"nn/{name}" for name in names), gpunet=copy / "gpunet")
 
@@ -162,8 +163,8 @@ def problems(mutants: tuple[int, str, dict[str, Any]], word: str) -> str:
 
 
 def test_an_unknown_name_is_shown_with_file_and_line(mutants: Any) -> None:
-    assert 'kernels/nn/tanh.cu:4: error: identifier "INFINITY" is undefined' in problems(
-        mutants, "tanh.cu float32 sm_75 does not compile"
+    assert 'kernels/nn/bias_act.cu:10: error: identifier "INFINITY" is undefined' in problems(
+        mutants, "bias_act.cu float32 sm_75 does not compile"
     )
 
 
@@ -176,9 +177,9 @@ def test_an_error_in_a_reduction_is_shown_with_file_and_line() -> None:
 
 def test_a_double_operation_on_floats_is_seen(mutants: Any) -> None:
     for arch in ARCHITECTURES:
-        where = f"kernels/nn/sigmoid_backward.cu float32 sm_{arch} computes in double: "
+        where = f"kernels/nn/gather.cu float32 sm_{arch} computes in double: "
         assert re.search(r"\.f64\b", problems(mutants, where))
-    assert problems(mutants, "sigmoid_backward.cu float64 sm") == ""
+    assert problems(mutants, "gather.cu float64 sm") == ""
 
 
 def test_a_double_operation_in_a_block_kernel_is_seen(mutants: Any) -> None:
@@ -186,36 +187,37 @@ def test_a_double_operation_in_a_block_kernel_is_seen(mutants: Any) -> None:
     assert re.search(r"\.f64\b", problems(mutants, where))
     if "g++" not in mutants[2]["missing"]:
         found = problems(mutants, "bias_act_backward.cu float32, g++")
-        assert "kernels/nn/bias_act_backward.cu:23:" in found
+        assert "kernels/nn/bias_act_backward.cu:29:" in found
         assert "[-Werror=double-promotion]" in found
 
 
 def test_a_spill_is_seen(mutants: Any) -> None:
-    assert re.search(r"spills registers: \d+ bytes", problems(mutants, "nn/relu.cu float64 sm_90"))
+    found = problems(mutants, "nn/activate.cu float64 sm_90")
+    assert re.search(r"spills registers: \d+ bytes", found)
 
 
 def test_a_stack_frame_is_seen(mutants: Any) -> None:
-    found = problems(mutants, "nn/relu_backward.cu float32 sm_90")
+    found = problems(mutants, "nn/activate_backward.cu float32 sm_90")
     assert re.search(r"has a stack frame: \d+ bytes", found)
 
 
 def test_vectors_that_are_loaded_one_by_one_are_seen(mutants: Any) -> None:
-    found = problems(mutants, "nn/tanh_backward.cu float32 sm_90")
+    found = problems(mutants, "nn/dropout.cu float32 sm_90")
     assert re.search(r"names vectors, but loads 32 bits of an array: ld\.global\S*\.f32 ", found)
-    assert problems(mutants, "nn/tanh_backward.cu float64 sm_90") == ""
+    assert problems(mutants, "nn/dropout.cu float64 sm_90") == ""
 
 
 def test_gxx_refuses_a_double_literal_with_file_and_line(mutants: Any) -> None:
     if "g++" in mutants[2]["missing"]:
         pytest.skip(mutants[2]["missing"]["g++"])
-    found = "\n".join(p for p in mutants[2]["problems"] if "sigmoid_backward.cu float32, g++" in p)
-    assert "kernels/nn/sigmoid_backward.cu:5:" in found
+    found = "\n".join(p for p in mutants[2]["problems"] if "gather.cu float32, g++" in p)
+    assert "kernels/nn/gather.cu:7:" in found
     assert "[-Werror=double-promotion]" in found
 
 
 def test_a_file_that_nothing_reads_is_named() -> None:
-    assert compile_gate.unused([n for n in kernel_names() if n != "nn/relu"]) == [
-        "kernels/nn/relu.cu: no Kernel reads it"
+    assert compile_gate.unused([n for n in kernel_names() if n != "nn/gather"]) == [
+        "kernels/nn/gather.cu: no Kernel reads it"
     ]
 
 
@@ -261,7 +263,7 @@ def test_numbers_among_the_inputs_come_from_the_header() -> None:
     assert compile_gate.numbers(functional.DROPOUT) == {
         "scale", "seed", "step", "threshold", "plane"
     }  # fmt: skip
-    assert compile_gate.numbers(functional.RELU) == set()
+    assert compile_gate.numbers(resident.NOTE_LOSS) == set()
     assert compile_gate.numbers(gn.Adam.kernel) == {"at"}  # the place of its row
 
 
@@ -316,7 +318,7 @@ def test_without_cupy_the_reason_is_given(copy: Path, tmp_path: Path) -> None:
     fake = tmp_path / "copy" / "cupy"
     fake.mkdir()
     (fake / "__init__.py").write_text("raise ImportError('broken on purpose')")
-    status, output, report = in_own_process("nn/sigmoid", gpunet=tmp_path / "copy" / "gpunet")
+    status, output, report = in_own_process("nn/tick", gpunet=tmp_path / "copy" / "gpunet")
     assert "broken on purpose" in report["missing"]["NVRTC"]
     assert status == MISSING, output
 

@@ -63,7 +63,7 @@ def test_mlp_structure() -> None:
         (([4],), r"sizes needs an input and an output size, got \[4\]"),
         (([],), "sizes needs an input and an output size"),
         ((64,), "sizes needs an input and an output size, got 64"),
-        (([4, 2], "gelu"), r"activation must be one of relu, sigmoid, tanh.*'gelu'"),
+        (([4, 2], "mish"), r"activation must be one of relu, sigmoid, tanh.*'mish'"),
         (([4, 2], None), r"activation must be one of relu, sigmoid, tanh"),
         (([4, 3, 2], "relu", False, 1.5), r"must lie in \[0, 1\], got 1.5"),
         (([4, 2], "relu", False, -0.5), r"must lie in \[0, 1\], got -0.5"),
@@ -159,7 +159,7 @@ def spread(layer: gn.Layer) -> float:
     return float(np.var(to_host(layer.W.data)) * layer.in_features)
 
 
-ACTIVATIONS = [(gn.ReLU, 2.0), (gn.Sigmoid, 1.0), (gn.Tanh, 1.0)]
+ACTIVATIONS = [(gn.ReLU, 2.0), (gn.Sigmoid, 1.0), (gn.Tanh, 1.0), (gn.GELU, 2.0)]
 
 
 @pytest.mark.parametrize(("kind", "wanted"), ACTIVATIONS)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import initializers
 
 SHAPE = (200, 120)
 
@@ -77,12 +76,15 @@ def test_a_bad_std(std: float) -> None:
         gn.Normal(std)
 
 
-def test_what_an_activation_gets() -> None:
-    assert initializers.for_activation("relu") == gn.He()
-    assert initializers.for_activation("sigmoid") == gn.Xavier()
-    assert initializers.for_activation("tanh") == gn.Xavier()
-    assert initializers.for_activation(None) == gn.LeCun()
+def test_glorot_is_xavier() -> None:
     assert gn.Glorot is gn.Xavier
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf")])
+def test_he_of_a_slope(slope: float) -> None:
+    np.testing.assert_allclose(draw(gn.He(1.0)) * np.sqrt(2), draw(gn.He()))
+    with pytest.raises(ValueError, match="slope must be a finite number, got"):
+        gn.He(slope)
 
 
 def test_the_same_generator_gives_the_same_weights() -> None:

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import counters, functional
+from gpunet import activations, counters, functional
 from gpunet.fused import on_cupy, resident
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.optim import kernel as updates
 from gpunet.optim.scalars import names_of
 from gpunet.source import kernel_dir
 
-OTHERS = [v for m in (functional, updates) for v in vars(m).values() if isinstance(v, Kernel)]
+MODULES = (functional, activations, updates)
+OTHERS = [v for m in MODULES for v in vars(m).values() if isinstance(v, Kernel)]
 LAUNCHED = [
     v for m in (on_cupy, resident, counters) for v in vars(m).values() if isinstance(v, Kernel)
 ]
@@ -99,10 +100,10 @@ def test_a_block_kernel_is_launched_with_what_its_header_says(
 
 
 def test_a_block_kernel_needs_the_size_of_its_blocks() -> None:
-    with pytest.raises(ValueError, match=r"relu\.cu: .* `// threads: 32, 8`"):
-        BlockKernel(kernel_dir() / "nn/relu.cu")
-    with pytest.raises(ValueError, match=r"kernels/nn/relu\.cu: .* `// threads: 32, 8`"):
-        BlockKernel("nn/relu").launch(CountingCupy(), np.float32, (1,))
+    with pytest.raises(ValueError, match=r"gather\.cu: .* `// threads: 32, 8`"):
+        BlockKernel(kernel_dir() / "nn/gather.cu")
+    with pytest.raises(ValueError, match=r"kernels/nn/gather\.cu: .* `// threads: 32, 8`"):
+        BlockKernel("nn/gather").launch(CountingCupy(), np.float32, (1,))
 
 
 def test_eight_threads_build_a_block_kernel_once_for_each_dtype(tmp_path: Any) -> None:
@@ -154,8 +155,8 @@ def test_eight_threads_build_a_kernel_once() -> None:
 
 
 def test_called_with_arrays_it_picks_by_their_type(xp: Any) -> None:
-    relu = next(k for k in OTHERS if k.source.name == "nn/relu")
-    y = relu(xp.asarray(np.array([-1.0, 2.0], np.float32)))
+    kernel, relu = activations.ACTIVATE, activations.NUMBERS["relu"]
+    y = kernel(xp.asarray(np.array([-1.0, 2.0], np.float32)), relu, 0.0)
     assert type(y) is xp.ndarray
     assert y.tolist() == [0.0, 2.0]
-    assert repr(relu) == "<Kernel kernels/nn/relu.cu>"
+    assert repr(kernel) == "<Kernel kernels/nn/activate.cu>"

@@ -6,6 +6,7 @@ A layer in evaluation mode is a few nodes: `NODES` has a function for each kind.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from types import ModuleType
@@ -13,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from gpunet.backend import Array, to_host
 from gpunet.containers import flat
 from gpunet.extras import extra
 from gpunet.files import write_atomically
 from gpunet.layer import Layer
-from gpunet.layers import Affine, BatchNorm, Dropout, ReLU, Rescale, Sigmoid, Tanh
+from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 
 OPSET = 17  # of 2022, which every runtime in use reads
 INPUT, OUTPUT = "x", "y"
@@ -39,9 +41,10 @@ class Graph:
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
-    def node(self, kind: str, *constants: Any, **attributes: Any) -> None:
-        """A node of `last` and constants, whose output becomes `last`."""
-        inputs = [self.last, *(self.constant(c) for c in constants)]
+    def node(self, kind: str, *constants: Any, name: str = "", **attributes: Any) -> None:
+        """A node of `last`, the value of that name and constants; its output becomes `last`."""
+        named = [name] if name else []
+        inputs = [self.last, *named, *(self.constant(c) for c in constants)]
         self.last = f"v{len(self.nodes)}"
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [self.last], **attributes))
 
@@ -65,6 +68,30 @@ def _rescale(layer: Rescale, graph: Graph) -> None:
     graph.node("Mul", layer.dtype.type(layer.scale))
 
 
+def _silu(layer: SiLU, graph: Graph) -> None:
+    x = graph.last
+    graph.node("Sigmoid")
+    graph.node("Mul", name=x)
+
+
+def _gelu(layer: GELU, graph: Graph) -> None:
+    """ONNX has Gelu from operator set 20 on only."""
+    x, number = graph.last, graph.dtype.type
+    if layer.approximate == "none":
+        graph.node("Mul", number(math.sqrt(0.5)))
+        graph.node("Erf")
+    else:
+        graph.node("Mul", name=x)
+        graph.node("Mul", number(0.044715))
+        graph.node("Add", number(1))
+        graph.node("Mul", name=x)
+        graph.node("Mul", number(math.sqrt(2 / math.pi)))
+        graph.node("Tanh")
+    graph.node("Add", number(1))
+    graph.node("Mul", name=x)
+    graph.node("Mul", number(0.5))
+
+
 def _nothing(layer: Dropout, graph: Graph) -> None:
     """Evaluation drops nothing."""
 
@@ -77,6 +104,11 @@ NODES: dict[type[Layer], Callable[[Any, Graph], None]] = {
     ReLU: lambda layer, graph: graph.node("Relu"),
     Sigmoid: lambda layer, graph: graph.node("Sigmoid"),
     Tanh: lambda layer, graph: graph.node("Tanh"),
+    LeakyReLU: lambda layer, graph: graph.node("LeakyRelu", alpha=layer.slope),
+    ELU: lambda layer, graph: graph.node("Elu", alpha=layer.alpha),
+    Softplus: lambda layer, graph: graph.node("Softplus"),
+    SiLU: _silu,
+    GELU: _gelu,
 }
 
 

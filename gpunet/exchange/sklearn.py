@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.activation import ReLU, Sigmoid, Tanh
 from gpunet.containers import Sequential
 from gpunet.layer import Layer
-from gpunet.layers import Affine, ReLU, Sigmoid, Tanh
+from gpunet.layers import Affine
 
 ACTIVATIONS: dict[str, type[Layer] | None] = {
     "relu": ReLU, "tanh": Tanh, "logistic": Sigmoid, "identity": None,

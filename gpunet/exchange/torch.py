@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.activation import ACTIVATIONS
 from gpunet.backend import Array, to_host
 from gpunet.containers import Sequential, flat
 from gpunet.layer import Layer
-from gpunet.layers import Affine, BatchNorm, Dropout, ReLU, Sigmoid, Tanh
+from gpunet.layers import Affine, BatchNorm, Dropout
 
 NAMES: dict[type[Layer], dict[str, str]] = {  # torch's names of a layer's arrays
     Affine: {"W": "weight", "b": "bias"},
@@ -24,15 +25,20 @@ NAMES: dict[type[Layer], dict[str, str]] = {  # torch's names of a layer's array
         "running_var": "running_var",
     },
 }
-SAME = {kind.__name__: kind for kind in (ReLU, Sigmoid, Tanh)}
+SAME = {kind.__name__: kind for kind in ACTIVATIONS.values()}
+SETTINGS = {  # of activations, and torch's names of them
+    "LeakyReLU": {"slope": "negative_slope"},
+    "ELU": {"alpha": "alpha"},
+    "GELU": {"approximate": "approximate"},
+}
 
 
 def from_torch(source: Any, model: Layer | None = None) -> Layer:
     """A gpunet model with the weights of a PyTorch one, on the CPU and in training mode.
 
     Args:
-        source: a torch module, made of Sequential, Linear, BatchNorm1d, ReLU, Sigmoid, Tanh,
-            Dropout and Identity; or the `state_dict()` of one.
+        source: a torch module, made of Sequential, Linear, BatchNorm1d, Dropout, Identity and
+            the activations that gpunet has; or the `state_dict()` of one.
         model: takes the weights, layer by layer in their order, and is returned; a state_dict needs
             it, for it tells nothing of activations. None builds one from the module.
 
@@ -93,7 +99,10 @@ def _layers(module: Any, name: str) -> Iterator[Layer]:
     elif kind == "Dropout":
         yield Dropout(module.p)
     elif kind in SAME:
-        yield SAME[kind]()
+        if getattr(module, "beta", 1) != 1:
+            raise NotImplementedError(f"from_torch: {name} is a {module!r}; gpunet's has beta 1")
+        names = SETTINGS.get(kind, {})
+        yield SAME[kind](**{own: getattr(module, torchs) for own, torchs in names.items()})
     elif kind != "Identity":
         raise NotImplementedError(
             f"from_torch: {name or 'the module'} is a {kind}; it reads Sequential, Linear, "
@@ -148,7 +157,9 @@ def _module(torch: Any, position: int, layer: Layer) -> Any:
     elif isinstance(layer, Dropout):
         return torch.nn.Dropout(layer.p)
     elif type(layer) in SAME.values():
-        return getattr(torch.nn, type(layer).__name__)()
+        names = SETTINGS.get(type(layer).__name__, {})
+        settings = {torchs: getattr(layer, own) for own, torchs in names.items()}
+        return getattr(torch.nn, type(layer).__name__)(**settings)
     else:
         raise NotImplementedError(
             f"to_torch: layer {position} is a {type(layer).__name__}; it writes Affine, BatchNorm, "

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from gpunet import rng
 from gpunet.layers import Dropout
 
-ACTIVATIONS: dict[str | None, int] = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-
 
 class Drop(NamedTuple):
     """The mask of `functional.dropout` at `step` plus the counters' `call`; threshold 0 drops
@@ -27,10 +25,11 @@ NO_DROP = Drop()
 
 
 class After(NamedTuple):
-    """act: "relu", "sigmoid", "tanh" or None."""
+    """act: a row of `activations.TABLE` or None; alpha: its setting."""
 
     act: str | None
     drop: Drop
+    alpha: float = 0.0
 
 
 def next_drop(layer: Dropout | None) -> Drop:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gpunet.activations import NUMBERS
 from gpunet.backend import Array
-from gpunet.fused.after import ACTIVATIONS, NO_DROP, After
+from gpunet.fused.after import NO_DROP, After
 from gpunet.gemm import product
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.layers import BatchNorm
@@ -71,35 +72,45 @@ def logits(x: Array, W: Array, out: Array) -> Array:
     return product(x, W, out)
 
 
-def bias_act(y: Array, b: Array | None, after: After, work: Workspace) -> None:
-    """y = dropout(act(y + b)), in place. y: (rows, columns); b: (columns,) or None."""
-    if b is None and after == NOTHING:
+def bias_act(z: Array, b: Array | None, y: Array, after: After, work: Workspace) -> None:
+    """y = dropout(act(z + b)). z, y: (rows, columns), may be one; b: (columns,) or None."""
+    if b is None and after == NOTHING and z is y:
         return
     width = 0 if b is None else y.shape[1]
     b = y if b is None else b
-    BIAS_ACT.launch(work.cupy, b=b, width=width, y=y, **_numbers(after, work))
+    BIAS_ACT.launch(work.cupy, z=z, b=b, width=width, y=y, **_numbers(after, work))
 
 
 def bias_act_backward(
-    g: Array, y: Array, db: Array | None, after: After, add: bool, work: Workspace
+    g: Array,
+    seen: Array,
+    b: Array | None,
+    db: Array | None,
+    after: After,
+    add: bool,
+    work: Workspace,
 ) -> None:
-    """Back through `bias_act`, from its result y: g, the gradient of y, becomes that of the sum; db
-    is its sum over the batch, or is added to with `add`.
+    """Back through `bias_act`: g, the gradient of its y, becomes that of the sum; db is the sum of
+    that over the batch, or is added to with `add`.
+
+    seen: y, or z where the activation's gradient is made from its input.
     """
     if db is None and after == NOTHING:
         return
-    rows, columns = y.shape
+    rows, columns = seen.shape
     groups, chunked = -(-columns // WIDTH), rows > ONE_LAUNCH and db is not None
     chunks = _chunks(rows) if rows > ONE_LAUNCH else 1
     sums = {"db": work.scratch, "add": False} if chunked else {"db": db, "add": add}
     shape = {"rows": rows, "columns": columns}
-    launch, cupy = BIAS_ACT_BACKWARD.launch, work.cupy
-    launch(cupy, y.dtype, (groups, chunks), g=g, y=y, **shape, **sums, **_numbers(after, work))
+    launch, cupy, T = BIAS_ACT_BACKWARD.launch, work.cupy, seen.dtype
+    arrays = {"g": g, "seen": seen, "b": b}
+    launch(cupy, T, (groups, chunks), **arrays, **shape, **sums, **_numbers(after, work))
     if chunked:  # the chunks' sums, added up by the same kernel
         shape = {"rows": chunks, "columns": columns}
         nothing = _numbers(NOTHING, work)
-        sums = {"g": work.scratch, "y": work.scratch, "db": db, "add": add}
-        launch(cupy, y.dtype, (groups, 1), **sums, **shape, **nothing)
+        sums = {"db": db, "add": add}
+        arrays = {"g": work.scratch, "seen": work.scratch, "b": None}
+        launch(cupy, T, (groups, 1), **arrays, **sums, **shape, **nothing)
 
 
 def batch_norm(
@@ -166,6 +177,7 @@ def batch_norm_backward(
         "mean": mean,
         "inv": inv,
         "gamma": layer.gamma.data,
+        "beta": layer.beta.data,
         "rows": rows,
         "columns": columns,
         "add": add,
@@ -224,8 +236,9 @@ def softmax_loss(
 
 def _numbers(after: After, work: Workspace) -> dict[str, Any]:
     """`after` as the headers name it."""
-    act = ACTIVATIONS[after.act]
-    return {**after.drop._asdict(), "act": act, "counters": work.counters}
+    act = NUMBERS[after.act]
+    drop = after.drop._asdict()
+    return {**drop, "act": act, "alpha": after.alpha, "counters": work.counters}
 
 
 # One launch or two

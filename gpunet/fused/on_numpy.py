@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 
 from gpunet import rng
+from gpunet.activations import TABLE
 from gpunet.backend import Array
 from gpunet.counters import CALL
 from gpunet.fused.after import After
 from gpunet.layers import BatchNorm
 
 ZERO = np.zeros((), np.float32)  # an operand of no axes is quicker than a Python number
-SHOWN = ("relu", "sigmoid")  # their gradient is 0 where y is 0, so y shows dropout's mask
+# What a gradient is made from; without an activation it is none of them.
+SOURCE: dict[str | None, str] = {name: formula.source for name, formula in TABLE.items()}
 
 
 class Workspace:
@@ -69,18 +71,28 @@ def logits(x: Array, W: Array, out: Array) -> Array:
     return out
 
 
-def bias_act(y: Array, b: Array | None, after: After, work: Workspace) -> None:
-    """y = dropout(act(y + b))."""
+def bias_act(z: Array, b: Array | None, y: Array, after: After, work: Workspace) -> None:
+    """y = dropout(act(z + b))."""
     if b is not None:
-        np.add(y, b, out=y)
+        np.add(z, b, out=y)
+    elif z is not y:
+        np.copyto(y, z)
     _act(y, after, work)
 
 
 def bias_act_backward(
-    g: Array, y: Array, db: Array | None, after: After, add: bool, work: Workspace
+    g: Array,
+    seen: Array,
+    b: Array | None,
+    db: Array | None,
+    after: After,
+    add: bool,
+    work: Workspace,
 ) -> None:
     """g, the gradient of y, becomes that of the sum; db is its sum over the batch."""
-    _act_backward(g, y, after, work)
+    if b is not None and SOURCE.get(after.act) == "input":
+        seen = np.add(seen, b, out=work.like(seen, 1))
+    _act_backward(g, seen, after, work)
     if db is not None:
         (add_dot if add else dot)(work.ones, g, db)
 
@@ -103,8 +115,7 @@ def batch_norm(
     np.add(var, layer.eps, out=inv)
     np.sqrt(inv, out=inv)
     np.reciprocal(inv, out=inv)
-    np.multiply(centred, layer.gamma.data * inv, out=y)
-    np.add(y, layer.beta.data, out=y)
+    _scaled(layer, centred, inv)
     if layer.track:
         running_mean, running_var = layer.running_mean, layer.running_var
         running_mean += layer.momentum * ((mean if b is None else mean + b) - running_mean)
@@ -125,6 +136,8 @@ def batch_norm_backward(
     work: Workspace,
 ) -> None:
     """g = gamma inv / B (B g - sum(g) - normal sum(g normal)); docs/backward.md derives it."""
+    if SOURCE.get(after.act) == "input":
+        y = _scaled(layer, np.subtract(z, mean, out=work.like(z, 1)), inv)
     _act_backward(g, y, after, work)
     rows = len(g)
     centred = np.subtract(z, mean, out=work.like(z, 1))
@@ -178,39 +191,40 @@ def softmax_loss(
         (add_dot if add else dot)(f, work.ones, db)
 
 
+def _scaled(layer: BatchNorm, centred: Array, inv: Array) -> Array:
+    """gamma centred inv + beta, in place."""
+    np.multiply(centred, layer.gamma.data * inv, out=centred)
+    return np.add(centred, layer.beta.data, out=centred)
+
+
 def _act(y: Array, after: After, work: Workspace) -> None:
     """y = dropout(act(y))."""
-    act, drop = after.act, after.drop
+    act = after.act
     if act == "relu":
         np.maximum(y, ZERO, out=y)
     elif act == "tanh":
         np.tanh(y, out=y)
-    elif act == "sigmoid":
-        np.negative(y, out=y)
-        with np.errstate(over="ignore"):  # 1 / (1 + inf) = 0
-            np.exp(y, out=y)
-        np.add(y, 1, out=y)
-        np.reciprocal(y, out=y)
-    if drop.threshold:
+    elif act is not None:
+        y[...] = TABLE[act].value(y, after.alpha)
+    if after.drop.threshold:
         np.multiply(y, _mask(y, after, work), out=y)
 
 
-def _act_backward(g: Array, y: Array, after: After, work: Workspace) -> None:
-    """g, the gradient of y = dropout(act(x)), becomes that of x."""
+def _act_backward(g: Array, seen: Array, after: After, work: Workspace) -> None:
+    """g, the gradient of y = dropout(act(x)), becomes that of x.
+
+    seen: x or y, as SOURCE says.
+    """
     act, drop = after.act, after.drop
-    if act is not None:
-        slope = work.like(y)
-        if act == "relu":
-            np.greater(y, ZERO, out=slope)
-        else:
-            a = np.divide(y, drop.scale, out=slope) if drop.threshold and drop.scale else y
-            if act == "tanh":
-                np.subtract(1, np.multiply(a, a, out=slope), out=slope)
-            else:
-                np.multiply(a, np.subtract(1, a, out=work.like(y, 1)), out=slope)
-        np.multiply(g, slope, out=g)
+    if act == "relu":
+        np.multiply(g, np.greater(seen, ZERO, out=work.like(seen)), out=g)
+    elif act is not None:
+        if drop.threshold and drop.scale and SOURCE[act] != "input":
+            seen = np.divide(seen, drop.scale, out=work.like(seen))
+        g[...] = TABLE[act].backward(g, seen, after.alpha)
     if drop.threshold:
-        np.multiply(g, drop.scale if act in SHOWN else _mask(y, after, work), out=g)
+        shown = SOURCE.get(act) == "output 0"
+        np.multiply(g, drop.scale if shown else _mask(g, after, work), out=g)
 
 
 def _mask(y: Array, after: After, work: Workspace) -> Array:

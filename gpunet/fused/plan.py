@@ -15,22 +15,23 @@ from typing import Any
 import numpy as np
 
 from gpunet import context
+from gpunet.activation import ACTIVATIONS, Activation
 from gpunet.containers import MLP, Sequential, flat
 from gpunet.layer import Layer
-from gpunet.layers import ACTIVATIONS, Affine, BatchNorm, Dropout, Rescale
+from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 from gpunet.loss import SoftmaxWithLoss
 from gpunet.parameter import Parameter
 
 
 @dataclass(frozen=True)
 class Block:
-    """An Affine and what follows it: BatchNorm, activation ("relu", "sigmoid", "tanh"), Dropout,
-    in this order; each but the first may be missing.
+    """An Affine and what follows it: BatchNorm, activation, Dropout, in this order; each but the
+    first may be missing.
     """
 
     affine: Affine
     norm: BatchNorm | None = None
-    act: str | None = None
+    act: Activation | None = None
     dropout: Dropout | None = None
 
 
@@ -150,5 +151,4 @@ def _blocks(layers: Sequence[Layer]) -> list[Block] | str:
             found[-1][place] = layer
     if not found:
         return "the model has no Affine"
-    names = {kind: name for name, kind in ACTIVATIONS.items()}
-    return [Block(a, n, names.get(type(act)), d) for a, n, act, d in found]  # type: ignore
+    return [Block(*block) for block in found]  # type: ignore

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from gpunet import counters
+from gpunet.activations import TABLE
 from gpunet.backend import Array, array_module
 from gpunet.fused import on_cupy, on_numpy
-from gpunet.fused.after import NO_DROP, After, next_drop
+from gpunet.fused.after import After, next_drop
 from gpunet.fused.plan import Block, Plan
 from gpunet.losses import labels
 
@@ -24,18 +25,21 @@ Backward = Callable[[Array, bool], Any]  # (gradient of y, add) -> gradient of x
 class Buffers:
     """A block, and what it writes for batches of a fixed number of rows.
 
-    y: its output. z: the weighted sum, y itself but for a BatchNorm. gx: the gradient of its input,
-    None in front. mean, inv: of a BatchNorm. after: what follows the sum, if there is no Dropout.
+    y: its output. z: the weighted sum; y itself where neither a BatchNorm nor the activation needs
+    it later. gx: the gradient of its input, None in front. mean, inv: of a BatchNorm. after: what
+    follows the sum, if that is always the same.
     """
 
     def __init__(self, xp: Any, block: Block, y: Array, first: bool) -> None:
         rows, columns = y.shape
         self.block, self.y = block, y
-        self.z = xp.empty_like(y) if block.norm else y
+        act = block.act
+        apart = block.norm or (act and TABLE[act.formula].source == "input")
+        self.z = xp.empty_like(y) if apart else y
         self.gx = None if first else xp.empty((rows, block.affine.in_features), y.dtype)
         if block.norm:
             self.mean, self.inv = xp.empty(columns, y.dtype), xp.empty(columns, y.dtype)
-        self.after = None if block.dropout else After(block.act, NO_DROP)
+        self.after = None if block.dropout or (act and act.config()) else next_after(block)
 
 
 class Batch:
@@ -78,13 +82,13 @@ class Batch:
         """dropout(act(batch_norm(x W + b)))."""
         ops, work, block = self.ops, self.work, own.block
         norm, bias = block.norm, block.affine.b
-        after = own.after or After(block.act, next_drop(block.dropout))
+        after = own.after or next_after(block)
         z = ops.dot(x, block.affine.W.data, own.z)
         b = None if bias is None else bias.data
         if norm is not None:
             ops.batch_norm(norm, z, b, own.y, own.mean, own.inv, after, work)
         else:
-            ops.bias_act(z, b, after, work)
+            ops.bias_act(z, b, own.y, after, work)
 
         def backward(g: Array, add: bool) -> Array | None:
             db = None if bias is None else bias.grad
@@ -92,7 +96,7 @@ class Batch:
                 kept = (own.y, z, own.mean, own.inv)
                 ops.batch_norm_backward(norm, g, *kept, db, after, add, work)
             else:
-                ops.bias_act_backward(g, z, db, after, add, work)
+                ops.bias_act_backward(g, z, b, db, after, add, work)
             return self._products(own, x, g, add)
 
         return own.y, backward
@@ -124,6 +128,12 @@ class Batch:
         if plan.rescale is not None:
             self._x *= plan.dtype.type(plan.rescale.scale)
         return self._x
+
+
+def next_after(block: Block) -> After:
+    """What follows the sum in the next training call, which is counted."""
+    act, drop = block.act, next_drop(block.dropout)
+    return After(act.formula, drop, act.alpha) if act else After(None, drop)
 
 
 class Fused:

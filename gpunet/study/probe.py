@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.activation import Sigmoid, Tanh
 from gpunet.backend import Array, to_host
 from gpunet.context import observe
 from gpunet.layer import Layer
-from gpunet.layers import Sigmoid, Tanh
 from gpunet.study.probe_look import Host, Look, epochs_of, layers_of, looks_at, table
 from gpunet.study.probe_picture import save_picture
 from gpunet.study.symptoms import symptoms

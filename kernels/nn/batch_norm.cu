@@ -10,8 +10,8 @@
 #include "nn/mask.cuh"
 // threads: 32, 32
 // in:  T* z, T* gamma, T* beta, T* b, int64* counters
-// numbers: int64 rows, int64 columns, T momentum, T eps, int32 track, int32 act, uint32 threshold,
-//      T scale, uint64 seed, uint64 step, int32 parts
+// numbers: int64 rows, int64 columns, T momentum, T eps, int32 track, int32 act, T alpha,
+//      uint32 threshold, T scale, uint64 seed, uint64 step, int32 parts
 // out: T* y, T* mean, T* inv, T* running_mean, T* running_var, T* scratch
 const long long column = 32LL * blockIdx.x + threadIdx.x;
 const bool inside = column < columns;
@@ -66,7 +66,7 @@ for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
     const Mask mask = draw_mask(drop, tile, end, columns);
     for (long long row = tile + threadIdx.y; inside && row < end; row += 32) {
         const long long i = row * columns + column;
-        const T a = activate(factor * ((z[i] - centre) * inverse) + shift, act);
+        const T a = activate(factor * ((z[i] - centre) * inverse) + shift, act, alpha);
         y[i] = mask.keeps(row, column) ? a * scale : T(0);
     }
 }

@@ -1,4 +1,5 @@
-// Back through y = dropout(act(gamma * normal + beta)), normal = (z - mean) * inv, from y and z:
+// Back through y = dropout(act(gamma * normal + beta)), normal = (z - mean) * inv, from y and z (an
+// activation whose gradient is made from its input gets that made again):
 //     dz = gamma * inv / rows * (rows * g - sum(g) - normal * sum(g * normal))
 // with g the gradient of what the activation saw; dbeta and dgamma are the two sums. The bias b that
 // BatchNorm takes away has the gradient 0. The array g comes with the gradient of y, holds g between
@@ -9,9 +10,10 @@
 #include "nn/backward.cuh"
 #include "nn/columns.cuh"
 // threads: 32, 32
-// in:  T* y, T* z, T* mean, T* inv, T* gamma, int64* counters
-// numbers: int64 rows, int64 columns, int32 act, uint32 threshold, T scale, uint64 seed,
-//      uint64 step, int32 add, int32 parts
+// in:  T* y, T* z, T* mean, T* inv, T* gamma, T* beta,
+//      int64* counters
+// numbers: int64 rows, int64 columns, int32 act, T alpha, uint32 threshold, T scale,
+//      uint64 seed, uint64 step, int32 add, int32 parts
 // out: T* g, T* dgamma, T* dbeta, T* db, T* scratch
 const long long column = 32LL * blockIdx.x + threadIdx.x;
 const bool inside = column < columns;
@@ -21,17 +23,25 @@ const T centre = inside ? mean[column] : T(0), inverse = inside ? inv[column] : 
 T sum = T(0), sum_normal = T(0);
 
 if (parts & 1) {
-    const Dropout drop = shown_by_output(Dropout{threshold, seed, step + counters[CALL]}, act);
+    const Source source = source_of(act);
+    const Dropout drop = shown_by_output(Dropout{threshold, seed, step + counters[CALL]}, source);
+    const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);
     for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
         const long long end = min(tile + MASK_ROWS, own.last);
         const Mask mask = draw_mask(drop, tile, end, columns);
-        for (long long row = tile + threadIdx.y; inside && row < end; row += 32) {
-            const long long i = row * columns + column;
-            const T da = output_backward(g[i], y[i], mask.keeps(row, column), scale, act);
-            sum += da;
-            sum_normal += da * ((z[i] - centre) * inverse);
-            g[i] = da;
-        }
+        const auto back = [&](int act, Source source) {
+            for (long long row = tile + threadIdx.y; inside && row < end; row += 32) {
+                const long long i = row * columns + column;
+                const T normal = (z[i] - centre) * inverse;
+                const T from = source == INPUT ? factor * normal + shift : y[i];
+                const bool kept = mask.keeps(row, column);
+                const T da = block_backward(g[i], from, kept, scale, source, act, alpha);
+                sum += da;
+                sum_normal += da * normal;
+                g[i] = da;
+            }
+        };
+        act == RELU ? back(RELU, OUTPUT_0) : back(act, source);  // a short loop is unrolled
     }
 }
 if (parts == 2) {

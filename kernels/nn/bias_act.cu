@@ -1,9 +1,10 @@
-// y = dropout(act(y + b)), in place on the product of a layer; width is that of b, or 0 without one.
+// y = dropout(act(z + b)) of the product z of a layer, which y may be; width is that of b, or 0
+// without one.
 #include "counters.cuh"
 #include "nn/activation.cuh"
 #include "philox.cuh"
-// in:  raw T b, raw int64 counters
-// numbers: int64 width, int32 act, uint32 threshold, T scale, uint64 seed, uint64 step
+// in:  T z, raw T b, raw int64 counters
+// numbers: int64 width, int32 act, T alpha, uint32 threshold, T scale, uint64 seed, uint64 step
 // out: T y
 const bool kept = !threshold || random_bits16(seed, step + counters[CALL], i) >= threshold;
-y = kept ? activate(width ? y + b[i % width] : T(y), act) * scale : T(0);
+y = kept ? activate(width ? z + b[i % width] : z, act, alpha) * scale : T(0);

@@ -1,27 +1,35 @@
-// Back through y = dropout(act(z + b)), from y: g, the gradient of y, becomes that of z; and the sum
-// of each chunk of its rows goes to db[chunk, column], which with one chunk is db.
+// Back through y = dropout(act(z + b)), from `seen`, which is z where the activation's gradient is
+// made from its input, else y: g, the gradient of y, becomes that of z; and the sum of each chunk of
+// its rows goes to db[chunk, column], which with one chunk is db.
 #include "counters.cuh"
 #include "nn/backward.cuh"
 #include "nn/columns.cuh"
 // threads: 32, 32
-// in:  T* y, int64* counters
-// numbers: int64 rows, int64 columns, int32 act, uint32 threshold, T scale, uint64 seed,
-//      uint64 step, int32 add
+// in:  T* seen, T* b, int64* counters
+// numbers: int64 rows, int64 columns, int32 act, T alpha, uint32 threshold, T scale,
+//      uint64 seed, uint64 step, int32 add
 // out: T* g, T* db
 const long long column = 32LL * blockIdx.x + threadIdx.x;
 const Rows own = rows_of_chunk(blockIdx.y, rows);
-const Dropout drop = shown_by_output(Dropout{threshold, seed, step + counters[CALL]}, act);
+const Source source = source_of(act);
+const Dropout drop = shown_by_output(Dropout{threshold, seed, step + counters[CALL]}, source);
+const T bias = source == INPUT && b && column < columns ? b[column] : T(0);
 T sum = T(0);
 for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
     const long long end = min(tile + MASK_ROWS, own.last);
     const Mask mask = draw_mask(drop, tile, end, columns);
     if (column >= columns) continue;
-    for (long long row = tile + threadIdx.y; row < end; row += 32) {
-        const long long i = row * columns + column;
-        const T dz = output_backward(g[i], y[i], mask.keeps(row, column), scale, act);
-        g[i] = dz;
-        sum += dz;
-    }
+    const auto back = [&](int act, Source source) {
+        for (long long row = tile + threadIdx.y; row < end; row += 32) {
+            const long long i = row * columns + column;
+            const T from = source == INPUT ? seen[i] + bias : seen[i];
+            const bool kept = mask.keeps(row, column);
+            const T dz = block_backward(g[i], from, kept, scale, source, act, alpha);
+            g[i] = dz;
+            sum += dz;
+        }
+    };
+    act == RELU ? back(RELU, OUTPUT_0) : back(act, source);  // a short loop is unrolled
 }
 sum = sum_down(sum);
 if (db && column < columns && threadIdx.y == 0) {

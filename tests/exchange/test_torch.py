@@ -38,6 +38,22 @@ class ReLU(Module):
     pass
 
 
+class LeakyReLU(Module):
+    pass
+
+
+class ELU(Module):
+    pass
+
+
+class GELU(Module):
+    pass
+
+
+class Softplus(Module):
+    pass
+
+
 class LSTM(Module):
     pass
 
@@ -86,6 +102,16 @@ def test_a_module_becomes_a_model():
     assert model[1].momentum == 0.2
     assert model.device == "cpu"
     np.testing.assert_allclose(outputs(model, x), by_hand(module, x), rtol=1e-12)
+
+
+def test_activations_come_with_their_settings():
+    inside = [LeakyReLU(negative_slope=0.2), ELU(alpha=2.0), GELU(approximate="tanh")]
+    model = gn.from_torch(Sequential(inside=[*inside, Softplus(beta=1, threshold=20)]))
+    assert [layer.config() for layer in model] == [
+        {"slope": 0.2}, {"alpha": 2.0}, {"approximate": "tanh"}, {}
+    ]  # fmt: skip
+    with pytest.raises(NotImplementedError, match="beta 1"):
+        gn.from_torch(Sequential(inside=[Softplus(beta=2)]))
 
 
 def test_a_state_dict_fills_a_model():

@@ -13,16 +13,19 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional as F
+from gpunet.activations import NUMBERS as ACTIVATIONS
+from gpunet.activations import TABLE
 from gpunet.backend import to_host
 from gpunet.counters import Counters
 from gpunet.fused import on_cupy, on_numpy, resident
-from gpunet.fused.after import ACTIVATIONS, NO_DROP, After, Drop
+from gpunet.fused.after import NO_DROP, After, Drop
 from gpunet.testing import simgpu
 from gpunet.testing.simgpu import asan
 
 Array = Any
 CALL = 5  # of the counters; a mask is drawn at step + CALL
 STEP, SEED = 2**40, 2**63 + 7
+SETTINGS: dict[str | None, dict[str, float]] = {"leaky_relu": {"slope": 0.3}, "elu": {"alpha": 0.7}}
 # Rows up to 1024 are one launch; 1025 and 3000 cut into chunks of unequal length.
 SHAPES = [(2, 1), (31, 33), (70, 100), (1024, 33), (1025, 7), (3000, 33)]
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda s: f"{s[0]}x{s[1]}")
@@ -35,9 +38,10 @@ def ops_of(xp: ModuleType) -> Any:
 
 
 def after_of(act: str | None = None, p: float = 0) -> After:
+    alpha = next(iter(SETTINGS.get(act, {"": 0.0}).values()))
     if not p:
-        return After(act, NO_DROP)
-    return After(act, Drop(round(p * 65536), 1 / (1 - p) if p < 1 else 0.0, SEED, STEP))
+        return After(act, NO_DROP, alpha)
+    return After(act, Drop(round(p * 65536), 1 / (1 - p) if p < 1 else 0.0, SEED, STEP), alpha)
 
 
 def counters_of(xp: Any, row: int = 0, batch: int = 0) -> Array:
@@ -90,7 +94,10 @@ def equal(got: Array, expected: Array, tolerance: float = 1e-12, size: float = 0
 def apart(z: Array, b: Array | None, act: str | None, p: float) -> gn.Tensor:
     """act(z + b) and dropout as separate ops."""
     h = z if b is None else z + b
-    h = h if act is None else getattr(F, act)(h)
+    if act == "gelu_tanh":
+        h = F.gelu(h, approximate="tanh")
+    elif act is not None:
+        h = getattr(F, act)(h, **SETTINGS.get(act, {}))
     return F.dropout(h, p=p, seed=SEED, step=STEP + CALL)
 
 
@@ -124,10 +131,11 @@ def test_bias_act_and_back(shape: tuple[int, int], act: str | None, p: float, xp
     tensors = leaf(z), leaf(b)
     expected = apart(*tensors, act, p)
     expected.backward(to_host(gy))
-    y, db = z.copy(), draw.empty(shape[1])
-    ops.bias_act(y, b, after, work)
+    from_input = act in TABLE and TABLE[act].source == "input"
+    y, db = draw.empty(*shape) if from_input else z, draw.empty(shape[1])
+    ops.bias_act(z, b, y, after, work)
     equal(y, expected.data)
-    ops.bias_act_backward(gy, y, db, after, False, work)
+    ops.bias_act_backward(gy, z, b, db, after, False, work)
     equal(gy, tensors[0].grad)
     equal(db, tensors[1].grad)
     assert work.counters.tolist() == counters_of(np).tolist()
@@ -136,14 +144,24 @@ def test_bias_act_and_back(shape: tuple[int, int], act: str | None, p: float, xp
 def test_bias_act_without_bias(xp: Any) -> None:
     ops, z, after = ops_of(xp), Draw(xp)(5, 7), after_of("tanh")
     y, g, work = z.copy(), z.copy(), Draw(xp).work(5, 7)
-    ops.bias_act(y, None, after, work)
+    ops.bias_act(y, None, y, after, work)
     equal(y, np.tanh(to_host(z)))
-    ops.bias_act_backward(g, y, None, after, False, work)
+    ops.bias_act_backward(g, y, None, None, after, False, work)
     equal(g, to_host(z) * (1 - to_host(y) ** 2))
-    ops.bias_act(y, None, after_of(), work)  # nothing to do
-    ops.bias_act_backward(g, y, None, after_of(), False, work)
+    ops.bias_act(y, None, y, after_of(), work)  # nothing to do
+    ops.bias_act_backward(g, y, None, None, after_of(), False, work)
     equal(y, np.tanh(to_host(z)))
     equal(g, to_host(z) * (1 - to_host(y) ** 2))
+
+
+def test_an_input_stays_where_the_gradient_is_made_from_it(xp: Any) -> None:
+    ops, z, after = ops_of(xp), Draw(xp)(5, 7), after_of("gelu")
+    y, g, kept, work = Draw(xp).empty(5, 7), z * 0 + 1, z.copy(), Draw(xp).work(5, 7)
+    ops.bias_act(z, None, y, after, work)
+    equal(y, F.gelu(to_host(kept)).data)
+    ops.bias_act_backward(g, z, None, None, after, False, work)
+    equal(z, kept)
+    equal(g, F.gelu.pair(to_host(kept))[1](np.ones((5, 7))))
 
 
 @each_shape
@@ -151,7 +169,7 @@ def test_gradients_are_added(shape: tuple[int, int], xp: Any) -> None:
     draw = Draw(xp)
     y, g, db = draw(*shape), draw(*shape), draw(shape[1])
     expected = to_host(db) + np.where(to_host(y) > 0, to_host(g), 0).sum(axis=0)
-    ops_of(xp).bias_act_backward(g, y, db, after_of("relu"), True, draw.work(*shape))
+    ops_of(xp).bias_act_backward(g, y, None, db, after_of("relu"), True, draw.work(*shape))
     equal(db, expected)
     assert np.all((to_host(g) == 0) == (to_host(y) <= 0))
 
@@ -183,8 +201,12 @@ class Normed:
         return [*own, layer.gamma.grad, layer.beta.grad]
 
 
-@pytest.mark.parametrize(("act", "p"), [(None, 0), ("relu", 0.3), ("sigmoid", 0), ("sigmoid", 0.3),
-                                        ("tanh", 0.3), (None, 0.3), ("relu", 1.0)])  # fmt: skip
+NORMED = [(None, 0), ("relu", 0.3), ("sigmoid", 0), ("sigmoid", 0.3), ("tanh", 0.3), (None, 0.3)]
+NORMED += [("relu", 1.0), ("leaky_relu", 0), ("elu", 0.3), ("softplus", 0.3), ("silu", 0)]
+NORMED += [("gelu", 0.3), ("gelu_tanh", 1.0)]
+
+
+@pytest.mark.parametrize(("act", "p"), NORMED)
 @each_shape
 def test_batch_norm_and_back(shape: tuple[int, int], act: str | None, p: float, xp: Any) -> None:
     draw, after = Draw(xp), after_of(act, p)
@@ -396,8 +418,8 @@ def everything(xp: Any, dtype: Any, rows: int, columns: int, act: str = "tanh") 
     g2 = g.copy()
     n.forward(after)
     n.backward(g, after)
-    ops.bias_act(plain, n.b, after, n.work)
-    ops.bias_act_backward(g2, plain, db, after, False, n.work)
+    ops.bias_act(plain, n.b, plain, after, n.work)
+    ops.bias_act_backward(g2, plain, n.b, db, after, False, n.work)
     labels = xp.asarray(np.arange(rows) % columns)
     lost = Lost(draw.logits(rows, columns), n.b, labels, xp)
     return [*n.arrays(), g, g2, plain, db, lost.z, lost.db, lost.losses, lost.counters]
@@ -434,7 +456,7 @@ def test_special_values_come_out_as_from_numpy(special: float, act: str | None, 
         n.z[3, 1] = special
         n.forward(after)
         plain = n.z.copy()
-        ops.bias_act(plain, n.b, after, n.work)
+        ops.bias_act(plain, n.b, plain, after, n.work)
         z = draw.logits(40, 5)
         z[2, 2] = special
         lost = Lost(z, n.b, xp.zeros(40, np.int64), xp, smoothing=0.1)
@@ -454,7 +476,7 @@ def test_a_layer_is_one_launch_and_a_tall_one_two(rows: int, launches: int, sim:
     for call in (
         lambda: n.forward(after),
         lambda: n.backward(n.y, after),
-        lambda: on_cupy.bias_act_backward(n.y, n.y, db, after, False, n.work),
+        lambda: on_cupy.bias_act_backward(n.y, n.y, None, db, after, False, n.work),
         lambda: on_cupy.softmax_loss(z, None, db, labels, losses, 0.0, 1.0, False, n.work),
     ):
         with simgpu.count() as used:

@@ -13,8 +13,8 @@ import pytest
 
 import gpunet as gn
 from gpunet import cxx
+from gpunet.activation import ACTIVATIONS
 from gpunet.backend import to_device, to_host
-from gpunet.layers import ACTIVATIONS
 from gpunet.optim import native
 
 FEATURES, CLASSES = 6, 4
@@ -59,6 +59,15 @@ def arrays(model: Any) -> dict[str, Any]:
 # Random networks
 
 
+def activation(kind: str, choose: Any) -> Any:
+    """With a setting, if it has one."""
+    layer = ACTIVATIONS[kind]()
+    for name, value in {"slope": 0.3, "alpha": 0.7, "approximate": "tanh"}.items():
+        if name in layer.config() and choose.random() < 0.5:
+            setattr(layer, name, value)
+    return layer
+
+
 def random_net(seed: int) -> tuple[gn.Sequential, dict[str, Any]]:
     """Any chain that can run fused, and a loss's settings."""
     choose = np.random.default_rng(seed)
@@ -75,7 +84,7 @@ def random_net(seed: int) -> tuple[gn.Sequential, dict[str, Any]]:
             layers.append(gn.BatchNorm(after, momentum=momentum, eps=eps, dtype="float64"))
             layers[-1].track = bool(choose.random() < 0.8)
         kind = choose.choice([*ACTIVATIONS, ""])
-        layers += [ACTIVATIONS[kind]()] if kind else []
+        layers += [activation(kind, choose)] if kind else []
         if choose.random() < 0.5:
             layers.append(gn.Dropout(float(choose.choice([0.0, 0.2, 0.5, 1.0])), seed=int(seed)))
         before = after
@@ -98,6 +107,30 @@ def trained(path: str, seed: int, device: str) -> tuple[dict[str, Any], list[flo
 def test_a_random_network_trains_alike_on_every_path(seed: int, path: str, device: str) -> None:
     expected, losses = trained("tape", seed, "cpu")
     found, values = trained(path, seed, device)
+    np.testing.assert_allclose(values, losses, rtol=1e-9)
+    for name, a in found.items():
+        np.testing.assert_allclose(a, expected[name], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_every_activation_and_its_settings(kind: str, norm: bool, path: str, device: str) -> None:
+    """Changed between steps: what a graph was captured with must follow."""
+
+    def run(path: str, device: str) -> tuple[dict[str, Any], list[float]]:
+        layer = ACTIVATIONS[kind]()
+        norms = [gn.BatchNorm(5, dtype="float64")] if norm else []
+        model, optimizer = small(device, *norms, layer, gn.Dropout(0.2, seed=3))
+        step, values = by(path, model, optimizer), []
+        for k in range(5):
+            values.append(float(step(*batch(device, seed=k))))
+            for name, value in {"slope": 0.5, "alpha": 0.25, "approximate": "tanh"}.items():
+                if k == 2 and name in layer.config():
+                    setattr(layer, name, value)
+        return arrays(model), values
+
+    expected, losses = run("tape", "cpu")
+    found, values = run(path, device)
     np.testing.assert_allclose(values, losses, rtol=1e-9)
     for name, a in found.items():
         np.testing.assert_allclose(a, expected[name], rtol=1e-7, atol=1e-9, err_msg=name)

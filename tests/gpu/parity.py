@@ -30,6 +30,7 @@ import numpy as np
 
 import gpunet as gn
 from gpunet import functional
+from gpunet.activations import ACTIVATE, ACTIVATE_BACKWARD, NUMBERS, TABLE
 from gpunet.backend import to_host
 from gpunet.counters import TICK
 from gpunet.fused import on_cupy, on_numpy
@@ -116,10 +117,6 @@ class Case:
         return ulps(result, truth, self.scale(*wide) if self.scale else None)
 
 
-def sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
-
-
 def dropout_inputs(draw: Draw) -> tuple[Any, ...]:
     """A quarter is dropped. The scale is a number that its rounding to the dtype leaves alone."""
     x = draw()
@@ -128,19 +125,60 @@ def dropout_inputs(draw: Draw) -> tuple[Any, ...]:
     return x, counters, float(x.dtype.type(4 / 3)), 2**63 + 7, 2**40 + 1, 2**14, plane
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """Of an activation for x of `spread`, in ulps: of y and of the gradient.
+
+    at_x, at_gy: ulps are counted at |x| or |gy|, where the formula cancels.
+    """
+
+    spread: float
+    value: float
+    gradient: float
+    alpha: float = 0.0
+    at_x: bool = False
+    at_gy: bool = True
+
+
+# exp, tanh, erfc, expm1 and log1p are off by 2 to 5 ulps, and each operation behind adds a half.
+ACTIVATIONS = {
+    "relu": Bounds(1, 0, 0, at_gy=False),
+    "sigmoid": Bounds(20, 6, 3, at_gy=False),
+    "tanh": Bounds(3, 4, 2),
+    "leaky_relu": Bounds(1, 1, 1, 0.3, at_gy=False),
+    "elu": Bounds(3, 4, 2, 0.7),
+    "softplus": Bounds(10, 6, 6),
+    "silu": Bounds(10, 8, 8, at_x=True),
+    "gelu": Bounds(3, 8, 12, at_x=True),
+    "gelu_tanh": Bounds(3, 12, 24, at_x=True),
+}
+
+
+def activation_cases() -> Iterator[Case]:
+    """Forward, and back from what the source says, of each."""
+    for name, b in ACTIVATIONS.items():
+        numbers = (NUMBERS[name], float(np.float32(b.alpha)))
+        formula, from_input = TABLE[name], TABLE[name].source == "input"
+
+        def seen(x: Array, f: Any = formula, i: bool = from_input, a: float = numbers[1]) -> Array:
+            return x if i else f.value(x, a)
+
+        yield Case(
+            ACTIVATE,
+            lambda draw, b=b, n=numbers: (b.spread * draw(), *n),
+            b.value,
+            scale=(lambda x, act, alpha: np.abs(x)) if b.at_x else None,
+        )
+        yield Case(
+            ACTIVATE_BACKWARD,
+            lambda draw, b=b, n=numbers, s=seen: (draw(), s(b.spread * draw()), *n),
+            b.gradient,
+            scale=(lambda gy, seen, act, alpha: np.abs(gy)) if b.at_gy else None,
+        )
+
+
 CASES = [
-    Case(functional.RELU, lambda draw: (draw(),), 0),
-    Case(functional.RELU_BACKWARD, lambda draw: (draw(), draw()), 0),
-    # exp, 1 + z, and the quotient, an ulp each at most; the first may be doubled by the last.
-    Case(functional.SIGMOID, lambda draw: (20 * draw(),), 6),
-    Case(functional.SIGMOID_BACKWARD, lambda draw: (draw(), sigmoid(draw())), 3),
-    Case(functional.TANH, lambda draw: (3 * draw(),), 4),
-    Case(
-        functional.TANH_BACKWARD,
-        lambda draw: (draw(), np.tanh(draw())),
-        2,
-        scale=lambda gy, y: np.abs(gy),
-    ),
+    *activation_cases(),
     Case(functional.DROPOUT, dropout_inputs, 0.51),  # one rounding; the truth has one too
     # A million squares added by 512 threads: two thousand roundings each, up or down.
     Case(
@@ -197,6 +235,7 @@ def _norm_ulps(result: Array, truth: Array, dtype: str) -> float:
 
 
 DROP = Drop(2**14, 4 / 3, 2**63 + 7, 2**40)
+ALPHA = 0.75
 
 
 def fused_arrays(dtype: str, rows: int, columns: int) -> dict[str, Array]:
@@ -258,22 +297,38 @@ def _gather(ops: Any, a: dict[str, Array], work: Any) -> None:
         y[...] = data[order[counters[2] : counters[2] + len(y)]].astype(y.dtype) * 2**-8
 
 
-def _bias_act(ops: Any, a: dict[str, Array], work: Any) -> None:
-    ops.bias_act(a["y"], a["b"], After("sigmoid", DROP), work)
+Run = Callable[[Any, dict[str, Array], Any], None]
 
 
-def _bias_act_backward(ops: Any, a: dict[str, Array], work: Any) -> None:
-    ops.bias_act_backward(a["g"], a["y"], a["db"], After("tanh", DROP), True, work)
+def _bias_act(act: str) -> Run:
+    def run(ops: Any, a: dict[str, Array], work: Any) -> None:
+        ops.bias_act(a["z"], a["b"], a["y"], After(act, DROP, ALPHA), work)
+
+    return run
 
 
-def _batch_norm(ops: Any, a: dict[str, Array], work: Any) -> None:
-    arrays = (a[name] for name in ("z", "b", "y", "mean", "inv"))
-    ops.batch_norm(_norm_of(a), *arrays, After("relu", DROP), work)
+def _bias_act_backward(act: str) -> Run:
+    def run(ops: Any, a: dict[str, Array], work: Any) -> None:
+        after = After(act, DROP, ALPHA)
+        ops.bias_act_backward(a["g"], a["y"], a["b"], a["db"], after, True, work)
+
+    return run
 
 
-def _batch_norm_backward(ops: Any, a: dict[str, Array], work: Any) -> None:
-    arrays = (a[name] for name in ("g", "y", "z", "mean", "inv", "db"))
-    ops.batch_norm_backward(_norm_of(a), *arrays, After("tanh", DROP), True, work)
+def _batch_norm(act: str) -> Run:
+    def run(ops: Any, a: dict[str, Array], work: Any) -> None:
+        arrays = (a[name] for name in ("z", "b", "y", "mean", "inv"))
+        ops.batch_norm(_norm_of(a), *arrays, After(act, DROP, ALPHA), work)
+
+    return run
+
+
+def _batch_norm_backward(act: str) -> Run:
+    def run(ops: Any, a: dict[str, Array], work: Any) -> None:
+        arrays = (a[name] for name in ("g", "y", "z", "mean", "inv", "db"))
+        ops.batch_norm_backward(_norm_of(a), *arrays, After(act, DROP, ALPHA), True, work)
+
+    return run
 
 
 def _softmax_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
@@ -297,14 +352,23 @@ FUSED_CASES = [
     FusedCase(TICK, _tick, ("counters",), 0),
     FusedCase(NOTE_LOSS, _note_loss, ("losses",), 0),
     FusedCase(GATHER, _gather, ("y", "counters"), 0),
-    FusedCase(on_cupy.BIAS_ACT, _bias_act, ("y",), 6),
-    FusedCase(on_cupy.BIAS_ACT_BACKWARD, _bias_act_backward, ("g", "db"), SUM_BOUND),
-    FusedCase(on_cupy.BATCH_NORM, _batch_norm, NORMED, SUM_BOUND),
-    FusedCase(
-        on_cupy.BATCH_NORM_BACKWARD,
-        _batch_norm_backward,
-        ("g", "dgamma", "dbeta", "db"),
-        SUM_BOUND,
+    *(FusedCase(on_cupy.BIAS_ACT, _bias_act(act), ("y",), 6) for act in ("sigmoid", "gelu")),
+    *(
+        FusedCase(on_cupy.BIAS_ACT_BACKWARD, _bias_act_backward(act), ("g", "db"), SUM_BOUND)
+        for act in ("tanh", "gelu")
+    ),
+    *(
+        FusedCase(on_cupy.BATCH_NORM, _batch_norm(act), NORMED, SUM_BOUND)
+        for act in ("relu", "silu")
+    ),
+    *(
+        FusedCase(
+            on_cupy.BATCH_NORM_BACKWARD,
+            _batch_norm_backward(act),
+            ("g", "dgamma", "dbeta", "db"),
+            SUM_BOUND,
+        )
+        for act in ("tanh", "elu", "gelu")
     ),
     FusedCase(on_cupy.SOFTMAX_LOSS, _softmax_loss, ("z", "db", "losses", "counters"), SUM_BOUND),
 ]
@@ -423,8 +487,8 @@ def exact_update(
 
 
 def names() -> list[str]:
-    """The kernels compared, by the names of their files."""
-    called = [case.name for case in (*CASES, *FUSED_CASES)]
+    """The kernels compared, by the names of their files, each once."""
+    called = list(dict.fromkeys(case.name for case in (*CASES, *FUSED_CASES)))
     return called + [kind.kernel.source.name for kind in gn.OPTIMIZERS.values()]
 
 

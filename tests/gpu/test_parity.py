@@ -12,10 +12,11 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional
+from gpunet.activations import ACTIVATE, ACTIVATE_BACKWARD, NUMBERS, TABLE
 from gpunet.kernel import Kernel
 from gpunet.optim.kernel import UpdateKernel
 from gpunet.source import kernel_names
-from gpunet.testing import nvrtc, simgpu
+from gpunet.testing import compile_gate, nvrtc, simgpu
 from gpunet.testing.compile_gate import choices, in_own_process
 
 from . import parity
@@ -82,14 +83,18 @@ def test_an_update(name: str, shape: Any, layout: Any, dtype: str, cp: Any) -> N
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["nn/relu", "nn/sigmoid", "nn/tanh"])
+@pytest.mark.parametrize("name", TABLE)
 def test_special_values(name: str, dtype: str, cp: Any) -> None:
-    case = next(c for c in CASES if c.name == name)
-    big = np.finfo(dtype).max
+    """Forward, and back from them where the gradient is made from the input."""
+    big, alpha = np.finfo(dtype).max, 0.5
     special = np.array([np.nan, np.inf, -np.inf, 0, -0.0, big, -big, 1e-30, -100], dtype)
-    fixed = Case(case.kernel, lambda draw: (special,), case.bound)
-    with np.errstate(over="ignore"):
-        assert fixed.error(cp, dtype, (), contiguous) <= fixed.bound
+    seen = special if TABLE[name].source == "input" else TABLE[name].value(special, alpha)
+    at = np.maximum(np.where(np.isfinite(special), abs(special), 1), 1)
+    for kernel, arrays in ((ACTIVATE, (special,)), (ACTIVATE_BACKWARD, (np.ones_like(seen), seen))):
+        inputs = (*arrays, NUMBERS[name], alpha)
+        fixed = Case(kernel, lambda draw, i=inputs: i, 12, scale=lambda *_: at)
+        with np.errstate(over="ignore", invalid="ignore"):
+            assert fixed.error(cp, dtype, (), contiguous) <= fixed.bound
 
 
 # The list is complete
@@ -151,11 +156,14 @@ def test_the_few_are_of_each_kind(sim: Any) -> None:
 
 
 def test_a_wrong_formula_is_seen(xp: Any) -> None:
-    right = next(c for c in CASES if c.name == "nn/tanh_backward")
-    wrong = Kernel("nn/tanh_backward", lambda gy, y: gy * (1 - y * y) * (1 + 1e-6))
-    for dtype in DTYPES:
-        case = Case(right.kernel, right.inputs, right.bound, right.scale, truth=wrong.reference)
-        assert case.error(xp, dtype, (33,), contiguous) > right.bound
+    for right in (c for c in CASES if c.kernel is ACTIVATE_BACKWARD):
+
+        def wrong(*inputs: Any) -> Any:
+            return ACTIVATE_BACKWARD.reference(*inputs) * (1 + 1e-5)
+
+        for dtype in DTYPES:
+            case = Case(right.kernel, right.inputs, right.bound, right.scale, truth=wrong)
+            assert case.error(xp, dtype, (33,), contiguous) > right.bound
 
 
 def test_a_dropout_mask_off_by_one_element_is_seen(cp: Any) -> None:
@@ -238,7 +246,7 @@ def test_main_counts_what_is_wrong(
 @pytest.mark.gpu
 def test_what_the_gate_compiles_is_what_cupy_runs() -> None:
     cupy = gn.backend.cupy()
-    kernel = Kernel("nn/relu", functional.RELU.reference)
-    kernel(cupy.ones(33, np.float32))
-    (program,) = nvrtc.programs(kernel.text(), "float32", frozenset())
+    kernel = Kernel("nn/activate", ACTIVATE.reference)
+    kernel(cupy.ones(33, np.float32), 1, 0.0)
+    (program,) = nvrtc.programs(kernel.text(), "float32", compile_gate.numbers(kernel))
     assert program.text.endswith(kernel.built(cupy).cached_code)

@@ -32,12 +32,15 @@ PYTHON = {  # functions by name, in files
     "gpunet/optim/kernel.py": ("clipped", "decayed", "norm_of"),
     "gpunet/fused/on_numpy.py": (
         *("bias_act", "bias_act_backward", "batch_norm", "batch_norm_backward", "softmax_loss"),
-        *("add_dot", "_act", "_act_backward", "_mask"),
+        *("add_dot", "_scaled", "_act", "_act_backward", "_mask"),
     ),
     "gpunet/functional.py": (
-        *("affine", "relu", "sigmoid", "tanh", "batch_norm", "dropout", "softmax", "log_softmax"),
-        *("_sigmoid_reference", "_dropout_reference"),
+        *("affine", "batch_norm", "dropout", "softmax", "log_softmax", "_dropout_reference"),
     ),
+    "gpunet/activations.py": (
+        *("TABLE", "value", "backward", "_logistic", "_gelu_gate", "_gelu_tanh_gate"),
+    ),
+    "gpunet/normal.py": ("normal_cdf", "_tail", "_nodes"),
     "gpunet/losses.py": (
         *("softmax_cross_entropy", "mean_squared_error", "mean_absolute_error", "huber"),
         *("kl_divergence", "sigmoid_cross_entropy", "_differences", "_mean_backward"),

@@ -1,5 +1,0 @@
-// The logistic function.
-#include "nn/activation.cuh"
-// in:  T x
-// out: T y
-y = sigmoid(x);

@@ -1,5 +1,0 @@
-// Sigmoid backward, from the output.
-#include "nn/activation.cuh"
-// in:  T gy, T y
-// out: T gx
-gx = sigmoid_backward(gy, y);

@@ -1,4 +1,0 @@
-// Hyperbolic tangent.
-// in:  T x
-// out: T y
-y = tanh(x);
