@@ -33,6 +33,7 @@ import numpy as np
 import gpunet as gn
 from gpunet.containers import describe
 from gpunet.data import load, read_idx
+from gpunet.packing import pack
 from gpunet.sealing import seal
 
 SPACE, MOST_BYTES, MOST_SECONDS = 2 << 30, 1 << 30, 5.0
@@ -41,7 +42,8 @@ BATCH = 250  # files a child
 
 class Format(NamedTuple):
     """whole: contents to damage. read: what is done with a file. sealed: no change may pass.
-    inside: what is damaged within a content, put in its place again by the function of it.
+    put: what is damaged lies within a file; the file around it. names: errors name the file (those
+    of `load_state_dict` do not know it).
     """
 
     name: str
@@ -49,6 +51,7 @@ class Format(NamedTuple):
     read: Callable[[str], Any]
     sealed: bool = False
     put: Callable[[bytes], bytes] = bytes
+    names: bool = True
 
 
 # Whole files
@@ -72,11 +75,6 @@ def trained(name: str = "adam") -> Any:
     x = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
     trainer.fit((x, np.arange(24) % 3), (x, np.arange(24) % 3), epochs=2, batch_size=8)
     return trainer
-
-
-def read_optimizer(path: str) -> None:
-    state = gn.load_state(path)
-    gn.Adam(model().parameters()).load_state_dict(state)
 
 
 def read_checkpoint(path: str) -> None:
@@ -116,6 +114,27 @@ def described(description: bytes) -> bytes:
     return seal(model().state_dict(), {"model": text, "numbers": json.dumps(model().numbers())})
 
 
+def optimizer(name: str) -> Any:
+    """One with state of every kind."""
+    one = trained(name).optimizer
+    one.update({"w": np.ones(2), 3: np.ones(1)}, {"w": np.ones(2), 3: np.zeros(1)})
+    return one
+
+
+def stated(name: str) -> Callable[[bytes], bytes]:
+    """A file of an optimizer's state with this description, and a right checksum."""
+    arrays = pack(optimizer(name).state_dict())[1]
+    return lambda text: seal(arrays, {"optimizer": text.decode("utf-8", "replace")})
+
+
+def state(name: str) -> Format:
+    def read(path: str) -> None:
+        gn.OPTIMIZERS[name](model().parameters()).load_state_dict(gn.load_state(path))
+
+    text = json.dumps(pack(optimizer(name).state_dict())[0]).encode()
+    return Format(f"state of {name}", [text], read, put=stated(name), names=False)
+
+
 def formats() -> list[Format]:
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(30, 4)), np.arange(30) % 3
@@ -126,7 +145,8 @@ def formats() -> list[Format]:
     found = [
         Format("model", [saved(model())], gn.load, sealed=True),
         Format("description", [json.dumps(describe(model())).encode()], gn.load, put=described),
-        Format("optimizer", [saved(trained().optimizer)], read_optimizer, sealed=True),
+        Format("optimizer", [saved(trained().optimizer)], gn.load_state, sealed=True),
+        *(state(name) for name in ("adam", "rprop", "cocob")),
         Format("npz", [npz(p, x=x, t=t) for p in (False, True)], load),
         Format("npy", [npy(x), npy(x.astype("i1")), npy(x.T > 0)], load, put=in_npz),
         Format("csv", [plain.encode(), german.encode(), "\ufeffé,label\n1,2\n3,4".encode()], load),
@@ -153,7 +173,30 @@ WORDS = [
 ]  # fmt: skip
 
 
+ODD: list[Any] = [
+    None, True, -1, 0, 7, 1.5, -0.0, float("inf"), float("nan"), 2**70, 10**400, "x", "", "inf",
+    [], {}, [1], [[]], {"array": "W"}, {"array": 3}, {"tuple": 3}, {"pairs": [1]}, "float32",
+    {"kind": "ReLU"},
+]  # fmt: skip
+
+
+def replaced(tree: Any, draw: random.Random) -> Any:
+    """A tree of JSON in which a place has another value, or is gone."""
+    if not isinstance(tree, (dict, list)) or not tree or draw.random() < 0.1:
+        return draw.choice(ODD)
+    pairs = list(tree.items() if isinstance(tree, dict) else enumerate(tree))
+    place, inside = draw.choice(pairs)
+    found = dict(pairs)
+    if draw.random() < 0.1:
+        del found[place]
+    else:
+        found[place] = replaced(inside, draw)
+    return found if isinstance(tree, dict) else list(found.values())
+
+
 def damaged(data: bytes, draw: random.Random) -> bytes:
+    if data.startswith(b"{") and draw.random() < 0.7:
+        return json.dumps(replaced(json.loads(data), draw)).encode()
     found = bytearray(data)
     for _ in range(draw.choice([1, 1, 1, 2, 5])):
         at = draw.randrange(len(found) + 1)
@@ -215,7 +258,7 @@ def outcome(form: Format, number: int, folder: str, seed: int) -> Outcome:
             said = "damaged, but read"
     except (ValueError, OSError) as error:
         said, detail = "refused", str(error)
-        if path not in detail and form.read is not read_optimizer:
+        if path not in detail and form.names:
             said = "the file is not named"
         elif "\n" in detail:
             said = "more than a line"
