@@ -12,7 +12,7 @@ import numpy as np
 from gpunet.backend import Array, array_module, to_host
 from gpunet.tensor import Tensor
 
-WHOLE = 16 << 20  # bytes: an array up to this size is hashed whole, of a larger one a sample
+WHOLE = 4 << 20  # bytes: an array up to this size is hashed whole, of a larger one a sample
 
 
 def of_data(x: Any, t: Any) -> dict[str, Any]:
