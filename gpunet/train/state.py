@@ -70,6 +70,15 @@ def to_bytes(trainer: Resumable) -> bytes:
 
 def load_into(trainer: Resumable, path: str | os.PathLike[str], strict: bool) -> None:
     """See `Trainer.load`."""
+    try:
+        _load_into(trainer, path, strict)
+    except (ValueError, OSError, Warning):
+        raise
+    except Exception as error:  # a checksum is right where someone made it so
+        raise unusable(path, f"not a training: {type(error).__name__}: {error}") from None
+
+
+def _load_into(trainer: Resumable, path: str | os.PathLike[str], strict: bool) -> None:
     words, arrays = read(path, "training")
     try:
         tree = unpack(json.loads(words["training"]), arrays)
