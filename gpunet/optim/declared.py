@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from numbers import Number
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunet.parameter import Parameter
@@ -34,6 +35,8 @@ else:
 
 Pair = tuple[float, float]
 ONCE = ("clip_norm", "clip_value", "decay_all")  # an optimizer has them, not each of its groups
+THE_BOOKS = {"beta1": "betas", "beta2": "betas", "decay_rate": "rho", "learning_rate": "lr"}
+"""Names that others have for a setting, the "from scratch" book above all."""
 POSITIONAL, BY_NAME = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
@@ -107,15 +110,35 @@ class Declared:
         """All arguments by name, those left out at their defaults.
 
         TypeError for one that does not exist (it says which do), is given twice or by position
-        where a name is needed.
+        where a name is needed; for a number in the place of the parameters.
         """
-        for name in given:
-            if name not in cls.arguments:
-                has = ", ".join(list(cls.arguments)[1:])
-                raise TypeError(f"{cls.__name__} has no setting {name!r}; it has {has}")
+        name, settings = cls.__name__, list(cls.arguments)[1:]
+        if values and isinstance(values[0], Number):
+            given_by_name = f"{settings[0]}={values[0]!r}"
+            raise TypeError(
+                f"{name} takes parameters first, got {values[0]!r}: write {name}({given_by_name}) "
+                f"or {name}(model.parameters(), {given_by_name}); gpunet.book.optimizer has the "
+                "optimizers of the book, which take the rate first"
+            )
+        for key in given:
+            if key not in cls.arguments:
+                raise TypeError(
+                    f"{name} has no setting {key!r}; {cls._hint(key)}it has {', '.join(settings)}"
+                )
         try:
             bound = inspect.Signature(list(cls.arguments.values())).bind(*values, **given)
         except TypeError as error:
-            raise TypeError(f"{cls.__name__}: {error}") from None
+            raise TypeError(f"{name}: {error}") from None
         bound.apply_defaults()
         return bound.arguments
+
+    @classmethod
+    def _hint(cls, name: str) -> str:
+        """What to write for a setting by another's name."""
+        own = cls.arguments.get(THE_BOOKS.get(name, ""))
+        if own is None:
+            return ""
+        return (
+            f"write {own.name}={own.default!r}, say (gpunet.book.optimizer has the optimizers of "
+            "the book, with its arguments); "
+        )

@@ -58,7 +58,11 @@ class ByKey:
 
     def _check(self, key: Any, param: Array, grad: Array) -> None:
         if array_module(param) is None or param.dtype not in (np.float32, np.float64):
-            raise ValueError(f"params[{key!r}] must be a float32 or float64 array")
+            kind = getattr(param, "dtype", type(param).__name__)
+            raise ValueError(
+                f"params[{key!r}] must be a float32 or float64 array, got {kind}; the optimizers "
+                "of gpunet.book.optimizer take numbers too"
+            )
         if getattr(grad, "shape", None) != param.shape or grad.dtype != param.dtype:
             raise ValueError(
                 f"grads[{key!r}] must be {param.dtype} of shape {param.shape}, got "
