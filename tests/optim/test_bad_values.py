@@ -135,7 +135,7 @@ def test_a_subclass_may_fix_settings() -> None:
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        (lambda p: 0.1, TypeError, r"SGD takes .* first, got 0\.1: .*model\.parameters\(\), lr=0\.1"),
+        (lambda p: 0.1, TypeError, r"SGD takes .* got 0\.1: .*model\.parameters\(\), lr=0\.1"),
         (lambda p: "weights", TypeError, r"SGD got str for its parameters"),
         (lambda p: {"W": p}, TypeError, r"SGD got dict for its parameters"),
         (lambda p: [], ValueError, "SGD got no parameters"),
