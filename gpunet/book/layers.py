@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from gpunet import functional, layers, loss
+from gpunet import activation, functional, layers, loss
 from gpunet.backend import Array
 from gpunet.book.functions import cross_entropy_error, softmax
 from gpunet.layer import Layer
 from gpunet.tensor import Tensor
 
 __all__ = ["Affine", "BatchNormalization", "Dropout", "Relu", "Sigmoid", "SoftmaxWithLoss", "np"]
-Relu, Sigmoid = layers.ReLU, layers.Sigmoid
+Relu, Sigmoid = activation.ReLU, activation.Sigmoid
 
 
 class OfArrays(Layer):

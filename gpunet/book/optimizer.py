@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.functional import as_dtype
+from gpunet.inputs import as_dtype
 from gpunet.optim import adagrad, adam, momentum, nesterov, rmsprop, sgd
 from gpunet.optim.base import Optimizer
 from gpunet.tensor import as_array
