@@ -31,7 +31,7 @@ _HOMES = {
     "precision": "matmul_precision",
     "initializers": "Glorot He LeCun Normal Xavier",
     "layer": "Layer",
-    "layers": "Affine BatchNorm Dropout Rescale",
+    "layers": "Affine BatchNorm Dropout Embedding Rescale",
     "loss": (
         "Huber KLDivergence Loss MeanAbsoluteError MeanSquaredError SigmoidWithLoss SoftmaxWithLoss"
     ),

@@ -69,6 +69,9 @@ from gpunet.layers import (
     Dropout as Dropout,
 )
 from gpunet.layers import (
+    Embedding as Embedding,
+)
+from gpunet.layers import (
     Rescale as Rescale,
 )
 from gpunet.loss import (

@@ -11,7 +11,7 @@ import numpy as np
 from gpunet import checked, initializers
 from gpunet.activation import ACTIVATIONS, Activation
 from gpunet.layer import Layer
-from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
+from gpunet.layers import Affine, BatchNorm, Dropout, Embedding, Rescale
 from gpunet.tensor import Tensor
 
 
@@ -138,7 +138,7 @@ def flat(model: Layer) -> Iterator[Layer]:
         yield model
 
 
-_KINDS: list[type[Layer]] = [Affine, BatchNorm, Dropout, Rescale, Sequential, MLP]
+_KINDS: list[type[Layer]] = [Affine, BatchNorm, Dropout, Embedding, Rescale, Sequential, MLP]
 KINDS: dict[str, type[Layer]] = {k.__name__: k for k in [*_KINDS, *ACTIVATIONS.values()]}
 
 

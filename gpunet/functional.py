@@ -19,6 +19,7 @@ from gpunet.arithmetic import unbroadcast
 from gpunet.backend import Array, array_module
 from gpunet.counters import CALL
 from gpunet.counters import array as counters_at
+from gpunet.embedding import *
 from gpunet.gemm import product
 from gpunet.inputs import as_dtype, as_input, floating, need_batch
 from gpunet.kernel import Kernel

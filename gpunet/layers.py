@@ -77,6 +77,52 @@ class Affine(Layer):
         }
 
 
+class Embedding(Layer):
+    """A row of numbers, learned, for each of many categories: y = W[x].
+
+    Args:
+        categories: how many there are; x holds integers from 0 to categories - 1, such as (batch,),
+            and y is (batch, features).
+        features: how many numbers each gets; W has shape (categories, features).
+        init: as for an Affine. The default is N(0, 1), the spread that a layer behind it expects.
+        dtype: float32 or float64.
+
+    ValueError for a bad size or dtype, or an initializer that returns another shape; see
+    `embedding` for a bad x.
+    """
+
+    def __init__(
+        self,
+        categories: int,
+        features: int,
+        init: initializers.Initializer | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.categories = checked.size(categories, "categories")
+        self.features = checked.size(features, "features")
+        self.dtype = checked.floating_dtype(dtype)
+        shape = self.categories, self.features
+
+        def draw() -> Array:
+            generator = rng.from_seed(rng.draw_seed())
+            W = np.asarray((init or initializers.Normal(1.0))(generator, shape), self.dtype)
+            if W.shape != shape:
+                raise ValueError(f"init returned shape {W.shape}, W of this Embedding has {shape}")
+            return W
+
+        self.W = Parameter(blank.start(shape, self.dtype, draw))
+
+    def call(self, x: Tensor) -> Tensor:
+        return functional.embedding(x, self.W)
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "categories": self.categories,
+            "features": self.features,
+            "dtype": self.dtype.name,
+        }
+
+
 class Rescale(Layer):
     """y = x * scale. In front of a model it takes data as it is stored, such as bytes with
     scale = 1 / 255, which then lie on a GPU in a quarter of the memory.

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import activations, counters, functional
+from gpunet import activations, counters, embedding, functional
 from gpunet.fused import on_cupy, resident
 from gpunet.kernel import BlockKernel, Kernel
 from gpunet.optim import kernel as updates
@@ -21,9 +21,8 @@ from gpunet.source import kernel_dir
 
 MODULES = (functional, activations, updates)
 OTHERS = [v for m in MODULES for v in vars(m).values() if isinstance(v, Kernel)]
-LAUNCHED = [
-    v for m in (on_cupy, resident, counters) for v in vars(m).values() if isinstance(v, Kernel)
-]
+LAUNCHING = (on_cupy, resident, counters, embedding)
+LAUNCHED = [v for m in LAUNCHING for v in vars(m).values() if isinstance(v, Kernel)]
 
 
 @pytest.mark.parametrize("kernel", OTHERS, ids=lambda k: k.source.name)

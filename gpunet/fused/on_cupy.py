@@ -93,7 +93,7 @@ def bias_act_backward(
     """Back through `bias_act`: g, the gradient of its y, becomes that of the sum; db is the sum of
     that over the batch, or is added to with `add`.
 
-    seen: y, or z where the activation's gradient is made from its input.
+    seen: y and b None, or z and its b where the activation's gradient is made from its input.
     """
     if db is None and after == NOTHING:
         return

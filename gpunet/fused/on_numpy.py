@@ -90,7 +90,7 @@ def bias_act_backward(
     work: Workspace,
 ) -> None:
     """g, the gradient of y, becomes that of the sum; db is its sum over the batch."""
-    if b is not None and SOURCE.get(after.act) == "input":
+    if b is not None:
         seen = np.add(seen, b, out=work.like(seen, 1))
     _act_backward(g, seen, after, work)
     if db is not None:

@@ -96,7 +96,7 @@ class Batch:
                 kept = (own.y, z, own.mean, own.inv)
                 ops.batch_norm_backward(norm, g, *kept, db, after, add, work)
             else:
-                ops.bias_act_backward(g, z, b, db, after, add, work)
+                ops.bias_act_backward(g, z, None if z is own.y else b, db, after, add, work)
             return self._products(own, x, g, add)
 
         return own.y, backward

@@ -13,7 +13,7 @@ const long long column = 32LL * blockIdx.x + threadIdx.x;
 const Rows own = rows_of_chunk(blockIdx.y, rows);
 const Source source = source_of(act);
 const Dropout drop = shown_by_output(Dropout{threshold, seed, step + counters[CALL]}, source);
-const T bias = source == INPUT && b && column < columns ? b[column] : T(0);
+const T bias = b && column < columns ? b[column] : T(0);
 T sum = T(0);
 for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
     const long long end = min(tile + MASK_ROWS, own.last);

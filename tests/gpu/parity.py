@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 import gpunet as gn
-from gpunet import functional
+from gpunet import embedding, functional
 from gpunet.activations import ACTIVATE, ACTIVATE_BACKWARD, NUMBERS, TABLE
 from gpunet.backend import to_host
 from gpunet.counters import TICK
@@ -249,6 +249,7 @@ def fused_arrays(dtype: str, rows: int, columns: int) -> dict[str, Array]:
     vectors = ("b", "gamma", "beta", "mean", "running_mean", "dgamma", "dbeta", "db")
     arrays |= {name: draw(columns) for name in vectors}
     arrays |= {name: 1 + abs(draw(columns)) for name in ("inv", "running_var")}
+    arrays["W"] = draw(columns, columns)
     arrays["y"] = arrays["z"] * (generator.uniform(size=(rows, columns)) > 0.25)
     return arrays | {
         "data": generator.integers(0, 256, (2 * rows, columns)).astype(np.uint8),
@@ -310,7 +311,8 @@ def _bias_act(act: str) -> Run:
 def _bias_act_backward(act: str) -> Run:
     def run(ops: Any, a: dict[str, Array], work: Any) -> None:
         after = After(act, DROP, ALPHA)
-        ops.bias_act_backward(a["g"], a["y"], a["b"], a["db"], after, True, work)
+        b = a["b"] if TABLE[act].source == "input" else None
+        ops.bias_act_backward(a["g"], a["y"], b, a["db"], after, True, work)
 
     return run
 
@@ -329,6 +331,29 @@ def _batch_norm_backward(act: str) -> Run:
         ops.batch_norm_backward(_norm_of(a), *arrays, After(act, DROP, ALPHA), True, work)
 
     return run
+
+
+def _embedding(ops: Any, a: dict[str, Array], work: Any) -> None:
+    W, y = a["W"], a["y"]
+    index = a["labels"][: len(y)]
+    if ops is on_cupy:
+        sizes = {"categories": W.shape[0], "width": W.shape[1]}
+        embedding.EMBEDDING.launch(work.cupy, index=index, W=W, y=y, **sizes)
+    else:
+        y[...] = W[index]
+
+
+def _embedding_backward(ops: Any, a: dict[str, Array], work: Any) -> None:
+    """Into W: rows that no index names stay."""
+    dW, gy = a["W"], a["g"]
+    index = a["labels"][: len(gy)]
+    if ops is on_cupy:
+        sizes = {"places": len(gy), "categories": dW.shape[0], "width": dW.shape[1]}
+        launch, grid = embedding.EMBEDDING_BACKWARD.launch, (-(-gy.size // embedding.THREADS),)
+        launch(work.cupy, gy.dtype, grid, index=index, gy=gy, dW=dW, **sizes)
+    else:
+        dW[np.unique(index)] = 0
+        np.add.at(dW, index, gy)
 
 
 def _softmax_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
@@ -352,6 +377,8 @@ FUSED_CASES = [
     FusedCase(TICK, _tick, ("counters",), 0),
     FusedCase(NOTE_LOSS, _note_loss, ("losses",), 0),
     FusedCase(GATHER, _gather, ("y", "counters"), 0),
+    FusedCase(embedding.EMBEDDING, _embedding, ("y",), 1),
+    FusedCase(embedding.EMBEDDING_BACKWARD, _embedding_backward, ("W",), SUM_BOUND),
     *(FusedCase(on_cupy.BIAS_ACT, _bias_act(act), ("y",), 6) for act in ("sigmoid", "gelu")),
     *(
         FusedCase(on_cupy.BIAS_ACT_BACKWARD, _bias_act_backward(act), ("g", "db"), SUM_BOUND)

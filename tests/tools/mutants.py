@@ -40,6 +40,7 @@ PYTHON = {  # functions by name, in files
     "gpunet/activations.py": (
         *("TABLE", "value", "backward", "_logistic", "_gelu_gate", "_gelu_tanh_gate"),
     ),
+    "gpunet/embedding.py": ("embedding", "_sums"),
     "gpunet/normal.py": ("normal_cdf", "_tail", "_nodes"),
     "gpunet/losses.py": (
         *("softmax_cross_entropy", "mean_squared_error", "mean_absolute_error", "huber"),
