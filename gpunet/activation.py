@@ -112,6 +112,7 @@ class GELU(Activation):
 
     @property
     def formula(self) -> str:  # type: ignore[override]
+        """The row of the table that the fused step takes: "gelu" or "gelu_tanh"."""
         return "gelu" if self.approximate == "none" else "gelu_tanh"
 
     def call(self, x: Tensor) -> Tensor:

@@ -19,10 +19,7 @@ Rate = float | Schedule  # what an optimizer takes for lr
 
 @dataclass(frozen=True)
 class Formula:
-    """A formula of this file with its numbers, t left open. (A closure could not be pickled.)
-
-    name: that of the function that made it.
-    """
+    """A formula of this file with its numbers, t left open. (A closure could not be pickled.)"""
 
     formula: Callable[..., float]
     numbers: tuple[Any, ...]
@@ -32,6 +29,7 @@ class Formula:
 
     @property
     def name(self) -> str:
+        """That of the function which made it."""
         return self.formula.__name__.strip("_")
 
     def __repr__(self) -> str:

@@ -19,11 +19,16 @@ IN_THE_CLASS = {"reference", "derived"}  # an optimizer's formula; its class tel
 
 
 def _public(package: Any) -> Iterator[tuple[str, Any]]:
-    """Functions and classes: of `__all__`, or those that are written there."""
-    own = [k for k, v in vars(package).items() if inspect.getmodule(v) is package]
+    """Functions, classes and ops: of `__all__`, or those that are written there."""
+    own = [
+        name
+        for name, value in vars(package).items()
+        if isinstance(value, gn.Op) or inspect.getmodule(value) is package
+    ]
     for name in getattr(package, "__all__", own):
         value = getattr(package, name)
-        if not name.startswith("_") and (inspect.isclass(value) or inspect.isroutine(value)):
+        told = inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, gn.Op)
+        if told and not name.startswith("_"):
             yield name, value
 
 
