@@ -22,7 +22,7 @@ def _public(package: Any) -> Iterator[tuple[str, Any]]:
     """Functions, classes and ops: of `__all__`, or those that are written there."""
     own = [
         name
-        for name, value in vars(package).items()
+        for name, value in list(vars(package).items())  # which a lazy name may enter
         if isinstance(value, gn.Op) or inspect.getmodule(value) is package
     ]
     for name in getattr(package, "__all__", own):
