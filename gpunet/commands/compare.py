@@ -22,6 +22,7 @@ from gpunet.study.compare.report import About
 from gpunet.study.compare.runs import Result
 from gpunet.study.compare.verdict import judge
 from gpunet.study.compare.write import FILES, write
+from gpunet.train.interrupt import DeferredInterrupt
 
 MOST_JOBS = 4  # each holds a copy of the data
 
@@ -128,10 +129,12 @@ def _results(
     with progress.bar(len(missing), unit="run") as bar:
 
         def done(result: Result) -> None:
-            with pool.held_interrupts():  # what is stored is reported, too
+            with DeferredInterrupt() as interrupt:  # what is stored is reported, too
                 cache.store(result)
                 results.append(result)
             bar.update()
+            if interrupt.requested:
+                raise KeyboardInterrupt
 
         try:
             pool.train_all(missing, setup, data, done, side_by_side)

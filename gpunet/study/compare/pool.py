@@ -65,7 +65,7 @@ def _side_by_side(
     left = dict.fromkeys(runs)
     try:
         # A Ctrl-C would hit processes that are still starting.
-        with _environment(THREADS, "1"), held_interrupts():
+        with _environment(THREADS, "1"), _held_interrupts():
             futures = [pool.submit(_train, run) for run in runs]
         for future in as_completed(futures):
             result = future.result()
@@ -97,7 +97,7 @@ def _environment(names: Sequence[str], value: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held_interrupts() -> Iterator[None]:
+def _held_interrupts() -> Iterator[None]:
     """A Ctrl-C inside it comes after it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
