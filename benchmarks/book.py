@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,8 @@ def compared(ours: list[float], theirs: list[float]) -> dict[str, Any]:
     }
 
 
-def measure(book: Path, programs: list[str]) -> dict[str, Any]:
-    """{program: {seed: {list: how the two differ}}}"""
+def measure(book: Path, programs: list[str]) -> Iterator[dict[str, Any]]:
+    """After each program what was found so far: {program: {seed: {list: how the two differ}}}."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folders = {"book": book, "gpunet": Path(temporary) / "book"}
@@ -107,7 +108,7 @@ def measure(book: Path, programs: list[str]) -> dict[str, Any]:
                 found.setdefault(program, {})[str(seed)] = one
                 apart = max(c["apart"] for c in one.values())
                 print(f"{program}, seed {seed}: at most {apart:.2g} apart", flush=True)
-    return found
+            yield found
 
 
 def main() -> None:
@@ -120,9 +121,10 @@ def main() -> None:
 
     from benchmarks import machine, records
 
-    found = measure(asked.book, asked.only.split(","))
     header = records.header("cpu", machine.device_name("cpu")) | {"data": asked.data}
-    print(records.write(asked.out, header | {"programs": found}))
+    for found in measure(asked.book, asked.only.split(",")):
+        file = records.write(asked.out, header | {"programs": found})
+    print(file)
 
 
 if __name__ == "__main__":

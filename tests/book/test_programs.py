@@ -20,6 +20,7 @@ from tests.book.program import NETWORKS, OPTIMIZERS, losses
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "gpunet" / "book"
+RECORDS = ROOT / "benchmarks" / "results" / "book"
 GIVEN = json.loads((Path(__file__).with_name("losses.json")).read_text("utf-8"))
 
 
@@ -160,3 +161,20 @@ def test_the_benchmark_changes_import_lines_alone() -> None:
     new = with_gpunets_imports(old)
     assert new == old.replace("common.layers", "gpunet.book.layers")
     assert not re.search(r"gpunet\.book\.mine", new)
+
+
+def test_the_document_has_the_records_figures() -> None:
+    record = json.loads(max(RECORDS.glob("*.json")).read_text("utf-8"))
+    text = (ROOT / "docs" / "book.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|.* \| ([\de.-]+) \|$", text, re.MULTILINE))
+    for program, seeds in record["programs"].items():
+        name = program.partition("/")[2]
+        if name != "overfit_dropout":
+            apart = max(one["apart"] for found in seeds.values() for one in found.values())
+            assert rows.pop(name) == f"{apart:.2g}"
+            assert apart < 1e-6
+        else:
+            for way in ("book", "gpunet"):
+                last = [seeds[k]["test_acc_list"]["last"][way] for k in "012"]
+                assert "{:.3f}, {:.3f} and {:.3f}".format(*last) in text
+    assert rows == {}
