@@ -8,10 +8,12 @@ Between two parameters lies zero padding up to the alignment; its gradient stays
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from gpunet.backend import ALIGNMENT, Array, aligned_zeros, common_module
 from gpunet.parameter import Membership, Parameter
+from gpunet.tape import numbers
 
 
 class Arena:
@@ -45,13 +47,13 @@ class Arena:
         for p, place in self._places:
             p.enter(self._membership, self.data[place], self.grad[place])
 
-    @property
-    def stale(self) -> str | None:
-        return self._membership.stale
+    # Every step reads them: attrgetter costs no call of a Python function.
+    stale: str | None = property(attrgetter("_membership.stale"))  # type: ignore[assignment]
+    changes: int = property(attrgetter("_membership.changes"))  # type: ignore[assignment]
 
-    @property
-    def changes(self) -> int:
-        return self._membership.changes
+    def touch(self) -> None:
+        """Tell the tape that the values change."""
+        self._membership.changed = next(numbers)
 
     def _padded(self, size: int) -> int:
         step: int = ALIGNMENT // self.dtype.itemsize

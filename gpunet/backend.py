@@ -55,6 +55,20 @@ def common_module(arrays: list[Array], where: str) -> ModuleType:
     return next(iter(found.values()), np)
 
 
+def check_devices(values: list[Any], name: str) -> None:
+    """DeviceError for arrays of two devices. NumPy scalars are numbers, at home everywhere."""
+    if any(type(a) is not np.ndarray and array_module(a) is not None for a in values):
+        arrays = [a for a in values if not isinstance(a, np.generic)]
+        common_module([a for a in arrays if array_module(a) is not None], name)
+
+
+def need_numbers(array: Array, what: str) -> None:
+    """TypeError naming `what` unless it holds real numbers or bools."""
+    if array.dtype.kind not in "fiub":
+        advice = "; take its real part, or abs" if array.dtype.kind == "c" else ""
+        raise TypeError(f"{what} must hold numbers, got dtype {array.dtype}{advice}")
+
+
 def cupy() -> ModuleType:
     """CuPy with at least one usable GPU, or DeviceError with the reason."""
     try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from itertools import islice
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, Embedding, Rescale
 from gpunet.tensor import Tensor
 
+T = TypeVar("T")
+
 
 class Sequential(Layer):
     """Layers one after another, named "0", "1", ...; `model[i]`, `len(model)` and iteration work.
@@ -21,6 +24,8 @@ class Sequential(Layer):
     A slice is a Sequential of the same layers. An Affine without an initializer of its own is drawn
     for the activation that follows it.
     """
+
+    _numbered = ("layers",)
 
     def __init__(self, *layers: Layer) -> None:
         for position, layer in enumerate(layers):
@@ -34,7 +39,9 @@ class Sequential(Layer):
                 layer.draw_by(_init_before(islice(layers, position + 1, None)))
 
     def children(self) -> Iterator[tuple[str, Layer]]:
-        return ((str(k), layer) for k, layer in enumerate(self.layers))
+        """The layers by number, then what a subclass has beside them."""
+        yield from ((str(k), layer) for k, layer in enumerate(self.layers))
+        yield from super().children()
 
     def call(self, x: Tensor) -> Tensor:
         for layer in self.layers:
@@ -142,14 +149,51 @@ _KINDS: list[type[Layer]] = [Affine, BatchNorm, Dropout, Embedding, Rescale, Seq
 KINDS: dict[str, type[Layer]] = {k.__name__: k for k in [*_KINDS, *ACTIVATIONS.values()]}
 
 
+SHARED = "shared"  # a layer's number, where the description has it twice
+_described: ContextVar[dict[int, dict[str, Any]] | None] = ContextVar("described", default=None)
+_built: ContextVar[dict[int, Layer] | None] = ContextVar("built", default=None)
+
+
 def describe(layer: Layer) -> dict[str, Any]:
-    """{"kind": class name, **constructor arguments}, in JSON values."""
-    return {"kind": type(layer).__name__, **layer.config()}
+    """{"kind": class name, **constructor arguments}, in JSON values. A layer that is used twice is
+    described once, with a number under "shared"; then the number stands for it.
+    """
+    seen = _described.get()
+    if seen is None:
+        return _in_one(_described, lambda: describe(layer))
+    if id(layer) in seen:
+        number = seen[id(layer)].setdefault(SHARED, list(seen).index(id(layer)))
+        return {SHARED: number}
+    found = seen[id(layer)] = {"kind": type(layer).__name__}
+    found.update(layer.config())
+    return found
+
+
+def _in_one(variable: ContextVar[Any], function: Callable[[], T]) -> T:
+    """What is described or built inside shares its layers."""
+    token = variable.set({})
+    try:
+        return function()
+    finally:
+        variable.reset(token)
 
 
 def build(description: Mapping[str, Any], kinds: Mapping[str, type[Layer]] = KINDS) -> Layer:
     """The layer that `describe` described. ValueError for a kind that is not in `kinds`."""
+    built = _built.get()
+    if built is None:
+        return _in_one(_built, lambda: build(description, kinds))
     arguments = dict(description)
+    number = arguments.pop(SHARED, None)
+    if not arguments and number in built:
+        return built[number]
+    layer = _make(arguments, kinds)
+    if number is not None:
+        built[number] = layer
+    return layer
+
+
+def _make(arguments: dict[str, Any], kinds: Mapping[str, type[Layer]]) -> Layer:
     kind = arguments.pop("kind", None)
     if kind not in kinds:
         raise ValueError(

@@ -215,7 +215,8 @@ def _keep(statistics: tuple[tuple[Array | None, Array], ...], momentum: float) -
     for running, new in kept:
         _check_statistics(running, new.shape)
     for running, new in kept:
-        running += momentum * (new - running)
+        # Not running += momentum * (new - running), which loses a small one beside a large one.
+        running[...] = (1 - momentum) * running + momentum * new
 
 
 def _check_statistics(running: Array, shape: tuple[int, ...]) -> None:
@@ -244,7 +245,7 @@ def dropout(
 
     The mask is Philox4x64-10 keyed by `seed` at `step`, the same bit for bit on CPU and GPU; it
     covers the last two axes and is shared by the leading ones. p is rounded to a multiple
-    of 2^-16; p = 1 gives zeros.
+    of 2^-16, but not to 1; p = 1 gives zeros.
 
     Raises:
         ValueError: p outside [0, 1]; seed or step not an integer in [0, 2^64).

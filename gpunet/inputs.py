@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import Array, common_module
-from gpunet.tensor import need_numbers
+from gpunet.backend import Array, common_module, need_numbers
 
 
 def as_input(x: Array, like: Array, name: str) -> Array:

@@ -12,35 +12,48 @@ A layer of your own is a class with Parameters as attributes and `call(self, x)`
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from math import inf
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpunet import context, notebook
 from gpunet.backend import Array, device_of, module_for, to_device
+from gpunet.inside import CONTAINERS, PLAIN, hidden, inside
 from gpunet.parameter import Parameter
 from gpunet.tape import numbers
 from gpunet.tensor import Tensor, as_array
 
 
+class Loaded(NamedTuple):
+    """What `load_state_dict` did not load: names that the state lacks, and names of no use."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
 class Layer:
     """A function with parameters. Subclasses write `call`; users call the layer.
 
-    Attributes found by name, in the order they were set: Parameters, other Layers (also in lists
-    and tuples), and the arrays named in `buffers` (state that is saved but not trained), of which
+    Attributes found by name, in the order they were set: Parameters and other Layers, also in
+    lists, tuples and dicts and those inside them (elsewhere they are refused at the first call);
+    and the arrays named in `buffers` (state that is saved but not trained), of which
     `variances` must be finite and from 0. Numbers named in `counts` change from call to call, those
     in `drawn` were drawn when the layer was made; all others are settings.
     """
 
+    # _searched, for what is hidden: no setting, and nothing that a copy has.
+    __slots__ = ("__dict__", "__weakref__", "_searched")
     training: bool = True
     buffers: tuple[str, ...] = ()
     variances: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
     _by_hand: tuple[list[Tensor], Tensor] | None = None
+    _numbered: tuple[str, ...] = ()  # attributes whose layers have numbers for names
 
     def call(self, *inputs: Any) -> Tensor:
         """The layer's function on Tensors."""
@@ -49,6 +62,8 @@ class Layer:
     def __call__(self, *inputs: Any) -> Tensor:
         """Apply to Tensors or arrays; recorded on the tape."""
         now = context.current()
+        if not getattr(self, "_searched", False):
+            self._search()
         if now.counters is not None:
             now.counters.depend_on(self)
         first = next(numbers)
@@ -91,14 +106,31 @@ class Layer:
 
     # What is inside
 
+    def _search(self) -> None:
+        """TypeError for layers and parameters in a place where `children` does not look: training,
+        saving and eval() would pass them by.
+        """
+        known = {id(self), *(id(k) for _, k in self.children())}
+        known |= {id(p) for _, p in self.named_parameters()}
+        for name, value in vars(self).items():
+            found = hidden(value, (Layer, Parameter), known)
+            if found is not None:
+                raise TypeError(
+                    f"{type(self).__name__}.{name} holds a {type(found).__name__} in a "
+                    f"{type(value).__name__}, where training and saving do not find it; keep "
+                    "layers and parameters in attributes, lists, tuples or dicts"
+                )
+        self._searched = True
+
     def children(self) -> Iterator[tuple[str, Layer]]:
         """The layers directly inside this one, with their names."""
         for name, value in vars(self).items():
+            if type(value) in PLAIN:
+                continue
             if isinstance(value, Layer):
                 yield name, value
-            elif isinstance(value, (list, tuple)):
-                inside = ((f"{name}.{k}", layer) for k, layer in enumerate(value))
-                yield from (pair for pair in inside if isinstance(pair[1], Layer))
+            elif isinstance(value, CONTAINERS) and name not in self._numbered:
+                yield from inside(name, value, Layer)
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
         """Every layer below this one, with its dotted name, outside in."""
@@ -109,8 +141,12 @@ class Layer:
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """Every parameter with its dotted name; one that is shared comes more than once."""
         for name, value in vars(self).items():
+            if type(value) in PLAIN:
+                continue
             if isinstance(value, Parameter):
                 yield prefix + name, value
+            elif isinstance(value, CONTAINERS) and name not in self._numbered:
+                yield from inside(prefix + name, value, Parameter)
         for name, child in self.children():
             yield from child.named_parameters(f"{prefix}{name}.")
 
@@ -144,7 +180,18 @@ class Layer:
                 continue
             elif value is None or isinstance(value, (Layer, tuple, bool, int, float, str)):
                 names.append(name)
-        return partial(attrgetter(*names), self)
+        look = partial(attrgetter(*names), self)
+        return (lambda: (look(), self._boxed())) if self._boxed() else look
+
+    def _boxed(self) -> list[Any]:
+        """The same of layers and parameters in containers."""
+        found: list[Any] = []
+        for name, value in vars(self).items():
+            if isinstance(value, CONTAINERS):
+                found += [id(layer) for _, layer in inside(name, value, Layer)]
+                parameters = inside(name, value, Parameter)
+                found += [(id(p), p.requires_grad, p.data.data.ptr) for _, p in parameters]
+        return found
 
     # Mode and place
 
@@ -205,23 +252,35 @@ class Layer:
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of parameters and buffers by dotted name, on their device."""
-        named = [(n, p.data) for n, p in self.named_parameters()] + list(self.named_buffers())
-        return {name: array.copy() for name, array in named}
+        return {name: array.copy() for name, array in self._arrays().items()}
 
-    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> None:
+    def _arrays(self) -> dict[str, Array]:
+        """Parameters and buffers by dotted name. ValueError where two have one name."""
+        named = [(n, p.data) for n, p in self.named_parameters()] + list(self.named_buffers())
+        found = dict(named)
+        if len(found) < len(named):
+            twice = next(name for k, (name, _) in enumerate(named) if name in dict(named[:k]))
+            raise ValueError(f"two arrays of the model are called {twice!r}; rename a key")
+        return found
+
+    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> Loaded:
         """Copy `state` into parameters and buffers. Nothing is changed if anything is wrong.
+
+        Returns the names that the state lacks, and those that it has beside them: none unless
+        strict=False, which warns if nothing at all was loaded.
 
         Raises:
             ValueError: names missing or unexpected (unless strict=False), another shape, no
                 numbers, or a variance that is none.
         """
-        own = {n: p.data for n, p in self.named_parameters()} | dict(self.named_buffers())
+        own = self._arrays()
         state = {name: as_array(array) for name, array in state.items()}
         variances = set(self._variances())
+        rest = Loaded([n for n in own if n not in state], [n for n in state if n not in own])
         problems = []
         if strict:
-            problems += [f"missing: {name}" for name in own if name not in state]
-            problems += [f"unexpected: {name}" for name in state if name not in own]
+            problems += [f"missing: {name}" for name in rest.missing]
+            problems += [f"unexpected: {name}" for name in rest.unexpected]
         for name in own.keys() & state.keys():
             given, expected = tuple(state[name].shape), tuple(own[name].shape)
             if given != expected:
@@ -234,6 +293,16 @@ class Layer:
             raise ValueError("state does not fit the model: " + "; ".join(sorted(problems)))
         for name in own.keys() & state.keys():
             own[name][...] = to_device(state[name], device_of(own[name]))
+        for p in self.parameters():
+            p.touch()
+        if own and len(rest.missing) == len(own):
+            warnings.warn(
+                f"load_state_dict: no name of the state is one of the model's, such as "
+                f"{rest.missing[0]!r}; nothing was loaded",
+                UserWarning,
+                stacklevel=2,
+            )
+        return rest
 
     def numbers(self) -> dict[str, dict[str, Any]]:
         """What a layer's `counts` and `drawn` are, by its dotted name ("" is this layer)."""

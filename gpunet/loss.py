@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,14 @@ from gpunet.backend import Array, array_module, to_device, to_host
 from gpunet.checked import Checked
 from gpunet.layer import Layer
 from gpunet.losses import (
+    check_probabilities,
     check_reduction,
     huber,
     kl_divergence,
     labels,
     mean_absolute_error,
     mean_squared_error,
+    need_classes,
     or_1,
     refuse,
     sigmoid_cross_entropy,
@@ -54,6 +56,12 @@ class Loss(Layer):
         ValueError for what is no target, naming its row; whatever `call` would make of it.
         """
 
+    def check_scale(self, blocks: Iterable[Array]) -> None:
+        """Look at the size of all training targets, some rows at a time. On a GPU this waits.
+
+        ValueError where no network would reach them.
+        """
+
     @property
     def weighted(self) -> bool:
         """Whether `weight` looks at the targets."""
@@ -84,6 +92,13 @@ def _weights(class_weights: Any, name: str) -> tuple[float, ...] | None:
     """Class weights as a setting: numbers that nobody changes in place."""
     if class_weights is None:
         return None
+    if isinstance(class_weights, Mapping):
+        count = len(class_weights)
+        if set(class_weights) != set(range(count)):
+            raise ValueError(
+                f"{name} as a dict needs a weight for each class 0 to K-1, got {class_weights!r}"
+            )
+        class_weights = [class_weights[k] for k in range(count)]
     found = to_host(as_array(class_weights)).astype(np.float64)
     if found.ndim != 1 or not found.size or not (np.isfinite(found) & (found >= 0)).all():
         raise ValueError(f"{name} must be a row of finite numbers from 0, got {class_weights!r}")
@@ -93,8 +108,8 @@ def _weights(class_weights: Any, name: str) -> tuple[float, ...] | None:
 class SoftmaxWithLoss(Loss):
     """Softmax and cross-entropy in one; see `softmax_cross_entropy`.
 
-    class_weights may lie anywhere: they are kept as a tuple, and brought to the logits' device and
-    dtype once.
+    class_weights: a row of numbers, or a dict {class: weight} of all classes. They may lie
+    anywhere: they are kept as a tuple, and brought to the logits' device and dtype once.
     """
 
     label_smoothing = Checked(checked.below_one)
@@ -134,7 +149,41 @@ class SoftmaxWithLoss(Loss):
         return array_module(t).asarray(self.class_weights)[t].sum()
 
 
-class MeanSquaredError(Loss):
+MOST, LEAST = 1e3, 1e-3
+
+
+class Regression(Loss):
+    """A loss of numbers as targets."""
+
+    def check_scale(self, blocks: Iterable[Array]) -> None:
+        """Targets far larger than 1, or nearly alike, are refused: a network starts near 0 with a
+        spread near 1, and moves by about the learning rate a step.
+        """
+        parts = [_moments(block.reshape(len(block), -1)) for block in blocks]
+        count = sum(n for n, *_ in parts)
+        total, squares = (sum(part[k] for part in parts) for k in (1, 2))
+        low = np.min([part[3] for part in parts], axis=0)
+        high = np.max([part[4] for part in parts], axis=0)
+        mean: Any = total / count
+        spread: Any = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        bad = (np.hypot(mean, spread) > MOST) | ((spread < LEAST) & (low < high))
+        if bad.any():
+            k = int(bad.argmax())
+            raise ValueError(
+                f"targets of output {k} have the mean {mean[k]:.4g} and the spread "
+                f"{spread[k]:.4g}, which no network of these layers learns; train on "
+                "(t - mean) / spread, and scale what it predicts back, as `gpunet train` does"
+            )
+
+
+def _moments(block: Array) -> tuple[int, Any, Any, Any, Any]:
+    """Of each column: rows, sum, sum of squares, least and largest, on the host."""
+    wide = block.astype(np.float64)
+    found = (wide.sum(axis=0), (wide * wide).sum(axis=0), wide.min(axis=0), wide.max(axis=0))
+    return (len(block), *map(to_host, found))  # type: ignore[return-value]
+
+
+class MeanSquaredError(Regression):
     """Squared error; see `mean_squared_error`."""
 
     reduction = Checked(check_reduction)
@@ -150,14 +199,14 @@ class MeanSquaredError(Loss):
         return bool(self.reduction == "half_sum")
 
 
-class MeanAbsoluteError(Loss):
+class MeanAbsoluteError(Regression):
     """Absolute error, the L1 loss; see `mean_absolute_error`."""
 
     def call(self, y: Tensor, t: Tensor) -> Tensor:
         return mean_absolute_error(y, t)
 
 
-class Huber(Loss):
+class Huber(Regression):
     """Squared error near 0, absolute error beyond delta; see `huber`."""
 
     delta = Checked(checked.positive)
@@ -215,10 +264,12 @@ class FunctionLoss(Loss):
 def as_loss(loss: Callable[[Any, Any], Tensor]) -> Loss:
     """`loss` as a Loss: it itself, the layer of an op of this module, or one around a function.
 
-    TypeError for what cannot be called.
+    TypeError for what cannot be called, or is a class of losses.
     """
     if isinstance(loss, Loss):
         return loss
+    if isinstance(loss, type):
+        raise TypeError(f"loss is the class {loss.__name__}; write {loss.__name__}()")
     found = next((kind for op, kind in OPS.items() if loss is op), None)
     if found is not None:
         return found()
@@ -246,12 +297,8 @@ def _of_the_largest(z: Array, t: Array) -> Array:
 def _check_classes(z: Array, t: Array, first: int) -> None:
     """`Loss.check` of the losses with a softmax."""
     classes = z.shape[-1]
-    if classes == 1:
-        raise ValueError(
-            "a softmax over one output is 1 whatever the model does; for two classes take "
-            "SigmoidWithLoss, or a model of two outputs"
-        )
+    need_classes(classes)
     if t.ndim == z.ndim - 1:
         labels(t, t.shape, classes, first=first, wait=True)
-        return
-    refuse(t, t < 0, "probability", "none is negative", first)
+    elif t.shape[1:] == z.shape[1:]:  # else `call` tells
+        check_probabilities(t, first)

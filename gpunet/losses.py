@@ -83,13 +83,40 @@ def refuse(t: Array, bad: Array, what: str, why: str, first: int = 0) -> None:
         raise ValueError(f"{what} {number} in {at} is out of range: {why}")
 
 
+ROUNDING = 1e-3  # by which probabilities may miss a sum of 1: many of them, in float16
+
+
+def check_probabilities(t: Array, first: int = 0, name: str = "") -> None:
+    """ValueError that names the first row, from row `first` on, that is no distribution: a negative
+    number, or a sum other than 1. Waits for a GPU.
+    """
+    refuse(t, t < 0, f"{name}probability", "probabilities must be at least 0", first)
+    total = t.sum(axis=-1, dtype=np.float64)
+    why = "those of a row add up to 1; for several classes a row take SigmoidWithLoss"
+    refuse(total, abs(total - 1) > ROUNDING, f"{name}the sum of probabilities", why, first)
+
+
 def _probabilities(t: Array, z: Array, name: str) -> Array:
-    """Targets of z's shape, in its dtype. ValueError for a negative one, but not on a GPU."""
+    """Targets of z's shape, in its dtype. ValueError for a row that is no distribution; on a GPU it
+    becomes a nan.
+    """
     _same_shape(z, t, name)
     t = as_dtype(t, z.dtype, f"{name}: targets")
-    if isinstance(t, np.ndarray) and t.min() < 0:
-        raise ValueError(f"{name}: probabilities must be at least 0, got {t.min()}")
-    return t
+    xp = array_module(t)
+    if xp is np:
+        check_probabilities(t, name=f"{name}: ")
+        return t
+    good = (t.min(axis=-1) >= 0) & (abs(t.sum(axis=-1) - 1) <= ROUNDING)
+    return xp.where(good[..., None], t, t.dtype.type(np.nan))
+
+
+def need_classes(classes: int) -> None:
+    """ValueError for one."""
+    if classes == 1:
+        raise ValueError(
+            "a softmax over one output is 1 whatever the model does; for two classes take "
+            "SigmoidWithLoss, or a model of two outputs"
+        )
 
 
 def or_1(total: Any) -> Any:
@@ -117,12 +144,14 @@ def softmax_cross_entropy(
             of the targets' weights, with probabilities by the batch size (both as PyTorch).
 
     Raises:
-        ValueError: shapes that do not fit, an empty batch, a label out of range (on a GPU, which
-            cannot raise without waiting, the loss is nan instead).
+        ValueError: shapes that do not fit, one class, an empty batch; a label out of range, or a
+            row of probabilities with a negative one or another sum than 1 (on a GPU, which cannot
+            raise without waiting, the loss is nan instead).
         TypeError: labels that are not integers.
     """
     need_batch(z, "softmax_cross_entropy")
     _need_rows(z, "softmax_cross_entropy")
+    need_classes(z.shape[-1])
     checked.below_one(label_smoothing, "label_smoothing")
     z = floating(z)
     by_label = t.ndim == z.ndim - 1
@@ -142,7 +171,7 @@ def softmax_cross_entropy(
         softmax = array_module(z).exp(logp)
         return _per_model(g) * (softmax * share.sum(axis=-1, keepdims=True) - share)
 
-    return -_times(share, logp).sum(axis=(-1, -2)), backward
+    return _times(share, -logp).sum(axis=(-1, -2)), backward
 
 
 def _times(weight: Array, value: Array) -> Array:
@@ -260,11 +289,12 @@ def kl_divergence(z: Array, q: Array) -> Pair:
         q: probabilities of the same shape.
 
     Raises:
-        ValueError: shapes that do not fit, an empty batch, a negative probability (on a GPU the
-            loss is nan instead).
+        ValueError: shapes that do not fit, one class, an empty batch, a row with a negative
+            probability or another sum than 1 (on a GPU the loss is nan instead).
     """
     need_batch(z, "kl_divergence")
     _need_rows(z, "kl_divergence")
+    need_classes(z.shape[-1])
     z = floating(z)
     q = _probabilities(q, z, "kl_divergence")
     xp, rows = array_module(z), z.shape[-2]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, array_module, device_of, to_device
+from gpunet.tape import numbers
 from gpunet.tensor import Tensor
 
 
@@ -15,11 +16,13 @@ class Membership:
     """What a parameter knows of its arena: where to leave word. (Knowing the arena itself would
     close a circle, and a GPU's memory would wait for the garbage collector.)
 
-    stale: why parameters have left. changes: how often one was frozen or thawed.
+    stale: why parameters have left. changes: how often one was frozen or thawed. changed: when, on
+    the tape's clock, an update changed the values.
     """
 
     stale: str | None = None
     changes: int = 0
+    changed: int = -1
 
 
 class Parameter(Tensor):
@@ -35,10 +38,12 @@ class Parameter(Tensor):
         decay: weight decay reaches it; layers set False for biases, gamma and beta.
     """
 
-    __slots__ = ("_membership", "_trained", "decay")
+    __slots__ = ("_changed", "_membership", "_trained", "decay")
+    tells = True
 
     def __init__(self, array: Any, decay: bool = True) -> None:
         self._membership: Membership | None = None
+        self._changed = -1
         super().__init__(array)
         if self._data.dtype not in (np.float32, np.float64):
             raise TypeError(
@@ -64,6 +69,19 @@ class Parameter(Tensor):
     @data.setter
     def data(self, array: Any) -> None:
         self._data[...] = to_device(self._of_my_shape(array, "data"), device_of(self._data))
+        self.touch()
+
+    def touch(self) -> None:
+        """Tell the tape that the values have changed. Who writes to `data` itself, as in
+        `p.data[...] = 0`, between a forward pass and its backward should.
+        """
+        self._changed = next(numbers)
+
+    @property
+    def changed(self) -> int:  # type: ignore[override]
+        """When, on the tape's clock, the values were last changed."""
+        shared = self._membership
+        return self._changed if shared is None else max(self._changed, shared.changed)
 
     @property
     def grad(self) -> Array | None:

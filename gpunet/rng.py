@@ -1,12 +1,13 @@
 """Where initial weights and dropout seeds come from.
 
-One NumPy generator per process; `seed` restarts it. Numbers are always drawn on the host, so a
-model starts the same on every device.
+Each thread that calls `seed` has a NumPy generator of its own, as the main thread has; the others
+share one. Numbers are always drawn on the host, so a model starts the same on every device.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,20 +17,43 @@ import numpy as np
 
 from gpunet.lock import RLock
 
-_lock = RLock()
-_generator: np.random.Generator | None = None  # made on first use: numpy.random loads slowly
+
+class _Own(threading.local):
+    """The generator of a thread; None until it is used, or where the thread was never seeded."""
+
+    generator: np.random.Generator | None = None
+
+
+_own = _Own()
+_lock = RLock()  # of what follows
+_common: np.random.Generator | None = None  # of threads without one; numpy.random loads slowly
 _apart: ContextVar[np.random.Generator | None] = ContextVar("gpunet_apart", default=None)
 
 
 def seed(value: int) -> None:
-    """Restart the generator of initial weights and dropout seeds.
+    """Restart the generator of initial weights and dropout seeds for the thread that calls it: what
+    other threads draw changes nothing here. Threads that were never seeded share a generator,
+    which the main thread's seed restarts.
 
     ValueError unless `value` is an integer in [0, 2^64).
     """
-    global _generator
     check_word(value, "seed")
+    _own.generator = from_seed(int(value))
+    if _is_main():
+        _share(int(value))
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _share(value: int) -> np.random.Generator:
+    """Restart the generator of threads without one: other numbers than the main thread's own."""
+    global _common
     with _lock:
-        _generator = from_seed(int(value))
+        key = np.random.SeedSequence(value, spawn_key=(1,))
+        _common = np.random.Generator(np.random.Philox(key))
+        return _common
 
 
 def check_word(value: Any, name: str) -> int:
@@ -41,32 +65,38 @@ def check_word(value: Any, name: str) -> int:
 
 
 def draw_seed() -> int:
-    """A 63-bit seed from the common generator."""
-    global _generator
-    own = _apart.get()
-    if own is not None:
-        return int(own.integers(0, 2**63))
+    """A 63-bit seed from the thread's generator."""
     with _lock:
-        if _generator is None:
-            _generator = from_seed(0)
-        return int(_generator.integers(0, 2**63))
+        generator = _apart.get() or _here()
+        if generator is None:
+            generator = _own.generator = from_seed(0)
+        return int(generator.integers(0, 2**63))
+
+
+def _here() -> np.random.Generator | None:
+    """The thread's generator; None in the main thread before the first use."""
+    if _own.generator is not None or _is_main():
+        return _own.generator
+    return _common or _share(0)
 
 
 def state() -> dict[str, Any] | None:
-    """Where the common generator stands, in plain numbers; None if it was not used yet."""
+    """Where the thread's generator stands, in plain numbers; None if it was not used yet."""
     with _lock:
-        return None if _generator is None else _listed(_generator.bit_generator.state)
+        generator = _here()
+        return None if generator is None else _listed(generator.bit_generator.state)
 
 
 def restore(state: dict[str, Any] | None) -> None:
-    """Go on from what `state` gave. ValueError, TypeError or KeyError for what it did not give."""
-    global _generator
+    """Go on in this thread from what `state` gave.
+
+    ValueError, TypeError or KeyError for what it did not give.
+    """
     generator = None
     if state is not None:
         generator = from_seed(0)
         generator.bit_generator.state = state
-    with _lock:
-        _generator = generator
+    _own.generator = generator
 
 
 def _listed(state: Any) -> Any:
@@ -77,7 +107,7 @@ def _listed(state: Any) -> Any:
 
 @contextmanager
 def apart(value: int) -> Iterator[None]:
-    """Inside it seeds are drawn from a generator of its own, and the common one stands still."""
+    """Inside it seeds are drawn from a generator of its own, and the thread's stands still."""
     token = _apart.set(from_seed(value))
     try:
         yield
@@ -108,10 +138,13 @@ def kept(
 
 
 def threshold(p: float) -> int:
-    """How many of the 65,536 values dropout with probability p drops."""
-    return round(p * 65536)
+    """How many of the 65,536 values dropout with probability p drops: all of them for 1 alone."""
+    return 65536 if p == 1 else min(round(p * 65536), 65535)
 
 
 def keep_scale(p: float) -> float:
-    """What dropout with probability p multiplies the kept elements with."""
-    return 1 / (1 - p) if p < 1 else 0.0
+    """What dropout with probability p multiplies the kept elements with: 1 / their real share, so
+    that the mean stays what it is.
+    """
+    kept_values = 65536 - threshold(p)
+    return 65536 / kept_values if kept_values else 0.0

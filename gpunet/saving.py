@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpunet import rng
@@ -48,8 +48,11 @@ def save(model: Layer | Optimizer, path: str | os.PathLike[str]) -> None:
     write_atomically(path, to_bytes(model))
 
 
-def to_bytes(model: Layer | Optimizer) -> bytes:
-    """The content of the file that `save` writes; NotImplementedError, TypeError as there."""
+def to_bytes(model: Layer | Optimizer, data: Mapping[str, Any] | None = None) -> bytes:
+    """The content of the file that `save` writes; NotImplementedError, TypeError as there.
+
+    data: what the model was trained on, such as `Dataset.description()`, as words beside it.
+    """
     if isinstance(model, Optimizer):
         packed, arrays = pack(model.state_dict())
         words = {"optimizer": json.dumps(packed)}
@@ -59,6 +62,8 @@ def to_bytes(model: Layer | Optimizer) -> bytes:
         words = {"model": description, "numbers": json.dumps(model.numbers())}
     else:
         raise TypeError(f"save takes a model or an optimizer, got a {type(model).__name__}")
+    if data is not None:
+        words["data"] = json.dumps(data)
     return seal(arrays, words)
 
 

@@ -17,7 +17,8 @@ from gpunet.backend import Array, DeviceError, array_module, device_of
 Backward = Callable[[Array], Any]
 Pair = tuple[Array, Backward]  # what an op's function returns: its output, and the way back
 
-numbers = itertools.count()  # of nodes, and of where a layer's call began
+# The tape's clock: nodes, the beginnings of layers' calls, and changes of parameters count on it.
+numbers = itertools.count()
 
 
 class Node:
@@ -28,6 +29,8 @@ class Node:
         ops in between are theirs. The class, not the layer, for a layer may hold its own output.
     record: left here by who watches the ops; see gpunet.study.watch.
     """
+
+    changed = -1  # when its values were last changed: never
 
     __slots__ = (
         "backward",
@@ -72,6 +75,13 @@ class Node:
                 f"backward went through this graph already (at {self.name!r}) and its saved "
                 "arrays are gone; run the forward pass again"
             )
+        for place, parent in enumerate(self.parents):
+            if parent is not None and parent.changed > self.number:
+                raise RuntimeError(
+                    f"input {place} of {self.name!r}, a parameter of shape {parent.shape}, was "
+                    "changed after the forward pass (by an update, or its values set), and the "
+                    "gradient would be that of neither; run the forward pass again"
+                )
         backward, self.backward = self.backward, None
         gradients = backward(gy)
         gradients = gradients if isinstance(gradients, (tuple, list)) else (gradients,)

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import arithmetic, context
+from gpunet import arithmetic, backend, context
 from gpunet.arithmetic import Axis
-from gpunet.backend import Array, array_module, common_module, device_of, to_device, to_host
+from gpunet.backend import Array, array_module, device_of, to_device, to_host
 from gpunet.tape import Node, Pair, run
 
 
@@ -41,14 +41,16 @@ class Op:
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
         """Positional Tensors that require a gradient get one; arrays and numbers pass as they are,
-        lists as NumPy arrays.
+        lists as NumPy arrays. What is recorded has copies of arrays that the caller may fill anew.
 
         Raises:
             DeviceError: the arrays live on two devices.
             TypeError: a Tensor that requires a gradient is given by keyword.
         """
         now = context.current()
-        arrays = [np.asarray(a) if isinstance(a, list) else _raw(a) for a in args]
+        parents = tuple([_parent(a) for a in args]) if now.recording else ()
+        recorded = any(parent is not None for parent in parents)
+        arrays = [_array(a, own=recorded and now.counters is None) for a in args]
         for name, value in options.items():
             if now.recording and isinstance(value, Tensor) and value.requires_grad:
                 raise TypeError(
@@ -56,16 +58,14 @@ class Op:
                     "what is given by keyword gets none"
                 )
             options[name] = _raw(value)
-        _check_devices([*arrays, *options.values()], self.__name__)
+        backend.check_devices([*arrays, *options.values()], self.__name__)
         y, backward = self.pair(*arrays, **options)
         result = Tensor(y)
-        if now.recording:
-            parents = tuple([_parent(a) for a in args])
-            if any(parent is not None for parent in parents):
-                node = result.node = Node(self, result.shape, result.dtype, parents, backward)
-                result.requires_grad = True
-                if now.on_op is not None:
-                    now.on_op(node, arrays, y)
+        if recorded:
+            node = result.node = Node(self, result.shape, result.dtype, parents, backward)
+            result.requires_grad = True
+            if now.on_op is not None:
+                now.on_op(node, arrays, y)
         return result
 
 
@@ -84,11 +84,16 @@ def _raw(value: Any) -> Any:
     return value._data if isinstance(value, Tensor) else value
 
 
-def _check_devices(values: list[Any], name: str) -> None:
-    """DeviceError for arrays of two devices. NumPy scalars are numbers, at home everywhere."""
-    if any(type(a) is not np.ndarray and array_module(a) is not None for a in values):
-        arrays = [a for a in values if not isinstance(a, np.generic)]
-        common_module([a for a in arrays if array_module(a) is not None], name)
+def _array(value: Any, own: bool) -> Any:
+    """An argument as an op takes it. own: a copy, for nobody tells the tape when a buffer of the
+    caller's is filled anew; what the tape made is its own, and trained parameters tell.
+    """
+    if isinstance(value, Tensor):
+        tells = value.node is not None or (value.tells and value.requires_grad)
+        if tells or not own:
+            return value._data
+    array = as_array(value) if isinstance(value, (list, tuple)) else _raw(value)
+    return array.copy() if own and array_module(array) is not None else array
 
 
 class Tensor:
@@ -103,13 +108,14 @@ class Tensor:
     """
 
     __slots__ = ("_data", "_grad", "node", "requires_grad")
+    tells, changed = False, -1  # whether, and when on the tape's clock, its values were changed
     # Both tell an array on the left side to leave the operation to the Tensor.
     __array_priority__ = 1000.0
     __array_ufunc__ = None
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         self._data: Array = as_array(array)
-        need_numbers(self._data, "a Tensor")
+        backend.need_numbers(self._data, "a Tensor")
         if requires_grad and self._data.dtype.kind != "f":
             raise TypeError(
                 f"requires_grad needs a floating dtype, got {self._data.dtype}; "
@@ -138,7 +144,7 @@ class Tensor:
     def grad(self, array: Any) -> None:
         value = None if array is None else self._of_my_shape(array, "grad")
         if value is not None:
-            _check_devices([self._data, value], "assigning to grad")
+            backend.check_devices([self._data, value], "assigning to grad")
             value = value.astype(self.dtype)  # a copy: backward adds to it in place
         if self.node is None:
             self._grad = value
@@ -269,7 +275,7 @@ class Tensor:
         grad = grad.data if isinstance(grad, Tensor) else grad
         if array_module(grad) is None or isinstance(grad, np.generic):
             grad = xp.asarray(grad, self.dtype)
-        _check_devices([self._data, grad], "backward")
+        backend.check_devices([self._data, grad], "backward")
         return self._of_my_shape(grad, "the upstream gradient").astype(self.dtype, copy=False)
 
     def accumulate(self, gradient: Array) -> None:
@@ -280,7 +286,6 @@ class Tensor:
             self._grad += gradient
 
     # Arithmetic, with NumPy's broadcasting
-
     def __add__(self, other: Any) -> Tensor:
         return add(self, other)
 
@@ -325,7 +330,7 @@ class Tensor:
 
     def __getitem__(self, index: Any) -> Tensor:
         parts = [_raw(p) for p in (index if isinstance(index, tuple) else (index,))]
-        _check_devices([self._data, *parts], "indexing")
+        backend.check_devices([self._data, *parts], "indexing")
         return getitem(self, index=tuple(parts) if isinstance(index, tuple) else parts[0])
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -366,35 +371,29 @@ class Tensor:
 
 
 def as_array(array: Any) -> Array:
+    """TypeError for a list of Tensors that require gradients, which would end there unseen."""
     array = array.data if isinstance(array, Tensor) else array
-    if array_module(array) is None or isinstance(array, np.generic):
-        return np.asarray(array)
-    return array
+    if array_module(array) is not None and not isinstance(array, np.generic):
+        return array
+    if _ends_gradients(array):
+        raise TypeError(
+            "a list of Tensors becomes an array without their gradients; give the Tensors one by "
+            "one, or detach() them"
+        )
+    return np.asarray(array)
 
 
-def need_numbers(array: Array, what: str) -> None:
-    """TypeError naming `what` unless it holds real numbers or bools."""
-    if array.dtype.kind not in "fiub":
-        advice = "; take its real part, or abs" if array.dtype.kind == "c" else ""
-        raise TypeError(f"{what} must hold numbers, got dtype {array.dtype}{advice}")
+def _ends_gradients(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.requires_grad
+    return isinstance(value, (list, tuple)) and any(map(_ends_gradients, value))
 
 
 # The arithmetic as ops, which is what the methods call
 
-add = op(arithmetic.add)
-subtract = op(arithmetic.subtract)
-multiply = op(arithmetic.multiply)
-divide = op(arithmetic.divide)
-power = op(arithmetic.power)
-negative = op(arithmetic.negative)
-matmul = op(arithmetic.matmul)
-sum_ = op(arithmetic.sum_)
-mean = op(arithmetic.mean)
-max_ = op(arithmetic.max_)
-reshape = op(arithmetic.reshape)
-transpose = op(arithmetic.transpose)
-exp = op(arithmetic.exp)
-log = op(arithmetic.log)
-sqrt = op(arithmetic.sqrt)
-absolute = op(arithmetic.absolute)
-getitem = op(arithmetic.getitem)
+add, subtract, negative = op(arithmetic.add), op(arithmetic.subtract), op(arithmetic.negative)
+multiply, divide, power = op(arithmetic.multiply), op(arithmetic.divide), op(arithmetic.power)
+matmul, absolute, sqrt = op(arithmetic.matmul), op(arithmetic.absolute), op(arithmetic.sqrt)
+sum_, mean, max_ = op(arithmetic.sum_), op(arithmetic.mean), op(arithmetic.max_)
+reshape, transpose = op(arithmetic.reshape), op(arithmetic.transpose)
+exp, log, getitem = op(arithmetic.exp), op(arithmetic.log), op(arithmetic.getitem)

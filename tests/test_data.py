@@ -163,6 +163,30 @@ def test_split_counts_and_shares() -> None:
     assert split(x, t, seed=1)[2].t.tolist() != split(x, t)[2].t.tolist()
 
 
+def test_split_gives_each_part_its_share_of_every_class() -> None:
+    t = np.repeat([0, 1, 2, 3, 4], [1, 2, 7, 90, 400])
+    x = np.arange(500, dtype=np.float32).reshape(-1, 1)
+    train, valid, test = split(x, t, stratify=True)
+    rows = np.concatenate([part.x[:, 0] for part in (train, valid, test)])
+    assert sorted(rows.tolist()) == list(range(500))
+    counts = [np.bincount(part.t, minlength=5).tolist() for part in (train, valid, test)]
+    assert counts == [[1, 1, 5, 63, 280], [0, 0, 1, 9, 40], [0, 1, 1, 18, 80]]
+    assert train.t.tolist() != sorted(train.t)
+    again = split(x, t, valid=0, stratify=True)
+    assert again[2].x.tolist() == test.x.tolist()
+
+
+def test_split_leaves_every_class_a_row_to_train_on() -> None:
+    for size in (2, 3, 5, 11):
+        t = np.arange(30) % 15
+        t[:size] = 0
+        train, valid, test = split(np.zeros((30, 1)), t, 0.3, 0.3, stratify=True)
+        assert set(train.t) == set(t)
+        assert len(train) + len(valid) + len(test) == 30
+    alone = split(np.zeros((10, 1)), np.arange(10), stratify=True)
+    assert [len(part) for part in alone] == [10, 0, 0]
+
+
 def test_split_does_not_alias() -> None:
     x, t = numbered(10)
     split(x, t)[0].x[:] = -1
@@ -307,6 +331,22 @@ def test_scaling_never_yields_inf() -> None:
         table(x, 3).standardised()
 
 
+def test_scaled_targets() -> None:
+    x, t = np.zeros((40, 1)), np.arange(80.0).reshape(40, 2) * [1, 3] + [1e9, 0]
+    raw = Dataset("table", *split(x, t), None)
+    found = raw.with_scaled_targets()
+    np.testing.assert_allclose(found.train.t.mean(0), 0, atol=1e-6)
+    assert (found.train.t**2).mean() == pytest.approx(1)
+    back = found.test.t * found.target_scale + found.target_shift
+    np.testing.assert_allclose(back, raw.test.t, rtol=1e-6)
+    twice = found.with_scaled_targets()
+    assert twice.target_scale == pytest.approx(found.target_scale)
+    assert digits().with_scaled_targets().train.t.dtype == np.int64
+    constant = Dataset("table", *split(x, t * 0 + 5), None).with_scaled_targets()
+    assert constant.target_scale == 1
+    assert not constant.train.t.any()
+
+
 # --- targets --------------------------------------------------------------------------------------
 
 
@@ -321,6 +361,9 @@ def test_scaling_never_yields_inf() -> None:
         ([True, False], [1, 0], ("0", "1")),
         (["b", "é", "a", "B"], [2, 3, 1, 0], ("B", "a", "b", "é")),
         ([b"no", b"yes"], [0, 1], ("no", "yes")),
+        ([b"\xb0\xa1", b"\xb0\xa2"], [0, 1], ("\\xb0\\xa1", "\\xb0\\xa2")),
+        ([b"\xb0", b"\\xb0"], [1, 0], (r"b'\\xb0'", r"b'\xb0'")),
+        ([2**53 + 1, 2**53], [1, 0], (str(2**53), str(2**53 + 1))),
         (list(range(1, 41)), list(range(40)), tuple(str(i) for i in range(1, 41))),
     ],
 )
@@ -358,12 +401,20 @@ def test_targets_numbers(values: Any, options: dict[str, Any]) -> None:
         ([0, 1.5], {"target": "class"}, "whole numbers as class labels, found 1.5 in row 1"),
         ([[1, 0], [0, 1]], {}, r"labels of shape \(n,\).*argmax\(axis=1\)"),
         ([[1.0, 0], [0, 1]], {"target": "class"}, r"labels of shape \(n,\)"),
+        ([[1.0, 0], [0, 1]], {}, r"found whole numbers in float64 .*argmax\(axis=1\)"),
+        ([[1.0, 1], [0, 1]], {}, "target='number' if they are quantities"),
         ([["a", "b"]], {}, r"text labels of shape \(n,\)"),
     ],
 )
 def test_targets_refused(values: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"^file: .*{message}"):
         read_targets(np.array(values), "file", **options)
+
+
+def test_targets_that_float32_would_blur() -> None:
+    t, _ = read_targets(1_700_000_000.5 + np.arange(50), "file")
+    assert np.ptp(t) == 49
+    assert read_targets(200_000.5 + 5000.0 * np.arange(50), "file")[0].dtype == np.float32
 
 
 def test_targets_told_what_they_are() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import activations
+from gpunet import activations, rng
 from gpunet import functional as F
 from gpunet.backend import to_host
 from gpunet.study.gradcheck import gradcheck
@@ -328,7 +328,7 @@ def kept(shape: tuple[int, ...], p: float, seed: int, step: int) -> Any:
 def test_dropout_is_philox(xp: Any, p: float, seed: int, step: int) -> None:
     x = xp.ones((5, 7), np.float32)
     y = F.dropout(x, p=p, seed=seed, step=step)
-    wanted = kept((5, 7), p, seed, step) * np.float32(1 / (1 - p))
+    wanted = kept((5, 7), p, seed, step) * np.float32(65536 / (65536 - round(p * 65536)))
     assert y.dtype == np.float32
     same(y.data, wanted.astype(np.float32))
 
@@ -377,6 +377,14 @@ def test_dropout_at_the_ends(xp: Any) -> None:
     y, (dx,) = run(F.dropout, xp.ones((4, 3)), x, p=1.0)
     same(y, np.zeros((4, 3)))
     same(dx, np.zeros((4, 3)))
+
+
+@pytest.mark.parametrize("p", [0, 1e-6, 1e-5, 0.3, 0.99999, 0.999995, 1 - 1e-9])
+def test_dropout_scales_by_the_share_that_it_keeps(p: float) -> None:
+    share = 1 - rng.threshold(p) / 65536
+    assert share * rng.keep_scale(p) == 1
+    assert abs(share - (1 - p)) <= (1 / 65536 if p > 0.5 else 0.5 / 65536)
+    assert (rng.threshold(1), rng.keep_scale(1)) == (65536, 0)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.8])

@@ -274,3 +274,23 @@ def test_rescale(device: str) -> None:
     inner = gn.Tensor(to_device(np.ones((2, 2)), device), requires_grad=True)
     layer(inner).sum().backward()
     assert inner.grad.tolist() == [[0.5, 0.5], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_momentum_1_keeps_the_batchs_own_statistics(fuse: bool, dtype: str, device: str) -> None:
+    """Not 1 + (8e-11 - 1), which is 0 in float32."""
+    norm = gn.BatchNorm(3, momentum=1.0, dtype=dtype)
+    model = gn.Sequential(
+        gn.Affine(2, 3, dtype=dtype), norm, gn.ReLU(), gn.Affine(3, 2, dtype=dtype)
+    )
+    model[0].W.data = np.full((2, 3), 1e-5)
+    model.to(device)
+    x = np.random.default_rng(0).standard_normal((8, 2)).astype(dtype)
+    step = gn.Step(model, gn.SoftmaxWithLoss(), gn.SGD(model.parameters(), lr=0.0), fuse=fuse)
+    step(gn.to_device(x, device), gn.to_device(np.arange(8) % 2, device))
+    z = x.astype(np.float64) @ np.full((2, 3), 1e-5)
+    found = gn.to_device(norm.running_var, "cpu"), gn.to_device(norm.running_mean, "cpu")
+    assert z.var() < 1e-9
+    np.testing.assert_allclose(found[0], z.var(axis=0, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(found[1], z.mean(axis=0), rtol=1e-4, atol=1e-12)

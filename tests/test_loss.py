@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -336,3 +337,58 @@ def test_complex_numbers_are_refused(xp: Any, op: gn.Op, where: str) -> None:
     given = (z + 0j, t) if where == "prediction" else (z, t + 0j)
     with pytest.raises(TypeError, match="must hold numbers, got dtype complex128; take its real"):
         op(*given)
+
+
+def test_class_weights_as_a_dict() -> None:
+    assert gn.SoftmaxWithLoss(class_weights={1: 3, 0: 2.0}).class_weights == (2.0, 3.0)
+    for wrong in ({1: 1.0, 2: 2.0}, {"a": 1.0}, {}, {0: -1.0}):
+        with pytest.raises(ValueError, match="class_weights"):
+            gn.SoftmaxWithLoss(class_weights=wrong)
+
+
+@pytest.mark.parametrize("kind", [gn.MeanSquaredError, gn.MeanAbsoluteError, gn.Huber])
+@pytest.mark.parametrize(
+    ("t", "words"),
+    [
+        (np.arange(20.0)[:, None] * 1e4, "output 0 have the mean 9.5e+04 and the spread"),
+        (np.arange(20.0)[:, None] + 2e5, "the mean 2e+05 and the spread 5.766"),
+        (np.arange(20.0)[:, None] * 1e-6, "the spread 5.766e-06"),
+        (np.stack([np.arange(20.0), 1e4 * np.arange(20)], 1), "output 1 have the mean"),
+        (np.arange(20)[:, None] * 10_000, "output 0 have the mean"),
+    ],
+)
+def test_targets_that_no_network_reaches(kind: Any, t: Any, words: str, device: str) -> None:
+    model = gn.MLP([1, 4, t.shape[1]]).to(device)
+    trainer = gn.Trainer(model, kind(), gn.Adam(model.parameters()), progress=False)
+    data = np.arange(20.0, dtype="f4")[:, None], t
+    with pytest.raises(ValueError, match=f"^train: targets of .*{re.escape(words)}"):
+        trainer.fit(data, epochs=1)
+    if t.dtype.kind == "f":
+        shift, spread = t.mean(0), t.std(0)
+        trainer.fit((data[0], (t - shift) / spread), data, epochs=1)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 7.0])
+def test_constant_targets_are_learned(value: float) -> None:
+    model = gn.MLP([1, 4, 1])
+    trainer = gn.Trainer(model, gn.MeanSquaredError(), gn.Adam(model.parameters()), progress=False)
+    trainer.fit((np.zeros((20, 1), "f4"), np.full((20, 1), value, "f4")), epochs=1)
+
+
+@pytest.mark.parametrize("make", [gn.Trainer, gn.Step])
+@pytest.mark.parametrize(
+    ("loss", "optimizer", "words"),
+    [
+        (gn.SoftmaxWithLoss, None, "loss is the class SoftmaxWithLoss; write SoftmaxWithLoss()"),
+        (None, "sgd", "got 'sgd'; write gn.SGD(model.parameters())"),
+        (None, "Adam", "write gn.Adam(model.parameters())"),
+        (None, gn.Momentum, "write gn.Momentum(model.parameters())"),
+        (None, "adm", "got 'adm'; write gn.Adam(model.parameters())"),
+        (None, 0.1, "optimizer must be an Optimizer, got 0.1"),
+    ],
+)
+def test_what_to_write(make: Any, loss: Any, optimizer: Any, words: str) -> None:
+    model = gn.MLP([1, 4, 2])
+    given = optimizer or gn.Adam(model.parameters())
+    with pytest.raises(TypeError, match=re.escape(words)):
+        make(model, loss or gn.SoftmaxWithLoss(), given)

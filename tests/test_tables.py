@@ -15,17 +15,21 @@ import numpy as np
 import pytest
 from numpy.lib import format as npy
 
-from gpunet.data import DataError, Dataset, load, permutation
+from gpunet.data import DataError, Dataset, load, split
 
 
-def in_file_order(found: Dataset) -> tuple[Any, Any]:
-    """All rows of the three parts, as they were in the file."""
-    parts = (found.test, found.valid, found.train)
-    x, t = (np.concatenate([getattr(part, name) for part in parts]) for name in "xt")
-    order = permutation(len(x), 0, 2**64 - 1)
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
+def in_file_order(found: Dataset, labels: Any = None) -> tuple[Any, Any]:
+    """All rows of the three parts, as they were in the file, with these labels if any."""
+    x, t = (np.concatenate([getattr(p, name) for p in parts(found)]) for name in "xt")
+    numbers = np.arange(len(x), dtype=float)[:, None]
+    classes = np.zeros(len(x), int) if labels is None else np.asarray(labels)
+    cut = split(numbers, classes, stratify=labels is not None)
+    back = np.argsort(np.concatenate([part.x[:, 0] for part in cut]))
     return x[back], t[back]
+
+
+def parts(found: Dataset) -> tuple[Any, Any, Any]:
+    return found.train, found.valid, found.test
 
 
 def csv_file(tmp_path: Path, text: str | bytes) -> Path:
@@ -66,7 +70,7 @@ def written(delimiter: str = ",", header: str = "", end: str = "\n") -> str:
 )
 def test_csv_reads_alike(text: str, tmp_path: Path) -> None:
     found = load(csv_file(tmp_path, text), normalise=False)
-    x, t = in_file_order(found)
+    x, t = in_file_order(found, [0, 1, 0, 2, 1])
     np.testing.assert_array_equal(x, np.array([row[:2] for row in ROWS], np.float32))
     assert t.tolist() == [0, 1, 0, 2, 1]
     assert found.classes == ("a", "b", "c")
@@ -77,7 +81,7 @@ def test_csv_reads_alike(text: str, tmp_path: Path) -> None:
 def test_csv_named_label_column(name: str, tmp_path: Path) -> None:
     text = f"w,{name},h\n1,9,2\n3,8,4\n5,9,6\n7,8,8\n"
     found = load(csv_file(tmp_path, text), normalise=False)
-    x, t = in_file_order(found)
+    x, t = in_file_order(found, [1, 0, 1, 0])
     assert x.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
     assert t.tolist() == [1, 0, 1, 0]
     assert found.classes == ("8", "9")
@@ -116,11 +120,9 @@ def test_csv_quantities_need_a_word(tmp_path: Path) -> None:
         ("w,h,k\n1,2,a\nNA,3,b\n", r"line 3, column 1 \('w'\): .* found a missing value, 'NA'"),
         ("1,2,a\n3,x,b\n", "line 2, column 2: expected a number, found 'x'; write numbers"),
         ("1,2,a\n3,1_0,b\n", "line 2, column 2: expected a number, found '1_0'"),
-        ("1;2;a\n3;1,5;b\n", "line 2, column 2: .* found '1,5'; write .* decimal point"),
-        (
-            "1,5;2,5;a\n2,5;1,5;b\n",
-            r"line 2, column 1 .* expected a number, found '2,5'; write .* point",
-        ),
+        ("1;2.5;a\n3;1,5;b\n", "line 1, column 2: .* found '2.5'; .* or all with a decimal point"),
+        ("1;2;a\n3;1,555;b\n", "line 2: .* one meaning, found '1,555', which may be thousands"),
+        ("1;2;a\n3;1.555,5;b\n", "line 2, column 2: .* found '1.555,5'"),
         ("label,w\na,1\nb,?\n", r"line 3, column 2 \('w'\): .* a missing value, '\?'"),
         ("w,x,2020,kind\n1,2,3,a\n", "line 1, column 1: .* found 'w'; .* call the label column"),
         ("1,2,a\n3,4\n", "line 2: expected 3 cells as in the first line, found 2; mend that line"),
@@ -137,7 +139,7 @@ def test_csv_quantities_need_a_word(tmp_path: Path) -> None:
         ("1,0.5\n3,1.5\n2,oops\n", "line 3, column 2: .* as in other lines, found 'oops'"),
         ("1,2,a\n3,4,a\n", "column 3: expected at least two classes, found only 'a'"),
         ("1,a\n", "at least two classes"),
-        ("1,a\n2,b\n", "2 rows leave none for training: validation takes 1, test 1; more rows"),
+        ("1,0.5\n2,1.5\n", "2 rows leave none for training: validation takes 1, test 1; more rows"),
         ("1\n2\n", "line 1: expected two columns or more, .* found one, '1'"),
         ("w,h,label\n", "expected lines of numbers, found a header only"),
         (" \n\n", "expected lines of numbers, found blank lines only"),
@@ -191,7 +193,7 @@ def test_npz_keys(keys: tuple[str, str], tmp_path: Path) -> None:
     found = load(
         npz_file(tmp_path, **{keys[0]: X, keys[1]: T, "note": np.array("more")}), normalise=False
     )
-    x, t = in_file_order(found)
+    x, t = in_file_order(found, T)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(t, T)
     assert (x.dtype, t.dtype, found.classes) == (np.float32, np.int64, ("0", "1", "2", "3"))
@@ -219,7 +221,7 @@ def test_npz_images_are_pixels(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (20, 4, 3), dtype=np.uint8)
     found = load(npz_file(tmp_path, x=x, t=T))
     assert (found.scale, found.shape, found.features) == (255.0, (4, 3), 12)
-    np.testing.assert_array_equal(in_file_order(found)[0] * 255, x.reshape(20, 12))
+    np.testing.assert_array_equal(in_file_order(found, T)[0] * 255, x.reshape(20, 12))
     flat = load(npz_file(tmp_path, x=x.reshape(20, 12), t=T))
     np.testing.assert_allclose(flat.train.x.mean(0), 0, atol=1e-6)
 
@@ -228,7 +230,7 @@ def test_npz_images_are_pixels(tmp_path: Path) -> None:
 def test_npz_number_types(kind: str, tmp_path: Path) -> None:
     x = X.astype(kind)
     found = load(npz_file(tmp_path, x=x, t=T), normalise=False)
-    np.testing.assert_array_equal(in_file_order(found)[0], x.astype(np.float32))
+    np.testing.assert_array_equal(in_file_order(found, T)[0], x.astype(np.float32))
     assert found.train.x.dtype == np.float32
     assert load(npz_file(tmp_path, x=x, t=T)).train.x.dtype == np.float32
 
@@ -244,7 +246,8 @@ def test_npz_text_and_numbers_as_targets(tmp_path: Path) -> None:
     names = np.array(["cat", "ant", "bee", "dog"])
     found = load(npz_file(tmp_path, x=X, t=names[T]))
     assert found.classes == ("ant", "bee", "cat", "dog")
-    assert in_file_order(found)[1].tolist() == np.array([2, 0, 1, 3])[T].tolist()
+    labels = np.array([2, 0, 1, 3])[T]
+    assert in_file_order(found, labels)[1].tolist() == labels.tolist()
     found = load(npz_file(tmp_path, x=X, t=X / 3))
     assert (found.classes, found.outputs) == (None, 2)
     assert found.train.t.dtype == np.float32

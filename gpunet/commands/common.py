@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +13,7 @@ import click
 import gpunet as gn
 from gpunet import machine
 from gpunet.cxx import CompileError
+from gpunet.data import Dataset, load
 from gpunet.outputs import Busy, Outputs
 
 
@@ -30,6 +31,7 @@ def mistakes() -> Iterator[None]:
             text = text.replace(f"target='{name}'", f"--target {name}")
         again = "; give the options of then, or another --out"
         text = re.sub(r"; load\(path, strict=False\).*", again, text)
+        text = re.sub(r"\b(pass|or) label= ?", r"\1 --label ", text)
         fail(text.replace("batch_size", "--batch-size"))
     except OSError as error:
         where = "cannot write" if error.filename is None else error.filename
@@ -41,6 +43,49 @@ def mistakes() -> Iterator[None]:
             f"training became non-finite in epoch {error.epoch}, step {error.step}, first in "
             f"{error.place}; try a smaller --lr, or look for extreme values in the data"
         )
+
+
+def dataset(source: str) -> Dataset:
+    """What DATA, --target and --label name; numbers as targets are scaled."""
+    given = click.get_current_context().meta
+    return load(source, target=given["target"], label=given["label"]).with_scaled_targets()
+
+
+def predicts(dataset: Dataset) -> str:
+    """What a run on a table predicts, and from what: lines to follow others."""
+    if dataset.label is None:
+        return _rare(dataset)
+    if dataset.classes is None:
+        numbers = dataset.train.t * dataset.target_scale + dataset.target_shift
+        kind = f"a number, {numbers.min():.4g} to {numbers.max():.4g} in training"
+        kind = kind if dataset.outputs == 1 else f"{dataset.outputs} numbers"
+    else:
+        kind = f"{dataset.outputs} classes: {_listed(dataset.classes)}"
+    columns = dataset.columns or ()
+    reads = f"\nreads {_listed(columns)}" if columns else ""
+    return f"\npredicts {dataset.label}, {kind}{reads}{_rare(dataset)}"
+
+
+_SHOWN = 8
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[: _SHOWN - 1])}, ..., {names[-1]} ({len(names)})"
+
+
+def _rare(dataset: Dataset) -> str:
+    """The classes that are not in every part."""
+    if dataset.classes is None:
+        return ""
+    lines = []
+    for part, does in ((dataset.valid, "validate"), (dataset.test, "test")):
+        missing = set(range(dataset.outputs)) - set(part.t.tolist()) if len(part) else set()
+        if missing:
+            names = _listed([dataset.classes[k] for k in sorted(missing)])
+            lines.append(f"\nno rows to {does} on, for there are too few: {names}")
+    return "".join(lines)
 
 
 def fail(message: str) -> NoReturn:

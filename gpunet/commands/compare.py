@@ -10,7 +10,7 @@ import click
 
 from gpunet import progress
 from gpunet.commands import common, options, parse
-from gpunet.data import Dataset, load
+from gpunet.data import Dataset
 from gpunet.files import readable
 from gpunet.outputs import Outputs
 from gpunet.study import pictures
@@ -43,8 +43,10 @@ MOST_JOBS = 4  # each holds a copy of the data
 @options.epochs(15)
 @options.hidden("100,50")
 @options.batch_size
+@options.target
+@options.label
 @click.option(
-    "--target",
+    "--reach",
     type=float,
     metavar="NUMBER",
     help="Validation accuracy (0 to 1), or loss for numbers, that is good enough.  [default: 2 "
@@ -66,7 +68,7 @@ def compare(
     epochs: int,
     hidden: tuple[int, ...],
     batch_size: int,
-    target: float | None,
+    reach: float | None,
     device: str,
     jobs: int | None,
     out: Path,
@@ -74,15 +76,16 @@ def compare(
     """Train the same network on DATA with every optimizer at many learning rates, and say which
     one to use.
 
-    DATA: "digits" (bundled), a folder of IDX files, a .csv or an .npz. Writes report.html (one
-    file, opens anywhere), table.csv, runs.csv and, with matplotlib, compare.png and compare.svg.
+    DATA: "digits" (bundled), a folder of IDX files, a .csv or an .npz. Numbers as targets are
+    scaled to mean 0 and deviation 1: their mean has a loss of 1. Writes report.html (one file,
+    opens anywhere), table.csv, runs.csv and, with matplotlib, compare.png and compare.svg.
     Ctrl-C keeps the finished runs; the same command again continues, or only makes the report.
     """
     with common.mistakes():
         place = common.device(device)
         rates = grids(optimizers, given)
-        dataset = load(data)
-        _check(dataset, target)
+        dataset = common.dataset(data)
+        _check(dataset, reach)
         setup = Setup(hidden, epochs, batch_size, place)
         runs = all_runs(rates, seeds)
         with common.outputs(out, FILES) as folder:
@@ -91,22 +94,22 @@ def compare(
             if results and all(result.failed for result in results):
                 common.fail(f"none of {len(results)} runs could be trained: {results[0].failed}")
             if results:
-                _report(results, len(runs), target, _about(data, dataset, setup), folder)
+                _report(results, len(runs), reach, _about(data, dataset, setup), folder)
     if interrupted:
         kept = f"interrupted; {len(results)} of {len(runs)} runs are kept"
         click.echo(f"{kept}, and the same command continues", err=True)
         sys.exit(130)
 
 
-def _check(data: Dataset, target: float | None) -> None:
+def _check(data: Dataset, reach: float | None) -> None:
     if not len(data.valid):
         raise ValueError(f"{data.name}: no validation rows to compare on")
-    if target is None:
+    if reach is None:
         return
     classes = data.classes is not None
-    if not (0 < target <= 1 if classes else target > 0):
+    if not (0 < reach <= 1 if classes else reach > 0):
         asked = "an accuracy above 0, at most 1" if classes else "a loss above 0"
-        raise ValueError(f"--target {target:g}: give {asked}")
+        raise ValueError(f"--reach {reach:g}: give {asked}")
 
 
 def _about(name: str, data: Dataset, setup: Setup) -> About:
@@ -122,7 +125,8 @@ def _results(
     cached = [(run, cache.load(run)) for run in runs]
     results = [result for _, result in cached if result is not None]
     missing = [run for run, result in cached if result is None]
-    click.echo(f"{len(results)} of {len(runs)} runs done before; training on {setup.device}")
+    done_before = f"{len(results)} of {len(runs)} runs done before; training on {setup.device}"
+    click.echo(done_before + common.predicts(data))
     side_by_side = None if setup.device == "cuda" else jobs or min(pool.cores(), MOST_JOBS)
     if not missing:
         return results, False
@@ -144,9 +148,9 @@ def _results(
 
 
 def _report(
-    results: Sequence[Result], planned: int, target: float | None, about: About, out: Outputs
+    results: Sequence[Result], planned: int, reach: float | None, about: About, out: Outputs
 ) -> None:
-    comparison = summarise(results, planned, target)
+    comparison = summarise(results, planned, reach)
     verdict = judge(comparison, about.setup, about.valid_rows)
     click.echo(f"\n{table.text(comparison)}\n\n{verdict.headline}")
     for finding in verdict.findings:

@@ -80,6 +80,30 @@ def out(default: str, holds: str) -> Option:
 
 data: Option = click.argument("data", default="digits")
 
+
+def _note(context: click.Context, option: click.Parameter, value: Any) -> None:
+    """For `common.dataset`, and no argument of the command."""
+    context.meta[str(option.name)] = value
+
+
+label: Option = click.option(
+    "--label",
+    callback=_note,
+    expose_value=False,
+    metavar="NAME|NUMBER",
+    help="The column of a .csv to predict, by its name or its number from 1.",
+)
+
+target: Option = click.option(
+    "--target",
+    type=click.Choice(["auto", "class", "number"]),
+    callback=_note,
+    expose_value=False,
+    default="auto",
+    show_default=True,
+    help="What whole numbers as targets are: labels of classes, or quantities.",
+)
+
 batch_size: Option = count("--batch-size", 32, "Rows an update.")
 
 optimizer: Option = text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import signal
@@ -14,15 +15,15 @@ from typing import Any
 import click
 
 import gpunet as gn
-from gpunet import saving
+from gpunet import saving, threads
 from gpunet.commands import common, options, parse
 from gpunet.commands.stoppable import Stoppable
-from gpunet.data import Dataset, load
-from gpunet.data.targets import Target
+from gpunet.data import Dataset
 from gpunet.files import readable
 from gpunet.outputs import Outputs
 from gpunet.study import pictures
 from gpunet.study.history_picture import draw_curves
+from gpunet.train.history import History, Row
 from gpunet.train.interrupt import DeferredInterrupt
 
 FILES = ("model.safetensors", "history.csv", "summary.json", "curves.png")
@@ -50,13 +51,8 @@ FILES = ("model.safetensors", "history.csv", "summary.json", "curves.png")
 @options.batch_size
 @options.seed("initial weights, shuffling and dropout")
 @options.device
-@click.option(
-    "--target",
-    type=click.Choice(["auto", "class", "number"]),
-    default="auto",
-    show_default=True,
-    help="What whole numbers as targets are: labels of classes, or quantities.",
-)
+@options.target
+@options.label
 @options.out("gpunet-out", "the model, the history, the summary and the picture")
 @click.option(
     "--checkpoint-every",
@@ -72,7 +68,6 @@ FILES = ("model.safetensors", "history.csv", "summary.json", "curves.png")
 def train(
     data: str,
     device: str,
-    target: Target,
     out: Path,
     epochs: int,
     batch_size: int,
@@ -87,7 +82,7 @@ def train(
     Ctrl-C ends the training early and writes the best model so far; --resume then goes on.
     """
     with common.mistakes():
-        dataset = load(data, target=target)
+        dataset = common.dataset(data)
         place = common.device(device)
         gn.seed(seed)
         model, trainer = _trainer(dataset, place, **network)
@@ -101,9 +96,10 @@ def train(
                 order = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
                 error = run.fit(dataset.train, valid, **order)
                 seconds = run.seconds()
-                with _kept(trainer, folder):
+                history = _history(trainer, dataset)
+                with _kept(trainer, history, dataset.description(), folder):
                     summary = _summary(trainer, dataset, data, place, seconds)
-                    _describe(trainer, summary, dataset.name, folder)
+                    _describe(history, summary, dataset.name, folder)
                 run.leave()
         click.echo(_conclusion(summary, out))
         if error is not None:
@@ -148,26 +144,32 @@ def _introduction(dataset: Dataset, model: gn.MLP, place: str) -> str:
         f"{dataset.name}: {dataset.features} features, {kind}; {parts[0]:,} rows to train, "
         f"{parts[1]:,} to validate, {parts[2]:,} to test\n"
         f"MLP {'-'.join(map(str, model.sizes))}{extras} on {place}"
+        f"{common.predicts(dataset)}"
     )
 
 
 def _summary(
     trainer: gn.Trainer, dataset: Dataset, name: str, device: str, seconds: float
 ) -> dict[str, Any]:
-    """valid_ and test_ are of the model that is saved, train_ of the epoch that made it."""
+    """valid_ and test_ are of the model that is saved, train_ of the epoch that made it. Losses are
+    those of the targets as the file has them.
+    """
     history = trainer.history
     rows = [row for row in history.rows if row["epoch"] == history.kept]
     valid = trainer.evaluate(dataset.valid) if len(dataset.valid) else {}
     test = trainer.evaluate(dataset.test) if len(dataset.test) else {}
     steps = trainer.optimizer.t
+    losses = {
+        "train_loss": rows[0]["train_loss"] if rows else None,
+        "valid_loss": valid.get("loss"),
+        "test_loss": test.get("loss"),
+    }
     return {
         "dataset": readable(name),
         "device": device,
         "epochs": len(history),
-        "train_loss": rows[0]["train_loss"] if rows else None,
-        "valid_loss": valid.get("loss"),
+        **_in_units(losses, dataset),
         "valid_accuracy": valid.get("accuracy"),
-        "test_loss": test.get("loss"),
         "test_accuracy": test.get("accuracy"),
         "seconds": seconds,
         "parameters": sum(p.size for p in trainer.model.parameters()),
@@ -176,18 +178,33 @@ def _summary(
         "optimizer": repr(trainer.optimizer),
         "stopped": history.stopped,
         "gpunet": gn.__version__,
+        "blas": threads.blas(),
     }
 
 
+def _history(trainer: gn.Trainer, dataset: Dataset) -> History:
+    history = copy.copy(trainer.history)
+    history.rows = [_in_units(row, dataset) for row in history.rows]
+    return history
+
+
+def _in_units(row: Row, dataset: Dataset) -> Row:
+    """The row with losses of unscaled targets."""
+    unit = dataset.target_scale**2
+    return {k: v * unit if k.endswith("_loss") and v is not None else v for k, v in row.items()}
+
+
 @contextlib.contextmanager
-def _kept(trainer: gn.Trainer, folder: Outputs) -> Iterator[None]:
+def _kept(
+    trainer: gn.Trainer, history: History, about: dict[str, Any], folder: Outputs
+) -> Iterator[None]:
     """The model goes to the disk first, and is kept whatever fails inside; somewhere near, if its
     folder does not take it.
     """
-    model = saving.to_bytes(trainer.model)
+    model = saving.to_bytes(trainer.model, about)
     try:
         folder.stage("model.safetensors", model)
-        folder.stage("history.csv", trainer.history.to_csv())
+        folder.stage("history.csv", history.to_csv())
         try:
             yield
         finally:
@@ -198,14 +215,14 @@ def _kept(trainer: gn.Trainer, folder: Outputs) -> Iterator[None]:
         common.fail(f"cannot write to {folder.folder}: {error.strerror or error}; {where}")
 
 
-def _describe(trainer: gn.Trainer, summary: dict[str, Any], title: str, folder: Outputs) -> None:
+def _describe(history: History, summary: dict[str, Any], title: str, folder: Outputs) -> None:
     known = {  # JSON has no inf and no nan
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in summary.items()
     }
     folder.stage("summary.json", (json.dumps(known, indent=2, allow_nan=False) + "\n").encode())
-    if pictures.can_plot() and trainer.history.rows:
-        picture = draw_curves(trainer.history, title)
+    if pictures.can_plot() and history.rows:
+        picture = draw_curves(history, title)
         folder.stage("curves.png", pictures.encode_figure(picture, "png"))
 
 

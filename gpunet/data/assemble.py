@@ -18,6 +18,7 @@ Place: TypeAlias = Callable[[int, int | None], str]
 PIXEL = 255.0
 # Shares of the rows for validation and test where the files do not say; see `split`.
 VALID, TEST = 0.1, 0.2
+EXACT = 2**53  # whole numbers up to here are exact in float64
 
 
 def _row_and_column(row: int, column: int | None) -> str:
@@ -29,6 +30,7 @@ class Part:
     """Raw rows x (n, ...) and targets t, with what to call each of them in an error.
 
     place: where in the file a row's column is, the column being None for the target.
+    written: the text of each target, where t has the numbers that it stands for.
     """
 
     x: Array
@@ -36,6 +38,7 @@ class Part:
     x_name: str
     t_name: str
     place: Place = _row_and_column
+    written: Array | None = None
 
     def check(self) -> None:
         """Raise DataError unless x and t are finite numbers in shapes that fit together."""
@@ -120,7 +123,9 @@ def assemble(
         Split(_features(part.x, keep_bytes=image), t)
         for part, t in zip(parts, targets, strict=True)
     ]
-    three = _three_parts(rows, valid is not None, test is not None, train.x_name)
+    three = _three_parts(
+        rows, valid is not None, test is not None, classes is not None, train.x_name
+    )
     shape = train.x.shape[1:] if train.x.ndim > 2 else None
     dataset = Dataset(readable(name), *three, classes, shape=shape)
     if not normalise:
@@ -153,9 +158,7 @@ def _targets(parts: list[Part], target: Target) -> tuple[list[Array], tuple[str,
                 f"{part.t.dtype} of shape {part.t.shape}",
                 "check that the two belong together",
             )
-    together, classes = read_targets(
-        np.concatenate([part.t for part in parts]), train.t_name, target
-    )
+    together, classes = read_targets(_together(parts), train.t_name, target, train.written)
     ends = np.cumsum([len(part.t) for part in parts])
     targets = np.split(together, ends[:-1])
     if classes is not None:
@@ -164,20 +167,31 @@ def _targets(parts: list[Part], target: Target) -> tuple[list[Array], tuple[str,
     return targets, classes
 
 
+def _together(parts: list[Part]) -> Array:
+    """The targets of all parts. DataError where one dtype would make one of two of them."""
+    whole = [part.t for part in parts if part.t.dtype.kind in "iu" and part.t.size]
+    together = np.concatenate([part.t for part in parts])
+    if together.dtype.kind == "f" and any(max(-int(t.min()), int(t.max())) > EXACT for t in whole):
+        kinds = " and ".join(sorted({str(part.t.dtype) for part in parts}))
+        raise unusable(
+            parts[0].t_name, "targets of one type", f"{kinds}, beyond 2^53", "store them alike"
+        )
+    return together
+
+
 def _text_kind(t: Array) -> str:
     return t.dtype.kind if t.dtype.kind in "US" else "number"
 
 
 def _three_parts(
-    rows: list[Split], has_valid: bool, has_test: bool, name: str
+    rows: list[Split], has_valid: bool, has_test: bool, classes: bool, name: str
 ) -> tuple[Split, Split, Split]:
     """(train, valid, test), where those that the files do not give are cut from train."""
     given = iter(rows)
     whole = next(given)
+    share_valid, share_test = 0 if has_valid else VALID, 0 if has_test else TEST
     try:
-        train, valid, test = split(
-            whole.x, whole.t, valid=0 if has_valid else VALID, test=0 if has_test else TEST
-        )
+        train, valid, test = split(whole.x, whole.t, share_valid, share_test, stratify=classes)
     except DataError as error:
         raise DataError(f"{name}: {error}; more rows are needed") from None
     return train, next(given) if has_valid else valid, next(given) if has_test else test

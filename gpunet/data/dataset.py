@@ -61,6 +61,9 @@ class Dataset:
     classes: the name of each label 0..K-1, or None where the targets are numbers (regression).
     scale, shift: what was done to the features, x = (raw - shift) / scale: floats, or float64
     arrays (features,). shape: one sample's shape before it was made a row, (8, 8) for the digits.
+    label, columns: what a table calls what is predicted, and what it is predicted from.
+    target_scale, target_shift: t = (raw - target_shift) / target_scale, where targets are numbers
+    that were scaled: a float, and a float64 array (outputs,).
     """
 
     name: str
@@ -71,6 +74,10 @@ class Dataset:
     scale: float | Float64 = 1.0
     shift: float | Float64 = 0.0
     shape: tuple[int, ...] | None = None
+    label: str | None = None
+    columns: tuple[str, ...] | None = None
+    target_scale: float = 1.0
+    target_shift: float | Float64 = 0.0
 
     @property
     def features(self) -> int:
@@ -115,20 +122,69 @@ class Dataset:
         """
         return self.rescaled(*_mean_and_std(self.train.x))
 
+    def with_scaled_targets(self) -> Dataset:
+        """This data set with targets of mean 0 and deviation 1 over the TRAINING rows, float32;
+        itself if they are labels. Where there are several outputs one scale serves all, so that a
+        mean squared error times target_scale ** 2 is the one of raw numbers.
+        """
+        t = self.train.t
+        if self.classes is not None:
+            return self
+        shift, deviation = _mean_and_std(t)
+        scale = float(np.sqrt((deviation**2).mean())) if (t.min(0) < t.max(0)).any() else 1.0
+        train, valid, test = (
+            Split(part.x, ((part.t - shift) / scale).astype(np.float32))
+            for part in (self.train, self.valid, self.test)
+        )
+        return replace(
+            self,
+            train=train,
+            valid=valid,
+            test=test,
+            target_scale=self.target_scale * scale,
+            target_shift=self.target_shift + self.target_scale * shift,
+        )
+
+    def description(self) -> dict[str, Any]:
+        """What new rows need to be predicted, and the predictions to be read, as JSON values: names
+        of what is predicted and read, classes, and how features and targets were scaled.
+        """
+        found: dict[str, Any] = {"name": self.name, "label": self.label, "classes": self.classes}
+        found |= {"target_scale": self.target_scale, "target_shift": _plain(self.target_shift)}
+        if self.features <= _MOST_DESCRIBED:
+            found |= {"columns": self.columns, "shape": self.shape}
+            found |= {"scale": _plain(self.scale), "shift": _plain(self.shift)}
+        return found
+
     def __repr__(self) -> str:
         kind = "regression" if self.classes is None else f"{self.outputs} classes"
         sizes = f"train {len(self.train)}, valid {len(self.valid)}, test {len(self.test)}"
         return f"Dataset({self.name!r}, {self.features} features, {kind}, {sizes})"
 
 
+_MOST_DESCRIBED = 20_000  # features: more are no matter for a file's header
+
+
+def _plain(numbers: float | Float64) -> Any:
+    return numbers.tolist() if isinstance(numbers, np.ndarray) else float(numbers)
+
+
 def split(
-    x: Array, t: Array, valid: int | float = 0.1, test: int | float = 0.2, seed: int = 0
+    x: Array,
+    t: Array,
+    valid: int | float = 0.1,
+    test: int | float = 0.2,
+    seed: int = 0,
+    *,
+    stratify: bool = False,
 ) -> tuple[Split, Split, Split]:
     """Shuffle rows and cut them into (train, valid, test), the same on every platform.
 
     valid, test: a share of the rows in [0, 1), rounded up so that no share but 0 is empty, or a
     number of rows if an int. The test rows depend on `test` and `seed` alone, not on `valid`.
-    Rows are not stratified by label. The arrays are copied.
+    stratify: t are labels, of which each part gets its share; one row of every class at least stays
+    in the training part, and the others are smaller where classes have no more to give. The
+    arrays are copied.
 
     Raises ValueError or TypeError where valid, test or seed is out of range, DataError where x
     and t do not fit together (see Split) or no row is left for training.
@@ -141,9 +197,45 @@ def split(
             f"{n} rows leave none for training: validation takes {n_valid}, test {n_test}"
         )
     order = permutation(n, seed, _SPLIT_EPOCH)
-    parts = order[n_test + n_valid :], order[n_test : n_test + n_valid], order[:n_test]
-    train, validation, held_out = (Split(x[part], t[part]) for part in parts)
+    if stratify and n:
+        parts = _alike(t[order], n_test, n_valid)
+    else:
+        parts = np.split(np.arange(n), [n_test, n_test + n_valid])
+    held_out, validation, train = (Split(x[order[part]], t[order[part]]) for part in parts)
     return train, validation, held_out
+
+
+def _alike(labels: Array, n_test: int, n_valid: int) -> list[Array]:
+    """Places for test, validation and training: of each class the first, the next and the rest, in
+    numbers as alike as whole numbers can be.
+    """
+    _, members = np.unique(labels, return_inverse=True)
+    size = np.bincount(members)
+    in_test = _shares(size, n_test, size - 1)
+    in_valid = _shares(size, n_valid, size - 1 - in_test)
+    by_class = np.argsort(members, kind="stable")
+    rank = np.empty(len(labels), np.int64)  # of a row among those of its class
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(size) - size, size)
+    tested, validated = in_test[members], (in_test + in_valid)[members]
+    return [
+        np.flatnonzero(rank < tested),
+        np.flatnonzero((tested <= rank) & (rank < validated)),
+        np.flatnonzero(validated <= rank),
+    ]
+
+
+def _shares(size: NDArray[np.int64], wanted: int, most: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`wanted` rows from classes of these sizes in proportion, no more than `most` from each: the
+    whole parts, then one more each by the largest remainder.
+    """
+    taken: NDArray[np.int64] = np.minimum(size * wanted // size.sum(), most)
+    first = np.argsort(-(size * wanted % size.sum()), kind="stable")
+    while (missing := wanted - int(taken.sum())) > 0:
+        able = first[(taken < most)[first]][:missing]
+        if not len(able):
+            break
+        taken[able] += 1
+    return taken
 
 
 def _count(name: str, share: int | float, n: int) -> int:

@@ -2,63 +2,62 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain, islice
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from gpunet.data.assemble import Part, Place, assemble
+from gpunet.data.cells import Number, Row, is_number, number_reader, read_rows, with_comma
+from gpunet.data.columns import Columns, Label, choose, read_columns
 from gpunet.data.dataset import Array, Dataset
 from gpunet.data.errors import DataError, PathLike, read_bytes, room, shown, unusable
 from gpunet.data.targets import Target
 
 # --- CSV ------------------------------------------------------------------------------------------
 
-# In the order in which a tie is decided: "1,5;2,5;3" is three cells either way, but only a
-# semicolon is put there for no other reason.
-DELIMITERS = "\t;,"
-LABEL_NAMES = ("label", "target", "class")
 MISSING = ("", "?", "-", "na", "n/a", "nan", "null", "none")
 MISSING_LABELS = ("", "?", "nan")  # the others may well be the name of a class
-_SAMPLE = 20
-
-_Row: TypeAlias = tuple[int, list[str]]  # a line's number and its cells
-_Number: TypeAlias = Callable[[str], float]
 
 
-def load_csv(path: PathLike, *, normalise: bool = True, target: Target = "auto") -> Dataset:
+def load_csv(
+    path: PathLike, *, normalise: bool = True, target: Target = "auto", label: Label = None
+) -> Dataset:
     """The data set in a CSV file: UTF-8, a sample a line, numbers but for the label column.
 
-    The delimiter is found among comma, semicolon and tab. The first line is a header if a cell in
-    it is "label", "target" or "class" (in any case), which names the label column, or if no cell
-    in it is a number; without such a name the last column is the label. Features are standardised
+    The delimiter is found among comma, semicolon and tab, or named by a first line "sep=;"; numbers
+    may have decimal commas throughout. The first line is a header if a cell in it is "label",
+    "target" or "class" (in any case), which names the label column, if no cell in it is a number,
+    or if it is 0, 1, 2, ... Without such a name the last column is the label; where nothing but
+    numbers names the columns, the first may be it (see `columns.choose`). Features are standardised
     (see `Dataset.standardised`) unless `normalise` is off. See `targets` for what becomes a class.
-    `split` cuts the rows into train, validation (a tenth) and test (a fifth), with seed 0.
+    The rows are cut into train, validation (a tenth) and test (a fifth), with seed 0, each class
+    alike; see `split`.
+
+    label: the label column: its name in the header, or its number, from 1 (or -1 for the last).
 
     Raises DataError, with line and column, where a cell is missing or not a number, or a line has
-    too many or too few cells; also where the file is empty or is not text.
+    too many or too few cells; where a number, a header or the label column may be this or that;
+    also where the file is empty or is not text.
     """
     text = _decoded(path)
-    rows = _rows(path, text, _delimiter(text))
-    first = next(rows, None)
+    delimiter, rows = read_rows(path, text)
+    first, second = next(rows, None), next(rows, None)
     if first is None:
         raise unusable(path, "lines of numbers", "blank lines only", "check that it is the file")
-    columns = _Columns.of(path, first)
-    if columns.title is None:
-        rows = chain([first], rows)
-    # The slower reader only where it may matter: not for underscores in the header alone.
-    number = _strict_float if text.rfind("_") > text.find("\n") else float
-    part = _part(path, rows, columns, number)
-    return assemble(Path(path).stem, part, normalise=normalise, target=target)
+    columns = read_columns(path, first, second, label)
+    if target == "number":  # and no class: where no name tells, the last one
+        columns = replace(columns, labels=columns.labels[-1:])
+    given = [row for row in (None if columns.titles else first, second) if row]
+    table = _Table(path, columns, number_reader(path, text, delimiter))
+    return table.read(chain(given, rows)).dataset(normalise, target)
 
 
 def _decoded(path: PathLike) -> str:
@@ -74,144 +73,122 @@ def _decoded(path: PathLike) -> str:
     return text
 
 
-def _delimiter(text: str) -> str:
-    """The delimiter that cuts the first lines into the most cells, and each into as many."""
+class _Table:
+    """Rows as they are read: numbers in a flat buffer (as Python strings, a large file would not
+    fit in memory), and beside it the cells of the columns that may be the label.
+    """
 
-    def score(delimiter: str) -> tuple[bool, int]:
-        cells: list[int] = []
-        with suppress(csv.Error):  # told with its line when the rows are read
-            cells.extend(len(row) for row in csv.reader(sample, delimiter=delimiter) if row)
-        most = max(cells, default=0)
-        return most > 1 and min(cells) == most, most
+    def __init__(self, path: PathLike, columns: Columns, number: Number) -> None:
+        self.path, self.columns, self.number = path, columns, number
+        self.values, self.lines = array("d"), list[int]()
+        self.texts: dict[int, list[str]] = {column: [] for column in columns.labels}
 
-    sample = list(islice(io.StringIO(text, newline=""), _SAMPLE))
-    return max(DELIMITERS, key=score)
+    def read(self, rows: Iterable[Row]) -> _Table:
+        """All rows. Where two columns may be the label, both have a place among the numbers."""
+        count, extend, places = self.columns.count, self.values.extend, self.columns.labels
+        alone = places[0] if len(places) == 1 else None
+        for line, row in rows:
+            if len(row) != count:
+                raise unusable(
+                    f"{self.path}: line {line}",
+                    f"{count} cells as in the first line",
+                    str(len(row)),
+                    "mend that line",
+                )
+            for column in places:
+                self.texts[column].append(row[column].strip())
+                row[column] = "0"
+            if alone is not None:
+                del row[alone]
+            self.lines.append(line)
+            try:
+                extend(map(self.number, row))
+            except ValueError:
+                if alone is None:
+                    self._check_ends(line)
+                else:
+                    row.insert(alone, "0")
+                raise self._bad_cell(line, row) from None
+            if alone is None:
+                self._check_ends(line)
+        if not self.lines:
+            expected, hint = "lines of numbers", "check that it is the whole file"
+            raise unusable(self.path, expected, "a header only", hint)
+        return self
 
+    def dataset(self, normalise: bool, target: Target) -> Dataset:
+        path, columns = self.path, self.columns
+        x = np.frombuffer(self.values).reshape(len(self.lines), -1)
+        label = columns.labels[0]
+        if len(columns.labels) > 1:
+            first, last = (self.texts[column] for column in columns.labels)
+            label = choose(path, columns, first, last, x[:, 1:-1], self.number)
+            other = columns.count - 1 - label
+            x[:, other] = [self._number(row, other) for row in range(len(x))]
+            x = x[:, :-1] if other == 0 else x[:, 1:]
+        kept = [column for column in range(columns.count) if column != label]
+        self._check_title(label)
 
-def _rows(path: PathLike, text: str, delimiter: str) -> Iterator[_Row]:
-    """Each line that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        for cells in reader:
-            if len(cells) > 1 or (cells and cells[0].strip()):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        raise unusable(
-            f"{path}: line {reader.line_num}", "a CSV line", f"damage ({error})", "check its quotes"
-        ) from None
+        def place(row: int, column: int | None) -> str:
+            number = label if column is None else kept[column]
+            return f"line {self.lines[row]}, {columns.called(number)}"
 
+        t, written = _labels(path, self.texts[label], place, self.number)
+        part = Part(x, t, str(path), f"{path}: {columns.called(label)}", place, written)
+        found = assemble(Path(path).stem, part, normalise=normalise, target=target)
+        names = tuple(map(columns.name, kept))
+        return replace(found, label=columns.name(label), columns=names)
 
-@dataclass(frozen=True)
-class _Columns:
-    """What the first line tells: names for errors, the label column, its title in a header."""
-
-    names: list[str]
-    label: int
-    title: str | None
-
-    @staticmethod
-    def of(path: PathLike, first: _Row) -> _Columns:
-        line, raw = first
-        cells = [cell.strip() for cell in raw]
-        if len(cells) < 2:
-            raise unusable(
-                f"{path}: line {line}",
-                "two columns or more, split by a comma, semicolon or tab",
-                f"one, {shown(cells[0])}",
-                "check the delimiter, and that there are features and a label",
-            )
-        labels = [i for i, cell in enumerate(cells) if cell.lower() in LABEL_NAMES]
-        label = labels[0] if labels else len(cells) - 1
-        if not labels and any(_is_number(cell) for cell in cells):
-            return _Columns([f"column {i}" for i in range(1, len(cells) + 1)], label, None)
-        if len(labels) > 1:
-            found = " and ".join(repr(cells[i]) for i in labels)
-            raise unusable(path, "one label column", found, "rename all but one")
-        unnamed = next((i for i, cell in enumerate(cells, 1) if cell in ("", "?")), None)
-        if unnamed is not None:
-            # pandas writes its index without a name: a feature that may give the label away.
-            raise unusable(
-                f"{path}: line {line}",
-                "a name for every column of the header",
-                f"none for column {unnamed}",
-                "name that column or, if it counts the rows, remove it",
-            )
-        names = [f"column {i} ({shown(cell)})" for i, cell in enumerate(cells, start=1)]
-        return _Columns(names, label, cells[label])
-
-    @property
-    def features(self) -> list[str]:
-        return self.names[: self.label] + self.names[self.label + 1 :]
-
-
-def _is_number(cell: str, number: _Number = float) -> bool:
-    try:
-        number(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _strict_float(cell: str) -> float:
-    """Python reads 1_000 as a number; a CSV file does not mean one by it."""
-    if "_" in cell:
-        raise ValueError(cell)
-    return float(cell)
-
-
-def _part(path: PathLike, rows: Iterable[_Row], columns: _Columns, number: _Number) -> Part:
-    # Row by row into a flat buffer: as Python strings, a large file would not fit in memory.
-    values, labels, lines = array("d"), list[str](), list[int]()
-    for line, cells in rows:
-        if len(cells) != len(columns.names):
-            raise unusable(
-                f"{path}: line {line}",
-                f"{len(columns.names)} cells as in the first line",
-                str(len(cells)),
-                "mend that line",
-            )
-        labels.append(cells.pop(columns.label).strip())
-        lines.append(line)
+    def _number(self, row: int, column: int) -> float:
+        """That of a cell that might have been a label."""
         try:
-            values.extend(map(number, cells))
+            return self.number(self.texts[column][row])
         except ValueError:
-            raise _bad_cell(path, line, cells, columns, number) from None
-    if not lines:
-        raise unusable(path, "lines of numbers", "a header only", "check that it is the whole file")
-    if columns.title in labels:
-        # "1,2,target" may be a sample of the class "target": its line must not be lost as a header.
-        raise unusable(
-            path,
-            "a header whose label column's name is no label",
-            f"{columns.title!r} in line {lines[labels.index(columns.title)]} too",
-            "give the file a header, or the column another name",
-        )
+            cells = ["0"] * self.columns.count
+            cells[column] = self.texts[column][row]
+            raise self._bad_cell(self.lines[row], cells) from None
 
-    def place(row: int, column: int | None) -> str:
-        names = columns.names[columns.label] if column is None else columns.features[column]
-        return f"line {lines[row]}, {names}"
+    def _check_ends(self, line: int) -> None:
+        """Two columns that are text in one row: the first is the feature, and has an error."""
+        first, last = (self.texts[column][-1] for column in self.columns.labels)
+        missing = first.lower() in MISSING and not is_number(first)
+        if missing or not (is_number(first, self.number) or is_number(last, self.number)):
+            raise self._bad_cell(line, [first, *["0"] * (self.columns.count - 1)])
 
-    x = np.frombuffer(values).reshape(len(lines), -1)
-    t = _labels(path, labels, place, number)
-    return Part(x, t, str(path), f"{path}: {columns.names[columns.label]}", place)
+    def _check_title(self, label: int) -> None:
+        columns, cells = self.columns, self.texts[label]
+        if columns.titles and not columns.numbered and columns.titles[label] in cells:
+            # "1,2,target" may be a sample of the class "target": it must not be lost as a header.
+            title = columns.titles[label]
+            raise unusable(
+                self.path,
+                "a header whose label column's name is no label",
+                f"{title!r} in line {self.lines[cells.index(title)]} too",
+                "give the file a header, or the column another name",
+            )
+
+    def _bad_cell(self, line: int, cells: list[str]) -> DataError:
+        """The error for the first of a row's cells that is not a number."""
+        pairs = enumerate(cells)
+        column, cell = next(pair for pair in pairs if not is_number(pair[1], self.number))
+        missing = cell.strip().lower() in MISSING
+        advice = "write numbers, with a decimal point"
+        if self.number is with_comma:
+            advice = "write all numbers with a decimal comma, or all with a decimal point"
+        remedy = "fill it in or remove the line" if missing else advice
+        if line == 1:
+            remedy += '; in a header, call the label column "label"'
+        if column in self.texts and not missing:
+            remedy += f"; if it is the label, pass label={column + 1}"
+        found = f"a missing value, {shown(cell)}" if missing else shown(cell)
+        where = f"{self.path}: line {line}, {self.columns.called(column)}"
+        return unusable(where, "a number", found, remedy)
 
 
-def _bad_cell(
-    path: PathLike, line: int, cells: list[str], columns: _Columns, number: _Number
-) -> DataError:
-    """The error for the first of a row's feature cells that is not a number."""
-    pairs = zip(cells, columns.features, strict=True)
-    cell, name = next(pair for pair in pairs if not _is_number(pair[0], number))
-    missing = cell.strip().lower() in MISSING
-    remedy = "fill it in or remove the line" if missing else "write numbers, with a decimal point"
-    if line == 1:
-        remedy += '; in a header, call the label column "label"'
-    found = f"a missing value, {shown(cell)}" if missing else shown(cell)
-    return unusable(f"{path}: line {line}, {name}", "a number", found, remedy)
-
-
-def _labels(path: PathLike, cells: list[str], place: Place, number: _Number) -> Array:
-    """The label column: float64 if every cell is a number, else text."""
+def _labels(
+    path: PathLike, cells: list[str], place: Place, number: Number
+) -> tuple[Array, Array | None]:
+    """The label column: float64 if every cell is a number, with the cells as written; else text."""
     values, other = [], None
     for row, cell in enumerate(cells):
         if cell.lower() in MISSING_LABELS:
@@ -223,12 +200,12 @@ def _labels(path: PathLike, cells: list[str], place: Place, number: _Number) -> 
         except ValueError:
             other = row if other is None else other
     if other is None:
-        return np.array(values)
+        return np.array(values), np.array(cells)
     if any(not value.is_integer() for value in values):
         # Among numbers with fractions, a text is a slip and not the name of a class.
         where, found = f"{path}: {place(other, None)}", shown(cells[other])
         raise unusable(where, "a number as in other lines", found, "mend or remove that line")
-    return np.array(cells)
+    return np.array(cells), None
 
 
 # --- npz ------------------------------------------------------------------------------------------
@@ -267,7 +244,8 @@ def load_npz(path: PathLike, *, normalise: bool = True, target: Target = "auto")
     first = whole if whole is not None else train
     assert first is not None  # exactly one of them is
     name = Path(path).stem
-    return assemble(name, first, valid, test, normalise=normalise, target=target)
+    found = assemble(name, first, valid, test, normalise=normalise, target=target)
+    return replace(found, label=first.t_name.removeprefix(f"{path}: "))
 
 
 class _Arrays:

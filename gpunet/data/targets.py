@@ -3,11 +3,14 @@
 Text is classes. Numbers with a fraction anywhere are numbers (regression). Whole numbers, whatever
 their type, are classes if they are exactly 0..K-1 or 1..K, or if at most 20 of them differ;
 otherwise nothing says whether they count something, and the reader is asked to. Classes are
-numbered 0..K-1 in sorted order (numbers by size, text by code point) and keep their names.
+numbered 0..K-1 in sorted order (numbers by size, text by code point) and keep their names, as they
+are written: two different labels of a file are never one class.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,14 +21,19 @@ from gpunet.data.errors import DataError, shown, unusable
 Target: TypeAlias = Literal["auto", "class", "number"]
 Targets: TypeAlias = tuple[NDArray[Any], tuple[str, ...] | None]
 
-_FEW = 20
+FEW = 20
+_BLUR = 1e-5  # of the targets' spread: more than float32's rounding of numbers around 0
 
 
-def read_targets(t: NDArray[Any], where: str, target: Target = "auto") -> Targets:
-    """(labels int64 (n,), class names), or (numbers float32 (n, outputs), None).
+def read_targets(
+    t: NDArray[Any], where: str, target: Target = "auto", written: NDArray[Any] | None = None
+) -> Targets:
+    """(labels int64 (n,), class names), or (numbers float32 (n, outputs), None), float64 where
+    float32 would blur them.
 
     t: (n,), (n, 1) or, for numbers, (n, outputs); text, bools, integers or floats, and none of
     them nan. target: "class" or "number" settles what the rule above would have to guess.
+    written: the text (n,) that the file has for each number.
     Raises DataError, naming `where`, if the targets do not allow it; ValueError for `target`.
     """
     if target not in ("auto", "class", "number"):
@@ -35,9 +43,9 @@ def read_targets(t: NDArray[Any], where: str, target: Target = "auto") -> Target
         return _text(column, where, target)
     whole = t.dtype.kind != "f" or bool((t == np.floor(t)).all())
     if column.ndim == 2:
-        return _several(column, where, target)
+        return _several(column, whole, where, target)
     if target == "number" or (target == "auto" and not whole):
-        return column.astype(np.float32).reshape(-1, 1), None
+        return _numbers(column).reshape(-1, 1), None
     if not whole:
         row = int(np.argmax(column != np.floor(column)))
         raise unusable(
@@ -46,18 +54,29 @@ def read_targets(t: NDArray[Any], where: str, target: Target = "auto") -> Target
             f"{column[row]} in row {row}",
             "leave out target='class'",
         )
-    return _whole(column, where, target)
+    return _whole(column, where, target, written)
 
 
-def _several(t: NDArray[Any], where: str, target: Target) -> Targets:
-    if target == "class" or (target == "auto" and t.dtype.kind != "f"):
+def _several(t: NDArray[Any], whole: bool, where: str, target: Target) -> Targets:
+    """Numbers. Whole ones may be one-hot labels, whatever their type."""
+    if target == "class" or (target == "auto" and whole):
         raise unusable(
             where,
             "labels of shape (n,)",
-            f"{t.dtype} of shape {t.shape}",
-            "turn one-hot labels into numbers with argmax(axis=1)",
+            f"{'whole numbers in ' if t.dtype.kind == 'f' else ''}{t.dtype} of shape {t.shape}",
+            "turn one-hot labels into numbers with argmax(axis=1); pass target='number' if they "
+            "are quantities",
         )
-    return t.astype(np.float32), None
+    return _numbers(t), None
+
+
+def _numbers(t: NDArray[Any]) -> NDArray[Any]:
+    """As float32; as float64 where that would blur their differences, as it does to times in
+    seconds.
+    """
+    exact, single = t.astype(np.float64), t.astype(np.float32)
+    lost = np.abs(single - exact).max(axis=0)
+    return exact if (lost > _BLUR * exact.std(axis=0)).any() else single
 
 
 def _text(t: NDArray[Any], where: str, target: Target) -> Targets:
@@ -66,32 +85,62 @@ def _text(t: NDArray[Any], where: str, target: Target) -> Targets:
     if target == "number":
         raise unusable(where, "numbers", f"text, {shown(str(t[0]))}", "leave out target='number'")
     values, labels = np.unique(t, return_inverse=True)
-    if target == "auto" and len(values) > _FEW and 2 * len(values) > len(t):
+    if target == "auto" and len(values) > FEW and 2 * len(values) > len(t):
         raise unusable(
             where,
             "class labels",
             f"{len(values)} different texts in {len(t)} rows",
             "is this the label column? Pass target='class' if it is",
         )
-    return _labels(labels, [_name(value) for value in values], where)
+    return _labels(labels, _names(values), where)
 
 
-def _name(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+def _names(values: NDArray[Any]) -> list[str]:
+    """Text as it is, each its own: bytes in UTF-8, or what stands for bytes that are not."""
+    if values.dtype.kind != "S":
+        return [str(value) for value in values]
+    names = [bytes(value).decode("utf-8", "backslashreplace") for value in values]
+    return names if len(set(names)) == len(names) else [str(bytes(value)) for value in values]
 
 
-def _whole(t: NDArray[Any], where: str, target: Target) -> Targets:
+def _whole(t: NDArray[Any], where: str, target: Target, written: NDArray[Any] | None) -> Targets:
     values, labels = np.unique(t, return_inverse=True)
-    count, first, last = len(values), int(values[0]), int(values[-1])
-    dense = first in (0, 1) and last - first == count - 1
-    if target == "auto" and not dense and count > _FEW:
+    first, last = int(values[0]), int(values[-1])
+    names = [str(int(value)) for value in values]
+    if written is not None:
+        names, labels = _spellings(written, where, target)
+    dense = first in (0, 1) and last - first == len(names) - 1
+    if target == "auto" and not dense and len(names) > FEW:
         raise unusable(
             where,
-            f"whole numbers 0..K-1 or 1..K, or at most {_FEW} different ones, as class labels",
-            f"{count} different ones from {first} to {last}",
+            f"whole numbers 0..K-1 or 1..K, or at most {FEW} different ones, as class labels",
+            f"{len(names)} different ones from {first} to {last}",
             "pass target='class' if they are labels, target='number' if they are quantities",
         )
-    return _labels(labels, [str(int(value)) for value in values], where)
+    return _labels(labels, names, where)
+
+
+def _spellings(written: NDArray[Any], where: str, target: Target) -> tuple[list[str], NDArray[Any]]:
+    """The different texts of whole numbers, by size, and each row's place among them.
+
+    DataError where two texts are one number, such as 1 and 1.0, unless they are said to be labels.
+    """
+    texts, labels = np.unique(written, return_inverse=True)
+    sizes = [Decimal(str(text).replace(",", ".")) for text in texts]  # exact, at any length
+    order = sorted(range(len(texts)), key=lambda k: (sizes[k], texts[k]))
+    names = [str(texts[k]) for k in order]
+    twins = [(a, b) for a, b in pairwise(order) if sizes[a] == sizes[b]]
+    if target == "auto" and twins:
+        one, other = (shown(str(texts[k])) for k in twins[0])
+        raise unusable(
+            where,
+            "each label written in one way",
+            f"{one} and {other}, which are one number",
+            "write them alike, or pass target='class' if they are two labels",
+        )
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return names, places[labels]
 
 
 def _labels(labels: NDArray[Any], names: list[str], where: str) -> Targets:

@@ -118,8 +118,10 @@ def batch_norm(
     _scaled(layer, centred, inv)
     if layer.track:
         running_mean, running_var = layer.running_mean, layer.running_var
-        running_mean += layer.momentum * ((mean if b is None else mean + b) - running_mean)
-        running_var += layer.momentum * (var * (rows / (rows - 1)) - running_var)
+        running_mean *= 1 - layer.momentum
+        running_mean += layer.momentum * (mean if b is None else mean + b)
+        running_var *= 1 - layer.momentum
+        running_var += layer.momentum * (rows / (rows - 1)) * var
     _act(y, after, work)
 
 

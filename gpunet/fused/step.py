@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import threads
 from gpunet.backend import Array, array_module
 from gpunet.fused import plan
 from gpunet.fused.walk import Fused
 from gpunet.layer import Layer
 from gpunet.loss import as_loss
-from gpunet.optim import Optimizer
+from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.tensor import Tensor
 
 
@@ -42,7 +43,7 @@ class Step:
         *,
         fuse: bool = True,
     ) -> None:
-        self.model, self.loss, self.optimizer = model, as_loss(loss), optimizer
+        self.model, self.loss, self.optimizer = model, as_loss(loss), as_optimizer(optimizer)
         self.fuse = fuse
         self._known = {id(p): p for p in (*optimizer.parameters, *_parameters(model))}
         found = plan.read(model, self.loss) if fuse else "fuse=False"
@@ -52,6 +53,14 @@ class Step:
                 found = "model and optimizer do not hold the same parameters"
         self.reason = found if isinstance(found, str) else None
         self.fused = None if isinstance(found, str) else Fused(found)
+        self._shape: Any = None
+        self._alone: threads.Alone | None = None
+
+    def _meet(self, shape: Any) -> None:
+        """Batches of another shape: choose BLAS's threads for them, as long as this step lives."""
+        self._shape = shape
+        small = bool(shape) and threads.is_small(self.model, shape[0])
+        self._alone = (self._alone or threads.Alone()) if small else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made anew, from copies of model, loss and optimizer."""
@@ -69,6 +78,9 @@ class Step:
                 optimizer would not train.
             And what model, loss and `optimizer.step()` raise.
         """
+        shape = getattr(x, "shape", None)
+        if shape != self._shape:
+            self._meet(shape)
         loss = self.gradients(x, t)
         self.optimizer.step()
         return loss
@@ -113,6 +125,19 @@ class Step:
                 "made, and its optimizer does not train it; make the optimizer and the step anew, "
                 f"or change the old parameter's values by {name}.data = ..."
             )
+
+
+def as_optimizer(optimizer: Any) -> Any:
+    """The optimizer itself, or None; TypeError, saying what to write, for its name or its class."""
+    if optimizer is None or isinstance(optimizer, Optimizer):
+        return optimizer
+    name = optimizer if isinstance(optimizer, str) else getattr(optimizer, "__name__", "")
+    kind = OPTIMIZERS.get(str(name).lower())
+    known = kind is not None and (isinstance(optimizer, str) or optimizer is kind)
+    example = kind.__name__ if kind is not None and known else "Adam"
+    raise TypeError(
+        f"optimizer must be an Optimizer, got {optimizer!r}; write gn.{example}(model.parameters())"
+    )
 
 
 def _parameters(model: Any) -> list[Any]:

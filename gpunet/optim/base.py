@@ -149,6 +149,7 @@ class Optimizer(Declared):
             )
         self._check_parameters_are_here()
         captured = counters.current()
+        self._touch()
         if captured is None:
             self._update(self._parts(), self._gradients())
             return
@@ -212,6 +213,11 @@ class Optimizer(Declared):
                 return True
         return False
 
+    def _touch(self) -> None:
+        """Tell the tape that the parameters change."""
+        for arena in self.arenas:
+            arena.touch()
+
     def _check_parameters_are_here(self) -> None:
         for arena in self.arenas:
             if arena.stale:
@@ -230,6 +236,7 @@ class Optimizer(Declared):
     def advance(self, updates: int, calls: int) -> None:
         """Count updates that a captured step made."""
         self.t += updates
+        self._touch()
 
     def dependencies(self) -> Callable[[], Any]:
         """What is fixed when a step is captured: its launches, and whether a norm is taken."""

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import numpy as np
 
+from gpunet import threads
 from gpunet.backend import Array
 from gpunet.context import no_grad
 from gpunet.layer import Layer
@@ -23,7 +24,8 @@ def evaluate(model: Layer, loss: Loss, feed: Feed) -> dict[str, float]:
     values, weights = (feed.xp.zeros(len(parts), np.float64) for _ in range(2))
     hits: list[Array | None] = []
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with model.evaluating(), no_grad(), quiet, closing(feed.batches(parts)) as batches:
+    fit = threads.suited(model, min(len(feed), ROWS))
+    with model.evaluating(), no_grad(), quiet, fit, closing(feed.batches(parts)) as batches:
         for k, (x, t) in enumerate(batches):
             z = model(x)
             values[k], weights[k] = loss(z, t).data, loss.weight(t)

@@ -9,16 +9,25 @@ from typing import Any
 import numpy as np
 
 from gpunet import where
-from gpunet.backend import Array, array_module, device_of, module_for, to_device, to_host
+from gpunet.backend import (
+    Array,
+    array_module,
+    device_of,
+    module_for,
+    need_numbers,
+    to_device,
+    to_host,
+)
 from gpunet.context import no_grad
 from gpunet.layer import Layer
 from gpunet.loss import Loss, as_loss
-from gpunet.tensor import Tensor, as_array, need_numbers
+from gpunet.tensor import Tensor, as_array
 from gpunet.train import stream as streaming
 from gpunet.train.stream import HostRows, is_mapped
 
 Group = Sequence[Array]  # the row numbers of each batch whose gradients make one update
 
+TRIED = 1024  # rows that are tried on the model, where a batch has no size of its own
 BLOCK_BYTES = 4 << 20  # of the data, looked at or moved at a time
 
 
@@ -30,6 +39,7 @@ class Feed:
             sample, memory-mapped files among them. Floating numbers are made of the parameters'
             dtype, if that is one.
         name: for error messages.
+        rows: how many are tried; None tries all.
         stream: for a model on a GPU, whether x and t stay on the host and are copied batch by
             batch. None: if they would take more than half of the GPU's free memory. Else they are
             moved to the GPU once, whole.
@@ -52,6 +62,7 @@ class Feed:
         loss: Callable[[Any, Any], Tensor],
         name: str,
         stream: bool | None = None,
+        rows: int | None = TRIED,
     ) -> None:
         self.name = name
         self.xp = module_for(model.device)
@@ -71,7 +82,7 @@ class Feed:
             self._parts = HostRows(self.x, x_dtype), HostRows(self.t, t_dtype)
         else:
             self.x, self.t = _moved(x, x_dtype, model.device), _moved(t, t_dtype, model.device)
-        self._try(model, as_loss(loss))
+        self._try(model, as_loss(loss), rows)
 
     def __len__(self) -> int:
         return len(self.x)
@@ -105,6 +116,14 @@ class Feed:
             return streaming.batches(*self._parts, groups)
         return (self.rows(rows) for rows in groups)
 
+    def check_scale(self, loss: Loss) -> None:
+        """ValueError for targets that no network would reach; see `Loss.check_scale`."""
+        dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
+        try:
+            loss.check_scale(block for _, block in _blocks(self.t, dtype))
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from None
+
     def moved(self, batches: Sequence[np.ndarray[Any, Any]]) -> list[Array]:
         """Arrays of row numbers, moved to where x and t are held in one go."""
         together = array_module(self.x).asarray(np.concatenate(batches))
@@ -124,19 +143,20 @@ class Feed:
             )
         return False
 
-    def _try(self, model: Layer, loss: Loss) -> None:
-        """Two rows through model and loss, and all targets past it, so that what does not fit is
-        said before training: a kernel cannot raise.
+    def _try(self, model: Layer, loss: Loss, rows: int | None) -> None:
+        """A batch through model and loss, as large as those that come, for its shape is in the
+        errors; and all targets past it. So what does not fit is said before training: a kernel
+        cannot raise.
         """
-        x, t = self.rows(slice(0, 2))
+        x, t = self.rows(slice(0, rows if isinstance(rows, int) and rows > 0 else None))
         dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
         quiet = np.errstate(over="ignore", invalid="ignore")  # weights may be large by now
         try:
             with model.evaluating(), no_grad(), quiet:
                 z = model(x)
+                for start, block in _blocks(self.t, dtype):
+                    loss.check(as_array(z), block, start)
                 value = loss(z, t)
-            for start, block in _blocks(self.t, dtype):
-                loss.check(as_array(z), block, start)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self.name}: {error}") from error

@@ -40,6 +40,8 @@ class Snapshot:
         """Back to what was remembered, in place."""
         for copy, array in zip(self._copies, self._arrays, strict=True):
             array[...] = copy
+        for p in self._model.parameters():
+            p.touch()
         for (layer, name), count in zip(self._counters, self._counts, strict=True):
             setattr(layer, name, count)
         if self._optimizer is not None:

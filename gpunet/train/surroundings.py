@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import threads
 from gpunet.backend import loaded_cupy
 
 
@@ -21,7 +22,7 @@ def surroundings(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "gpunet": _version("gpunet"),
-        "blas": [_blas(one) for one in _libraries()],
+        "blas": threads.blas(),
     }
     cupy = loaded_cupy()
     if device == "cuda" and cupy is not None:
@@ -37,14 +38,3 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:  # run from a folder
         return "unknown"
-
-
-def _libraries() -> list[dict[str, Any]]:
-    from threadpoolctl import threadpool_info
-
-    return [one for one in threadpool_info() if one["user_api"] == "blas"]
-
-
-def _blas(library: dict[str, Any]) -> str:
-    words = (library["internal_api"], library["version"], library.get("architecture"))
-    return f"{' '.join(map(str, words))}, threads: {library['num_threads']}"

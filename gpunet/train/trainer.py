@@ -11,7 +11,7 @@ import numpy as np
 from gpunet import checked, progress
 from gpunet.checked import Checked
 from gpunet.files import write_atomically
-from gpunet.fused.step import Step
+from gpunet.fused.step import Step, as_optimizer
 from gpunet.layer import Layer
 from gpunet.layers import BatchNorm
 from gpunet.loss import as_loss
@@ -62,6 +62,7 @@ class Trainer:
     """
 
     loss = Checked(lambda value, _: as_loss(value))
+    optimizer = Checked(lambda value, _: as_optimizer(value))
     on_nonfinite = Checked(checked.one_of("raise", "warn", "ignore"))
     capture = Checked(checked.one_of(True, False, "auto"))
 
@@ -136,7 +137,8 @@ class Trainer:
         checked.size(epochs, "epochs")
         checked.size(accumulate, "accumulate")
         self._check_optimizer()
-        feed = Feed(train, self.model, self.loss, "train", stream)
+        feed = Feed(train, self.model, self.loss, "train", stream, rows=batch_size)
+        feed.check_scale(self.loss)
         held_out = None if valid is None else Feed(valid, self.model, self.loss, "valid")
         callbacks = self._callbacks(held_out)
         groups = Groups(feed, batch_size, seed, accumulate, drop_last, self._least_rows())
@@ -212,6 +214,8 @@ class Trainer:
     # Before training
 
     def _check_optimizer(self) -> None:
+        if self.optimizer is None:
+            raise TypeError("the trainer has no optimizer; trainer.optimizer = gn.Adam(...)")
         lost = next((arena.stale for arena in self.optimizer.arenas if arena.stale), None)
         if lost:
             raise ValueError(f"the optimizer lost its parameters: {lost}; make a new one")

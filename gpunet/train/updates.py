@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import context, cublas
+from gpunet import context, cublas, threads
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import Step
@@ -43,7 +43,7 @@ class Updates:
         _go_on_with(progress, losses, weights)
         done = progress.batches
         batches = self.feed.batches(rows[done:])
-        with closing(batches):
+        with closing(batches), threads.suited(self.step.model, max(map(len, rows))):
             for group in groups[progress.updates :]:
                 for value, count in self.one(group, batches):
                     losses[done] = value

@@ -55,8 +55,9 @@ if (writes && blockIdx.y == 0) {
     inv[column] = inverse;
     if (track) {
         const T whole = b ? centre + b[column] : centre;
-        running_mean[column] += momentum * (whole - running_mean[column]);
-        running_var[column] += momentum * (squares / T(rows - 1) - running_var[column]);
+        const T rest = T(1) - momentum;  // not r += momentum * (new - r), which may lose a small new
+        running_mean[column] = rest * running_mean[column] + momentum * whole;
+        running_var[column] = rest * running_var[column] + momentum * (squares / T(rows - 1));
     }
 }
 const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);

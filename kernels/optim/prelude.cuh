@@ -14,5 +14,5 @@ __device__ __forceinline__ T clipped(T grad, T norm, T clip_norm, T clip_value) 
 // formula. A formula that names weight_decay among its scalars (AdamW, Lion) decays by itself.
 template <typename T>
 __device__ __forceinline__ T decayed(T grad, T param, T weight_decay) {
-    return grad + weight_decay * param;
+    return weight_decay != T(0) ? grad + weight_decay * param : grad;  // 0 times an infinity is nan
 }

@@ -22,6 +22,7 @@ import gpunet as gn
 from gpunet import cli, machine
 from gpunet.data import digits, load
 from gpunet.outputs import Outputs
+from gpunet.sealing import unseal
 from gpunet.study import pictures
 from gpunet.train import fit
 from tests.console import Result, Run, assert_one_line, process
@@ -193,6 +194,55 @@ def test_what_whole_numbers_mean(gpunet: Run, tmp_path: Path) -> None:
     write_csv(tmp_path / "few.csv", 300, lambda x: int(x[0] > 0))
     assert trained(gpunet, "few.csv", *SMALL)[0]["test_accuracy"] is not None
     assert trained(gpunet, "few.csv", "--target", "number", *SMALL)[0]["test_accuracy"] is None
+
+
+def test_large_targets_are_scaled_and_told_as_they_are(gpunet: Run, tmp_path: Path) -> None:
+    write_csv(tmp_path / "house.csv", 300, lambda x: 200_000 + 50_000 * x[0] - 30_000 * x[1])
+    summary, _ = trained(gpunet, "house.csv", *SMALL, "--epochs", "30", "--dropout", "0")
+    variance = float(load(tmp_path / "house.csv").test.t.var())
+    assert 0 < summary["test_loss"] < 0.1 * variance
+    assert 0 < summary["valid_loss"] < 0.2 * variance
+    with open(tmp_path / "out" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["train_loss"]) > 1e6
+    assert summary["train_loss"] in [float(row["train_loss"]) for row in rows]
+
+
+def test_the_model_says_how_its_data_was_scaled(gpunet: Run, tmp_path: Path) -> None:
+    write_csv(tmp_path / "house.csv", 300, lambda x: 200_000 + 50_000 * x[0])
+    _, model = trained(gpunet, "house.csv", *SMALL, "--epochs", "30", "--dropout", "0")
+    words, _ = unseal((tmp_path / "out" / "model.safetensors").read_bytes())
+    data = json.loads(words["data"])
+    assert (data["label"], data["columns"], data["classes"]) == ("target", ["a", "b", "c"], None)
+    raw = load(tmp_path / "house.csv", normalise=False).test
+    x = ((raw.x - np.array(data["shift"])) / data["scale"]).astype(np.float32)
+    found = model.eval()(x).numpy() * data["target_scale"] + data["target_shift"]
+    assert np.mean((found - raw.t) ** 2) < 0.1 * raw.t.var()
+
+
+def test_what_it_predicts_is_said(gpunet: Run, tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", 300, lambda x: "hot" if x[0] > 0 else "cold")
+    result = gpunet("train", "t.csv", *SHORT)
+    assert "predicts target, 2 classes: cold, hot\nreads a, b, c\n" in result.out
+    write_csv(tmp_path / "n.csv", 300, lambda x: x[0])
+    result = gpunet("train", "n.csv", *SHORT, "--label", "b")
+    assert "predicts b, a number, " in result.out
+    assert "reads a, c, target\n" in result.out
+    result = gpunet("train", "n.csv", "--label", "d")
+    assert_one_line(result, "found the columns 'a, b, c, target'; pass --label a column's name")
+    rows = "".join(f"{k % 2},{k / 3},{k / 7}\n" for k in range(60))
+    (tmp_path / "higgs.csv").write_text(rows)
+    assert_one_line(gpunet("train", "higgs.csv"), "pass --label 1 or --label 3")
+    result = gpunet("train", "higgs.csv", *SHORT, "--label", "1")
+    assert "predicts column 1, 2 classes: 0, 1\nreads column 2, column 3\n" in result.out
+
+
+def test_classes_with_few_rows_are_said(gpunet: Run, tmp_path: Path) -> None:
+    rows = "".join(f"{k},{k / 3},{'ab'[k % 2]}\n" for k in range(60))
+    (tmp_path / "t.csv").write_text(f"{rows}1,2,rare\n")
+    result = gpunet("train", "t.csv", *SHORT)
+    assert "no rows to validate on, for there are too few: rare\n" in result.out
+    assert "no rows to test on, for there are too few: rare\n" in result.out
 
 
 def test_an_npz(gpunet: Run, tmp_path: Path) -> None:
@@ -521,7 +571,7 @@ def test_ctrl_c_before_the_training(gpunet: Run, monkeypatch: pytest.MonkeyPatch
     def press(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gpunet.commands.train.load", press)
+    monkeypatch.setattr("gpunet.commands.common.load", press)
     result = gpunet("train")
     assert (result.code, result.out) == (130, "")
     assert not Path("gpunet-out").exists()
@@ -628,7 +678,7 @@ def test_a_training_that_fails_keeps_what_there_was(
 def test_help_of_train() -> None:
     result = CliRunner().invoke(cli.cli, ["train", "--help"])
     assert result.exit_code == 0
-    names = "hidden optimizer lr batch-norm dropout epochs batch-size seed device target out"
+    names = "hidden optimizer lr batch-norm dropout epochs batch-size seed device target label out"
     assert all(f"--{name} " in result.output for name in names.split(" "))
     assert "--checkpoint-every TIME" in result.output
     assert all(len(line) <= 100 for line in result.output.splitlines())

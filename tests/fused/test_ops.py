@@ -13,6 +13,7 @@ import pytest
 
 import gpunet as gn
 from gpunet import functional as F
+from gpunet import rng
 from gpunet.activations import NUMBERS as ACTIVATIONS
 from gpunet.activations import TABLE
 from gpunet.backend import to_host
@@ -41,7 +42,7 @@ def after_of(act: str | None = None, p: float = 0) -> After:
     alpha = next(iter(SETTINGS.get(act, {"": 0.0}).values()))
     if not p:
         return After(act, NO_DROP, alpha)
-    return After(act, Drop(round(p * 65536), 1 / (1 - p) if p < 1 else 0.0, SEED, STEP), alpha)
+    return After(act, Drop(rng.threshold(p), rng.keep_scale(p), SEED, STEP), alpha)
 
 
 def counters_of(xp: Any, row: int = 0, batch: int = 0) -> Array:

@@ -322,7 +322,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "empty": ({"train": (X[:0], LABELS[:0])}, ValueError, "train: no rows"),
     "empty valid": ({"valid": (X[:0], LABELS[:0])}, ValueError, "valid: no rows"),
     "lengths": ({"train": (X, LABELS[:9])}, ValueError, "x has 23 rows but t has 9"),
-    "features": ({"train": (X[:, :4], LABELS)}, ValueError, r"train: affine.*\(2, 4\).*\(5, 7\)"),
+    "features": ({"train": (X[:, :4], LABELS)}, ValueError, r"train: affine.*\(23, 4\).*\(5, 7\)"),
     "valid features": ({"valid": (X[:, :4], LABELS)}, ValueError, "valid: affine"),
     "one axis": ({"train": (X[:, 0], LABELS)}, ValueError, "train: affine needs"),
     "nan": ({"train": (with_nan((7, 2)), LABELS)}, ValueError, "x holds nan in row 7, column 2"),
@@ -389,7 +389,7 @@ def test_a_part_of_the_model_may_be_frozen() -> None:
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        (lambda z, t: z, r"the loss must be a Tensor of one number, got shape \(2, 3\)"),
+        (lambda z, t: z, r"the loss must be a Tensor of one number, got shape \(23, 3\)"),
         (lambda z, t: 1.0, "the loss must be a Tensor of one number, got float"),
     ],
 )

@@ -42,7 +42,7 @@ def weighted(device: str) -> gn.SoftmaxWithLoss:
 LOSSES: dict[str, tuple[Callable[[str], Any], Any, int]] = {
     "softmax": (lambda device: gn.SoftmaxWithLoss(), LABELS, 3),
     "class weights": (weighted, LABELS, 3),
-    "soft labels": (weighted, np.eye(3)[LABELS] * 0.8 + 0.1, 3),
+    "soft labels": (weighted, np.eye(3)[LABELS] * 0.7 + 0.1, 3),
     "mean": (lambda device: gn.MeanSquaredError(), X[:, :2], 2),
     "half sum": (lambda device: gn.MeanSquaredError("half_sum"), X[:, :2] / 10, 2),
     "sigmoid": (lambda device: gn.SigmoidWithLoss(), LABELS > 0, 1),
