@@ -23,9 +23,13 @@ _before: list[int] = []  # what the libraries had until then
 
 @cache
 def _libraries() -> list[Any]:
-    """Found once, for that takes milliseconds; to set one takes a microsecond."""
-    from threadpoolctl import ThreadpoolController
-
+    """Found once, for that takes milliseconds; to set one takes a microsecond. None without
+    threadpoolctl, on a machine that has little but CuPy: BLAS then takes as many as it likes.
+    """
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return []
     found: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
     return found
 

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 import gpunet as gn
 from gpunet import rng, threads
@@ -109,13 +108,15 @@ def test_state_and_restore_are_the_threads() -> None:
 
 
 def numbers() -> list[int]:
+    from threadpoolctl import threadpool_info
+
     return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
 
 @pytest.fixture
 def two() -> Iterator[None]:
     """BLAS takes two threads, where the machine lets it."""
-    with threadpool_limits(2, "blas"):
+    with pytest.importorskip("threadpoolctl").threadpool_limits(2, "blas"):
         yield
 
 
