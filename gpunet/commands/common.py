@@ -32,6 +32,7 @@ def mistakes() -> Iterator[None]:
         again = "; give the options of then, or another --out"
         text = re.sub(r"; load\(path, strict=False\).*", again, text)
         text = re.sub(r"\b(pass|or) label= ?", r"\1 --label ", text)
+        text = re.sub(r"\bepochs=(\d+)", r"--epochs \1", text)
         fail(text.replace("batch_size", "--batch-size"))
     except OSError as error:
         where = "cannot write" if error.filename is None else error.filename

@@ -32,15 +32,23 @@ def plan_of(
     }
 
 
-def enter(trainer: Resumable, plan: dict[str, Any], groups: Groups) -> Progress:
-    """Where a fit with this plan begins. ValueError if the one that was loaded had another."""
+def enter(trainer: Resumable, plan: dict[str, Any], groups: Groups, epochs: int) -> Progress:
+    """Where a fit with this plan begins. ValueError if the one that was loaded had another, or
+    more epochs.
+    """
     if trainer.bound and (found := differences(trainer.plan, plan)):
         raise ValueError(
             f"the training that was loaded had other data or settings: {'; '.join(found)}; "
             "load(path, strict=False) lets them differ"
         )
-    trainer.made_with = trainer.made_with or settings_of(trainer)
     old = trainer.unfinished
+    done = len(trainer.history) - old.first + 1 if old is not None and old.of_file else 0
+    if epochs < done:
+        raise ValueError(
+            f"the fit that was loaded has trained {done} epochs already; epochs={epochs}, those of "
+            "the whole, must not be less"
+        )
+    trainer.made_with = trainer.made_with or settings_of(trainer)
     trainer.plan, trainer.bound = plan, False
     if old is not None and old.plan == plan and _is_as_left(trainer.model, old):
         if not old.of_file:  # so many epochs more, the rest of an unfinished one being the first

@@ -146,7 +146,7 @@ class Trainer:
         updates = updating(step, feed, self.capture)
         settings = {"batch_size": batch_size, "seed": seed, "accumulate": accumulate}
         plan = plan_of(train, valid, callbacks, **settings, drop_last=drop_last)
-        begun = enter(self, plan, groups)
+        begun = enter(self, plan, groups, epochs)
         self.history.stopped = "stopped by an error"
         self.history.kept = len(self.history) or None if begun.trained else None
         for callback in callbacks:

@@ -625,7 +625,7 @@ def test_stopped_in_mid_epoch_and_on(
 
 def test_resume_with_other_options(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        stop_after(50, signal.SIGINT, patch)
+        stop_after(90, signal.SIGINT, patch)
         assert gpunet("train", *RUN).code == 130
     before = left(Path("gpunet-out"))
     for options, words in (
@@ -636,6 +636,7 @@ def test_resume_with_other_options(gpunet: Run, monkeypatch: pytest.MonkeyPatch)
         (["--lr", "0.1"], r"lr was 0.05, is 0.1; give the options of then, or another --out"),
         (["--seed", "5"], "seed was 0, is 5"),
         (["--hidden", "9"], "out_features was 8, is 9"),
+        (["--epochs", "1"], "has trained 2 epochs already; --epochs 1, those of the whole"),
     ):
         assert_one_line(gpunet("train", *RUN, *options, "--resume"), words)
         assert left(Path("gpunet-out")) == before

@@ -85,7 +85,9 @@ def train(name: str, device: str, folder: Path) -> None:
         trainer.load(folder / "checkpoint")
     trainer.fit((x[:480], t[:480]), (x[480:], t[480:]), **fit)
     gn.save(trainer.model, folder / "model.safetensors")
-    arrays = [*trainer.model.state_dict().values(), *trainer.optimizer.buffers()]
+    state = trainer.optimizer.state_dict()["state"]  # without what pads the flat buffers
+    slots = [a for arrays in state.values() for a in arrays if a is not None]
+    arrays = [*trainer.model.state_dict().values(), *slots]
     digest = hashlib.sha256(b"".join(to_host(a).tobytes() for a in arrays)).hexdigest()
     history = trainer.history
     rows = [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]

@@ -189,6 +189,8 @@ def test_a_run_that_is_done(tmp_path: Path) -> None:
     done = fit(made(gn.Checkpoint(path)))
     again = resumed(path)
     assert everything(fit(again)) == everything(done)
+    with pytest.raises(ValueError, match="has trained 4 epochs already; epochs=3, those"):
+        fit(resumed(path), epochs=3)
     longer = everything(fit(made(), epochs=6))
     assert everything(fit(resumed(path), epochs=6)) == longer
     done.save(path)
