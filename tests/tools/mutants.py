@@ -32,7 +32,8 @@ PYTHON = {  # functions by name, in files
     "gpunet/optim/kernel.py": ("clipped", "decayed", "norm_of"),
     "gpunet/fused/on_numpy.py": (
         *("bias_act", "bias_act_backward", "batch_norm", "batch_norm_backward", "softmax_loss"),
-        *("add_dot", "_scaled", "_act", "_act_backward", "_mask"),
+        *("add_dot", "_scaled", "_sigmoid", "_sigmoid_slope", "_tanh", "_tanh_slope"),
+        *("_act", "_act_backward", "_mask"),
     ),
     "gpunet/functional.py": (
         *("affine", "batch_norm", "dropout", "softmax", "log_softmax", "_dropout_reference"),
@@ -109,8 +110,12 @@ def _named(tree: ast.Module, name: str) -> Iterator[ast.AST]:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and node.name == name:
             yield node
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and _target(node) == name:
             yield from (inner for inner in ast.walk(node) if isinstance(inner, ast.Lambda))
+
+
+def _target(node: ast.Assign | ast.AnnAssign) -> str:
+    return ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
 
 
 def _values(function: ast.AST) -> Iterator[ast.expr]:
@@ -142,7 +147,8 @@ def mutants(each: bool = False) -> list[Mutant]:
         for file in sorted(ROOT.glob(pattern)):
             for function in functions:
                 places = in_python(file.read_text("utf-8"), function)
-                found += _of(file, f"numpy {file.stem} {function}", places, "1.001", each)
+                more = each or function == "TABLE"  # each row is a formula
+                found += _of(file, f"numpy {file.stem} {function}", places, "1.001", more)
     return found
 
 
