@@ -392,3 +392,13 @@ def test_what_to_write(make: Any, loss: Any, optimizer: Any, words: str) -> None
     given = optimizer or gn.Adam(model.parameters())
     with pytest.raises(TypeError, match=re.escape(words)):
         make(model, loss or gn.SoftmaxWithLoss(), given)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("loss", [gn.SoftmaxWithLoss, gn.KLDivergence])
+def test_one_output_is_refused_by_a_step_too(loss: Any, fuse: bool, xp: Any) -> None:
+    model = gn.MLP([2, 4, 1]).to("cpu" if xp is np else "cuda")
+    step = gn.Step(model, loss(), gn.SGD(model.parameters()), fuse=fuse)
+    t = xp.zeros(3, int) if loss is gn.SoftmaxWithLoss else xp.ones((3, 1))
+    with pytest.raises(ValueError, match="softmax over one output"):
+        step(xp.ones((3, 2), np.float32), t)

@@ -113,6 +113,8 @@ def read(model: Any, loss: Any) -> Plan | str:
         return blocks
     if blocks[-1] != Block(blocks[-1].affine):
         return "the last layer is no Affine"
+    if blocks[-1].affine.out_features == 1:
+        return "the model has one output, which the loss refuses"
     parameters = tuple((k, name, p) for k in layers for name, p in k.named_parameters())
     dtypes = {p.dtype for *_, p in parameters}
     if rescale and rescale.dtype not in dtypes:
