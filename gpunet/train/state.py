@@ -133,5 +133,5 @@ def _tell(was: dict[str, Any], now: dict[str, Any]) -> None:
             f"the training goes on in other surroundings, where the last bits of its numbers may "
             f"differ: {'; '.join(found)}",
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
