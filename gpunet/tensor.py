@@ -65,7 +65,7 @@ class Op:
             node = result.node = Node(self, result.shape, result.dtype, parents, backward)
             result.requires_grad = True
             if now.on_op is not None:
-                now.on_op(node, arrays, y)
+                now.on_op(node, [_array(a, own=False) for a in args], y)
         return result
 
 
