@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet import activations, tensor
 from gpunet import functional as F
-from gpunet import tensor
 from gpunet.arena import Arena
 from gpunet.backend import to_host
 from gpunet.study.gradcheck import ELEMENTWISE, GradcheckError, gradcheck
@@ -186,7 +186,8 @@ def test_mutations_under_layers_are_found(
         layer = make().to(device)
         assert gradcheck(layer, numbers(xp, 6, 3))
         with monkeypatch.context() as patch:
-            patch.setattr(F, op, mutated(getattr(F, op), which, CHANGES[change]))
+            home = activations if hasattr(activations, op) else F
+            patch.setattr(home, op, mutated(getattr(home, op), which, CHANGES[change]))
             message = failure(layer, numbers(xp, 6, 3))
         wanted = ["input 0", *(f"parameter {n}" for n, _ in layer.named_parameters())][which]
         assert f"the gradient of {wanted} " in message
@@ -346,7 +347,7 @@ def test_an_input_changed_in_place(xp: Any) -> None:
 
         return x * 1, backward
 
-    assert failure(backward_changes, leaf) == "backward changed input 0 in place"
+    assert gradcheck(backward_changes, leaf)  # an op has a copy of a caller's array
     np.testing.assert_array_equal(to_host(leaf.data), before)
 
 
