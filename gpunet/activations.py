@@ -127,8 +127,9 @@ ACTIVATE_BACKWARD = Kernel(
 def _pair(name: str, x: Array, alpha: float = 0.0) -> Pair:
     x, act = floating(x), NUMBERS[name]
     y = ACTIVATE(x, act, alpha)
-    seen = x if TABLE[name].source == "input" else y
-    return y, lambda gy: ACTIVATE_BACKWARD(gy, seen, act, alpha)
+    if TABLE[name].source == "input":
+        return y, lambda gy: ACTIVATE_BACKWARD(gy, x, act, alpha)
+    return y, lambda gy: ACTIVATE_BACKWARD(gy, y, act, alpha)
 
 
 @op

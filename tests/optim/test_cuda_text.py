@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import activations
+from gpunet import activations, functional
 from gpunet.optim.kernel import Arrays, UpdateKernel
 from tests.gpu.parity import row_of, state_of
 from tests.optim.cases import BEFORE, FORMULAS, name_of
