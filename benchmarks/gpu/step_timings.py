@@ -21,6 +21,7 @@ from gpunet.backend import to_device
 from gpunet.bench.timing import Run, quartiles, repeated, round_s, waiter
 from gpunet.train import stream as streams
 from gpunet.train.feed import Feed
+from gpunet.train.progress import Progress
 from gpunet.train.updates import AT_ONCE, updating
 
 Timing = dict[str, Any]
@@ -103,7 +104,7 @@ def epochs(w: Workload, batches: int, capture: bool | str, stream: bool = False)
 
     def run(steps: int) -> None:
         for _ in range(steps // batches):
-            with closing(updates.run(groups)) as running:
+            with closing(updates.run(groups, Progress())) as running:
                 for _ in running:
                     pass
 

@@ -77,7 +77,7 @@ int pool_allocate(void **out, size_t bytes, Pool *pool) {
     pool->reserve(status ? before : std::max(before, used));
     if (status) return status;
     pool->set(USED, used);
-    reserved_by_pools -= bytes;  // which are in use now
+    reserved_by_pools -= std::min(bytes, reserved_by_pools);  // which are in use now
     from_pools[(uintptr_t)*out] = {pool, bytes};
     return OK;
 }
