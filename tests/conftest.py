@@ -10,6 +10,9 @@ import pytest
 
 from gpunet.testing import simgpu
 
+# It was for this run: a pytest that a test starts is to run as it was written.
+os.environ.pop("PYTEST_ADDOPTS", None)
+
 pytest_plugins = ["gpunet.testing.plugin", "tests.console"]
 
 

@@ -104,7 +104,7 @@ def epochs(w: Workload, batches: int, capture: bool | str, stream: bool = False)
 
     def run(steps: int) -> None:
         for _ in range(steps // batches):
-            with closing(updates.run(groups, Progress())) as running:
+            with closing(updates.run(groups, Progress({}, 1, 1))) as running:
                 for _ in running:
                     pass
 
