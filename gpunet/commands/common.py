@@ -14,6 +14,7 @@ import gpunet as gn
 from gpunet import machine
 from gpunet.cxx import CompileError
 from gpunet.data import Dataset, load
+from gpunet.data.targets import Undecided
 from gpunet.outputs import Busy, Outputs
 
 
@@ -49,7 +50,18 @@ def mistakes() -> Iterator[None]:
 def dataset(source: str) -> Dataset:
     """What DATA, --target and --label name; numbers as targets are scaled."""
     given = click.get_current_context().meta
-    return load(source, target=given["target"], label=given["label"]).with_scaled_targets()
+    target, label = given["target"], given["label"]
+    try:
+        found = load(source, target=target, label=label)
+    except Undecided as error:
+        # So many are hardly labels, and a wrong guess that is said costs a run, no wrong answer.
+        click.echo(
+            f"gpunet: the targets are whole numbers, {error.found}: taken for quantities; give "
+            "--target class if they are labels",
+            err=True,
+        )
+        found = load(source, target="number", label=label)
+    return found.with_scaled_targets()
 
 
 def predicts(dataset: Dataset) -> str:

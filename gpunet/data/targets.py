@@ -2,7 +2,7 @@
 
 Text is classes. Numbers with a fraction anywhere are numbers (regression). Whole numbers, whatever
 their type, are classes if they are exactly 0..K-1 or 1..K, or if at most 20 of them differ;
-otherwise nothing says whether they count something, and the reader is asked to. Classes are
+otherwise nothing says whether they count something (Undecided): the caller is asked. Classes are
 numbered 0..K-1 in sorted order (numbers by size, text by code point) and keep their names, as they
 are written: two different labels of a file are never one class.
 """
@@ -22,6 +22,20 @@ Target: TypeAlias = Literal["auto", "class", "number"]
 Targets: TypeAlias = tuple[NDArray[Any], tuple[str, ...] | None]
 
 FEW = 20
+
+
+class Undecided(DataError):
+    """Whole numbers of which nothing says what they are. found: how many there are, and which."""
+
+    def __init__(self, where: str, found: str) -> None:
+        super().__init__(
+            f"{where}: expected whole numbers 0..K-1 or 1..K, or at most {FEW} different ones, as "
+            f"class labels, found {found}; pass target='class' if they are labels, "
+            "target='number' if they are quantities"
+        )
+        self.found = found
+
+
 _BLUR = 1e-5  # of the targets' spread: more than float32's rounding of numbers around 0
 
 
@@ -34,7 +48,8 @@ def read_targets(
     t: (n,), (n, 1) or, for numbers, (n, outputs); text, bools, integers or floats, and none of
     them nan. target: "class" or "number" settles what the rule above would have to guess.
     written: the text (n,) that the file has for each number.
-    Raises DataError, naming `where`, if the targets do not allow it; ValueError for `target`.
+    Raises DataError, naming `where`, if the targets do not allow it, Undecided if only the reader
+    can tell; ValueError for `target`.
     """
     if target not in ("auto", "class", "number"):
         raise ValueError(f"target must be 'auto', 'class' or 'number', got {target!r}")
@@ -111,12 +126,7 @@ def _whole(t: NDArray[Any], where: str, target: Target, written: NDArray[Any] | 
         names, labels = _spellings(written, where, target)
     dense = first in (0, 1) and last - first == len(names) - 1
     if target == "auto" and not dense and len(names) > FEW:
-        raise unusable(
-            where,
-            f"whole numbers 0..K-1 or 1..K, or at most {FEW} different ones, as class labels",
-            f"{len(names)} different ones from {first} to {last}",
-            "pass target='class' if they are labels, target='number' if they are quantities",
-        )
+        raise Undecided(where, f"{len(names)} different ones from {first} to {last}")
     return _labels(labels, names, where)
 
 

@@ -34,14 +34,32 @@ def made_with(model: Layer, loss: Loss, optimizer: Optimizer) -> dict[str, Any]:
 
 
 def make_alike(model: Layer, settings: Mapping[str, Any]) -> None:
-    """Set what a callback may have changed in training: a Dropout's p, what is frozen."""
-    layers = layers_of(model)
-    for name, config in settings["model"].items():
+    """Set what a callback may have changed in training: a Dropout's p, what is frozen.
+
+    ValueError, and nothing is changed, for settings of other layers.
+    """
+    layers, own = layers_of(model), {k: _of_layer(v) for k, v in layers_of(model).items()}
+    others = settings["model"]
+    if not _settable(own, others):
+        raise ValueError(f"the model's layers are others: {'; '.join(differences(others, own))}")
+    for name, config in others.items():
         for setting, value in config.items():
-            if getattr(layers[name], setting, value) != value:
+            if own[name][setting] != value:
                 setattr(layers[name], setting, value)
     for name, p in model.named_parameters():
         p.requires_grad = name not in settings["frozen"]
+
+
+def _settable(own: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether they differ in numbers such as p or momentum alone."""
+    return own.keys() == others.keys() and all(
+        own[name].keys() == others[name].keys()
+        and all(
+            value == others[name][k] or (type(value) is float and type(others[name][k]) is float)
+            for k, value in own[name].items()
+        )
+        for name in own
+    )
 
 
 def layers_of(model: Layer) -> dict[str, Layer]:

@@ -82,6 +82,7 @@ def _load_into(trainer: Resumable, path: str | os.PathLike[str], strict: bool) -
     words, arrays = read(path, "training")
     try:
         tree = unpack(json.loads(words["training"]), arrays)
+        _check(tree)
         unfinished = tree["unfinished"] and Progress(**tree["unfinished"])
         was = tree["made_with"] or tree["settings"]
     except Exception as error:  # a damaged description may be anything
@@ -99,27 +100,75 @@ def _load_into(trainer: Resumable, path: str | os.PathLike[str], strict: bool) -
     trainer.made_with = tree["made_with"] if strict else None
     trainer.bound = strict and trainer.plan is not None
     vars(trainer.history).update(tree["history"])
-    rng.restore(tree["generator"])
     _tell(tree["surroundings"], surroundings(trainer.model.device))
+
+
+PARTS: dict[str, Any] = {
+    "settings": {"model": dict, "loss": dict, "optimizer": dict, "frozen": list, "trainer": dict},
+    "made_with": dict | None,
+    "plan": dict | None,
+    "unfinished": dict | None,
+    "earlier": int,
+    "history": {"rows": list, "stopped": str, "kept": int | None},
+    "surroundings": dict,
+    "model": {"arrays": dict, "numbers": dict},
+    "optimizer": dict,
+}
+UNDER_WAY = {
+    "plan": dict,
+    "first": int,
+    "epoch": int,
+    "updates": int,
+    "batches": int,
+    "lr": float | int | None,
+    "seconds": float | int,
+    "heard": list | None,
+    "reason": str,
+    "states": list,
+    "model": dict | None,
+}
+
+
+def _check(tree: dict[str, Any]) -> None:
+    """TypeError or KeyError where a part is missing or is not what it must be."""
+    _check_parts(tree, PARTS)
+    if tree["unfinished"] is not None:
+        _check_parts(tree["unfinished"], UNDER_WAY)
+    if any(not isinstance(row, dict) or "epoch" not in row for row in tree["history"]["rows"]):
+        raise TypeError("history holds what are no rows")
+
+
+def _check_parts(tree: dict[str, Any], parts: dict[str, Any]) -> None:
+    for name, kind in parts.items():
+        value = tree[name]
+        if not isinstance(value, dict if isinstance(kind, dict) else kind):
+            raise TypeError(f"{name} is {value!r:.40}")
+        if isinstance(kind, dict):
+            _check_parts(value, kind)
 
 
 def _fill(
     trainer: Resumable, tree: dict[str, Any], path: str | os.PathLike[str], strict: bool
 ) -> None:
-    """Model and optimizer; both stay as they are if either does not fit."""
+    """Generator, model and optimizer; all stay as they are if one does not fit."""
     model, optimizer = trainer.model, trainer.optimizer
-    before, numbers = Snapshot(model), model.numbers()
+    before, numbers, settings = Snapshot(model), model.numbers(), settings_of(trainer)
+    generator = rng.state()
     state = tree["optimizer"] if strict else _with_own_settings(tree["optimizer"], optimizer)
     try:
+        rng.restore(tree["generator"])
         model.load_state_dict(tree["model"]["arrays"])
         model.load_numbers(tree["model"]["numbers"])
+        if strict:
+            make_alike(model, tree["settings"])
         optimizer.load_state_dict(state)
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # of a description that somebody changed, anything
+        rng.restore(generator)
         before.restore()
         model.load_numbers(numbers)
-        raise ValueError(f"{os.fspath(path)}: {error}") from error
-    if strict:
-        make_alike(model, tree["settings"])
+        make_alike(model, settings)
+        said = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{os.fspath(path)}: {said}") from error
 
 
 def _with_own_settings(state: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:

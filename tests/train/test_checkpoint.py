@@ -6,11 +6,13 @@ tests/tools/kill.py does it with kill -9.
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import re
 import signal
 import warnings
 from collections.abc import Callable
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import rng
+from gpunet import rng, saving
 from gpunet.backend import to_host
+from gpunet.packing import pack, unpack
+from gpunet.sealing import seal
 from gpunet.train.checkpoint import seconds_of
+from gpunet.train.state import settings_of
 
 draw = np.random.default_rng(0)
 X = draw.normal(size=(150, 5)).astype(np.float32)
@@ -477,6 +482,53 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "run").write_bytes(data)
         with pytest.raises(gn.ModelFileError):
             trainer.load(tmp_path / "run")
+
+
+def test_what_is_refused_changes_nothing(tmp_path: Path) -> None:
+    """A description that somebody changed, with a right checksum: each part of it in turn."""
+    path = tmp_path / "run"
+    trainer = made(At(40, terminate))
+    fit(trainer).save(path)
+    words, arrays = saving.read(path, "training")
+    tree = unpack(json.loads(words["training"]), arrays)
+    other = resumed(path)
+    fit(other)
+    before, settings = everything(other), settings_of(other)
+    refused = 0
+    junk_of = cycle([None, "x", -1, [], {"a": 1}])
+    for keys in places(tree):
+        for junk in islice(junk_of, 2):
+            damaged = copy.deepcopy(tree)
+            put(damaged, keys, junk)
+            packed, own = pack(damaged)
+            path.write_bytes(seal(own, {"training": json.dumps(packed)}))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    other.load(path)
+                except ValueError:
+                    refused += 1
+                    assert everything(other) == before, (keys, junk)
+                    assert settings_of(other) == settings, (keys, junk)
+                else:  # it says another training, or nothing that matters
+                    before, settings = everything(other), settings_of(other)
+    assert refused > 80
+
+
+def places(tree: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The keys of every part of a tree of dicts and lists, arrays left out."""
+    if not isinstance(tree, (dict, list)):
+        return []
+    pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return [
+        one for key, value in pairs for one in [(*above, key), *places(value, (*above, key))]
+    ]
+
+
+def put(tree: Any, keys: tuple[Any, ...], value: Any) -> None:
+    for key in keys[:-1]:
+        tree = tree[key]
+    tree[keys[-1]] = value
 
 
 def test_other_surroundings_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
