@@ -19,6 +19,7 @@ from gpunet.layer import Layer
 from gpunet.optim import Optimizer
 from gpunet.packing import pack, unpack
 from gpunet.sealing import FORMAT, seal, unseal
+from gpunet.tied import tie, ties
 
 MOST_WORDS = 1 << 22  # of a description in JSON: 40,000 layers
 FORMATS = (FORMAT, "gpunet 1")
@@ -60,6 +61,7 @@ def to_bytes(model: Layer | Optimizer, data: Mapping[str, Any] | None = None) ->
         arrays = model.state_dict()
         description = _check_length(json.dumps(describe(model)))
         words = {"model": description, "numbers": json.dumps(model.numbers())}
+        words |= {"tied": json.dumps(tied)} if (tied := ties(model)) else {}
     else:
         raise TypeError(f"save takes a model or an optimizer, got a {type(model).__name__}")
     if data is not None:
@@ -84,6 +86,7 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
         # A little more than there is, so that a small difference is told by the array's name.
         with rng.apart(0), blank(len(arrays) + 1000, numbers + 1_000_000):
             model = build(json.loads(_check_length(metadata["model"])), kinds)
+        tie(model, json.loads(metadata.get("tied", "[]")))
         model.load_state_dict(arrays)
         if "numbers" in metadata:  # older files have none
             model.load_numbers(json.loads(metadata["numbers"]))

@@ -520,9 +520,7 @@ def places(tree: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     if not isinstance(tree, (dict, list)):
         return []
     pairs = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    return [
-        one for key, value in pairs for one in [(*above, key), *places(value, (*above, key))]
-    ]
+    return [one for key, value in pairs for one in [(*above, key), *places(value, (*above, key))]]
 
 
 def put(tree: Any, keys: tuple[Any, ...], value: Any) -> None:
