@@ -40,6 +40,7 @@ _HOMES = {
         "softmax_cross_entropy"
     ),
     "parameter": "Parameter",
+    "predictor": "Predictor",
     "graphs": "capture",
     "rng": "seed",
     "saving": "ModelFileError load load_state save",

@@ -116,6 +116,7 @@ from gpunet.losses import (
 from gpunet.optim import *
 from gpunet.parameter import Parameter as Parameter
 from gpunet.precision import matmul_precision as matmul_precision
+from gpunet.predictor import Predictor as Predictor
 from gpunet.rng import seed as seed
 from gpunet.saving import ModelFileError as ModelFileError
 from gpunet.saving import load as load

@@ -17,9 +17,12 @@ import gpunet as gn
 from gpunet import starting
 from gpunet.commands.bench import bench
 from gpunet.commands.compare import compare
+from gpunet.commands.evaluate import evaluate
 from gpunet.commands.export import export
 from gpunet.commands.info import info
 from gpunet.commands.landscape import landscape
+from gpunet.commands.predict import predict
+from gpunet.commands.show import show
 from gpunet.commands.study import study
 from gpunet.commands.train import train
 from gpunet.files import readable
@@ -85,5 +88,5 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, export, compare, landscape, study, bench, info):
+for command in (train, predict, evaluate, show, export, compare, landscape, study, bench, info):
     cli.add_command(command)

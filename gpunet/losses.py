@@ -2,11 +2,6 @@
 
 For a batch without leading axes that is a scalar, shape (). Integer predictions become float32.
 Targets get no gradient: one that needs it makes backward raise RuntimeError; detach it.
-
-Each takes `weight`, (batch,) or with the leading axes: what each row counts. The mean over rows
-becomes sum(w l) / sum(w): a weight of 2 is the row twice, 0 the row left out, and if all are 0 the
-loss is 0. Weights must be finite and from 0, else ValueError (on a GPU, which cannot raise without
-waiting, the loss is nan instead).
 """
 
 from __future__ import annotations
@@ -16,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import checked, weights, where
+from gpunet import checked, where
 from gpunet.backend import Array, array_module
 from gpunet.functional import log_softmax
 from gpunet.inputs import as_dtype, floating, need_batch
@@ -136,12 +131,7 @@ def _per_model(loss: Array) -> Array:
 
 @op
 def softmax_cross_entropy(
-    z: Array,
-    t: Array,
-    *,
-    label_smoothing: float = 0.0,
-    class_weights: Array | None = None,
-    weight: Array | None = None,
+    z: Array, t: Array, *, label_smoothing: float = 0.0, class_weights: Array | None = None
 ) -> Pair:
     """Mean over the batch of -sum_k q_k log softmax(z)_k.
 
@@ -152,7 +142,6 @@ def softmax_cross_entropy(
         label_smoothing: e in q' = (1 - e) q + e / classes (Szegedy et al. 2016).
         class_weights: (classes,). The mean is then weighted: with labels it divides by the sum
             of the targets' weights, with probabilities by the batch size (both as PyTorch).
-        weight: of the rows; it multiplies with those of the classes.
 
     Raises:
         ValueError: shapes that do not fit, one class, an empty batch; a label out of range, or a
@@ -167,28 +156,22 @@ def softmax_cross_entropy(
     z = floating(z)
     by_label = t.ndim == z.ndim - 1
     q = _one_hot(z, t) if by_label else _probabilities(t, z, "softmax_cross_entropy")
-    each = _factor(weight, z, "softmax_cross_entropy")
-    counts: Any = each
-    total: Any = z.shape[-2]
+    rows = z.shape[-2]
+    total: Any = rows
+    weight: Any = None
     if class_weights is not None:
-        of_class = _class_weights(z, class_weights)
-        counts = of_class if each is None else each * of_class
-        total = _per_model(or_1((q * counts).sum(axis=(-1, -2)))) if by_label else total
+        weight = _class_weights(z, class_weights)
+        total = _per_model(or_1((q * weight).sum(axis=(-1, -2)))) if by_label else rows
     if label_smoothing:
         q = (1 - label_smoothing) * q + label_smoothing / z.shape[-1]
-    share = (q if counts is None else q * counts) / total
-    logp, _ = log_softmax.pair(weights.counted(z, each))
+    share = (q if weight is None else q * weight) / total
+    logp, _ = log_softmax.pair(z)
 
     def backward(g: Array) -> Array:
         softmax = array_module(z).exp(logp)
         return _per_model(g) * (softmax * share.sum(axis=-1, keepdims=True) - share)
 
     return _times(share, -logp).sum(axis=(-1, -2)), backward
-
-
-def _factor(weight: Any, x: Array, name: str, *, relative: bool = True) -> Array | None:
-    """`weights.of_batch`; None without weights."""
-    return None if weight is None else weights.of_batch(weight, x, name, relative=relative)
 
 
 def _times(weight: Array, value: Array) -> Array:
@@ -219,46 +202,41 @@ check_reduction = checked.one_of("mean", "half_sum")
 
 
 @op
-def mean_squared_error(
-    y: Array, t: Array, *, reduction: str = "mean", weight: Array | None = None
-) -> Pair:
+def mean_squared_error(y: Array, t: Array, *, reduction: str = "mean") -> Pair:
     """Squared error of predictions and targets of one shape.
 
     reduction "mean": the mean over all elements of a model, gradient 2 (y - t) / N (PyTorch).
-    "half_sum": half the sum, gradient y - t (the "from scratch" book); weighted, half of the sum
-    of w (y - t)^2.
+    "half_sum": half the sum, gradient y - t (the "from scratch" book).
 
     ValueError for another reduction, shapes that differ, or an empty batch.
     """
     check_reduction(reduction, "reduction")
-    sums = reduction == "half_sum"
-    off, axes, each = _differences(y, t, weight, "mean_squared_error", relative=not sums)
-    scale = 0.5 if sums else 1 / math.prod(off.shape[k] for k in axes)
-    pull = off if each is None else off * each
+    off, axes = _differences(y, t, "mean_squared_error")
+    scale = 0.5 if reduction == "half_sum" else 1 / math.prod(off.shape[k] for k in axes)
 
     def backward(g: Array) -> Array:
-        return (2 * scale) * pull * _per_element(g, axes)
+        return (2 * scale) * off * _per_element(g, axes)
 
-    return (pull * off).sum(axis=axes) * scale, backward
+    return (off * off).sum(axis=axes) * scale, backward
 
 
 @op
-def mean_absolute_error(y: Array, t: Array, *, weight: Array | None = None) -> Pair:
+def mean_absolute_error(y: Array, t: Array) -> Pair:
     """Mean of |y - t| over all elements of a model, the L1 loss; gradient sign(y - t) / N, 0 where
     y = t.
 
     ValueError for shapes that differ, or an empty batch.
     """
-    off, axes, each = _differences(y, t, weight, "mean_absolute_error")
+    off, axes = _differences(y, t, "mean_absolute_error")
 
     def backward(g: Array) -> Array:
-        return array_module(off).sign(off) * _mean_backward(g, off, axes, each)
+        return array_module(off).sign(off) * _mean_backward(g, off, axes)
 
-    return _mean(abs(off), axes, each), backward
+    return abs(off).mean(axis=axes), backward
 
 
 @op
-def huber(y: Array, t: Array, *, delta: float = 1.0, weight: Array | None = None) -> Pair:
+def huber(y: Array, t: Array, *, delta: float = 1.0) -> Pair:
     """Squared error near 0, absolute error beyond delta (Huber 1964, section 4): with d = y - t the
     mean over a model's elements of d^2 / 2 where |d| <= delta, else of delta (|d| - delta / 2).
 
@@ -269,27 +247,23 @@ def huber(y: Array, t: Array, *, delta: float = 1.0, weight: Array | None = None
     ValueError for another delta, shapes that differ, or an empty batch.
     """
     delta = checked.positive(delta, "delta")
-    off, axes, each = _differences(y, t, weight, "huber")
+    off, axes = _differences(y, t, "huber")
     xp = array_module(off)
     size = abs(off)
     near = xp.minimum(size, delta)
 
     def backward(g: Array) -> Array:
-        return xp.clip(off, -delta, delta) * _mean_backward(g, off, axes, each)
+        return xp.clip(off, -delta, delta) * _mean_backward(g, off, axes)
 
-    return _mean(near * (size - near / 2), axes, each), backward
+    return (near * (size - near / 2)).mean(axis=axes), backward
 
 
-def _differences(
-    y: Array, t: Array, weight: Any, name: str, *, relative: bool = True
-) -> tuple[Array, tuple[int, ...], Array | None]:
-    """y - t; the axes of one model: the last two, or as many as there are; what rows count."""
+def _differences(y: Array, t: Array, name: str) -> tuple[Array, tuple[int, ...]]:
+    """y - t, and the axes of one model: the last two, or as many as there are."""
     y = floating(y)
     _same_shape(y, t, name)
     _need_rows(y, name)
-    each = _factor(weight, y, name, relative=relative)
-    off = y - as_dtype(t, y.dtype, f"{name}: targets")
-    return weights.counted(off, each), _own_axes(y), each
+    return y - as_dtype(t, y.dtype, f"{name}: targets"), _own_axes(y)
 
 
 def _own_axes(y: Array) -> tuple[int, ...]:
@@ -301,19 +275,13 @@ def _per_element(g: Array, axes: tuple[int, ...]) -> Array:
     return g.reshape(g.shape + (1,) * len(axes))
 
 
-def _mean(x: Array, axes: tuple[int, ...], each: Array | None) -> Array:
-    """The mean over `axes`, in which rows count `each`."""
-    return (x if each is None else x * each).mean(axis=axes)
-
-
-def _mean_backward(g: Array, x: Array, axes: tuple[int, ...], each: Array | None) -> Array:
-    """What each element of x gets of the gradient of such a mean."""
-    gx = _per_element(g, axes) / (x.size // max(g.size, 1))
-    return gx if each is None else gx * each
+def _mean_backward(g: Array, x: Array, axes: tuple[int, ...]) -> Array:
+    """What each element of x gets of the gradient of a mean over `axes`."""
+    return _per_element(g, axes) / (x.size // max(g.size, 1))
 
 
 @op
-def kl_divergence(z: Array, q: Array, *, weight: Array | None = None) -> Pair:
+def kl_divergence(z: Array, q: Array) -> Pair:
     """KL(q || softmax(z)), summed over classes, mean over the batch; 0 log 0 = 0.
 
     Args:
@@ -330,19 +298,17 @@ def kl_divergence(z: Array, q: Array, *, weight: Array | None = None) -> Pair:
     z = floating(z)
     q = _probabilities(q, z, "kl_divergence")
     xp, rows = array_module(z), z.shape[-2]
-    each = _factor(weight, z, "kl_divergence")
-    logp, _ = log_softmax.pair(weights.counted(z, each))
+    logp, _ = log_softmax.pair(z)
     log_q = xp.log(xp.where(q == 0, xp.ones((), z.dtype), q))
-    share = q if each is None else q * each
 
     def backward(g: Array) -> Array:
-        return _per_model(g) * (xp.exp(logp) * share.sum(axis=-1, keepdims=True) - share) / rows
+        return _per_model(g) * (xp.exp(logp) * q.sum(axis=-1, keepdims=True) - q) / rows
 
-    return _times(share, log_q - logp).sum(axis=(-1, -2)) / rows, backward
+    return _times(q, log_q - logp).sum(axis=(-1, -2)) / rows, backward
 
 
 @op
-def sigmoid_cross_entropy(z: Array, t: Array, *, weight: Array | None = None) -> Pair:
+def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
     """Mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(z), computed without overflow.
 
     Args:
@@ -364,13 +330,12 @@ def sigmoid_cross_entropy(z: Array, t: Array, *, weight: Array | None = None) ->
         raise ValueError(
             f"sigmoid_cross_entropy: targets must lie in [0, 1], got {t.min()} to {t.max()}"
         )
-    axes, each = _own_axes(z), _factor(weight, z, "sigmoid_cross_entropy")
-    z = weights.counted(z, each)
+    axes = _own_axes(z)
     small = xp.exp(-abs(z))
     loss = _times(xp.where(z > 0, 1 - t, -t), z) + xp.log1p(small)
 
     def backward(g: Array) -> Array:
         probability = xp.where(z >= 0, xp.ones((), z.dtype), small) / (1 + small)
-        return (probability - t) * _mean_backward(g, loss, axes, each)
+        return (probability - t) * _mean_backward(g, loss, axes)
 
-    return _mean(loss, axes, each), backward
+    return loss.mean(axis=axes), backward

@@ -52,7 +52,7 @@ def save(model: Layer | Optimizer, path: str | os.PathLike[str]) -> None:
 def to_bytes(model: Layer | Optimizer, data: Mapping[str, Any] | None = None) -> bytes:
     """The content of the file that `save` writes; NotImplementedError, TypeError as there.
 
-    data: what the model was trained on, such as `Dataset.description()`, as words beside it.
+    data: what the model was trained on, such as `Description.to_words()`, as words beside it.
     """
     if isinstance(model, Optimizer):
         packed, arrays = pack(model.state_dict())
@@ -79,6 +79,15 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
         FileNotFoundError: no such file.
         ModelFileError: damaged, not written by gpunet, or naming an unknown layer.
     """
+    return load_described(path, layers)[0]
+
+
+def load_described(
+    path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()
+) -> tuple[Layer, dict[str, Any] | None]:
+    """The model, and the words about its data that `to_bytes` was given, None if there are none.
+    Errors as for `load`.
+    """
     metadata, arrays = read(path, "model")
     kinds = KINDS | {kind.__name__: kind for kind in layers}
     numbers = sum(array.size for array in arrays.values())
@@ -90,9 +99,10 @@ def load(path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> La
         model.load_state_dict(arrays)
         if "numbers" in metadata:  # older files have none
             model.load_numbers(json.loads(metadata["numbers"]))
+        data = json.loads(metadata["data"]) if "data" in metadata else None
     except Exception as error:  # whatever a constructor makes of another's arguments
         raise unusable(path, f"cannot rebuild the model: {_said(error)}") from error
-    return model
+    return model, data
 
 
 def load_state(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from gpunet import machine
 from gpunet.cxx import CompileError
 from gpunet.data import Dataset, load
 from gpunet.data.targets import Undecided
+from gpunet.files import readable
 from gpunet.outputs import Busy, Outputs
+from gpunet.predictor import Predictor
 
 
 @contextlib.contextmanager
@@ -25,7 +27,7 @@ def mistakes() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except (ValueError, gn.DeviceError, CompileError) as error:
+    except (ValueError, ImportError, gn.DeviceError, CompileError) as error:
         # Functions speak of arguments, the command line of options.
         text = str(error)
         for name in ("class", "number"):
@@ -73,16 +75,17 @@ def predicts(dataset: Dataset) -> str:
         kind = f"a number, {numbers.min():.4g} to {numbers.max():.4g} in training"
         kind = kind if dataset.outputs == 1 else f"{dataset.outputs} numbers"
     else:
-        kind = f"{dataset.outputs} classes: {_listed(dataset.classes)}"
+        kind = f"{dataset.outputs} classes: {listed(dataset.classes)}"
     columns = dataset.columns or ()
-    reads = f"\nreads {_listed(columns)}" if columns else ""
+    reads = f"\nreads {listed(columns)}" if columns else ""
     return f"\npredicts {dataset.label}, {kind}{reads}{_rare(dataset)}"
 
 
 _SHOWN = 8
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Names for a line: of many the first and the last."""
     if len(names) <= _SHOWN:
         return ", ".join(names)
     return f"{', '.join(names[: _SHOWN - 1])}, ..., {names[-1]} ({len(names)})"
@@ -96,9 +99,27 @@ def _rare(dataset: Dataset) -> str:
     for part, does in ((dataset.valid, "validate"), (dataset.test, "test")):
         missing = set(range(dataset.outputs)) - set(part.t.tolist()) if len(part) else set()
         if missing:
-            names = _listed([dataset.classes[k] for k in sorted(missing)])
+            names = listed([dataset.classes[k] for k in sorted(missing)])
             lines.append(f"\nno rows to {does} on, for there are too few: {names}")
     return "".join(lines)
+
+
+MODEL = "model.safetensors"
+
+
+def model_file(model: Path) -> Path:
+    """The file MODEL, or the one in the folder MODEL that `gpunet train` wrote; ValueError where
+    there is none.
+    """
+    path = model / MODEL if model.is_dir() else model
+    if not path.exists():
+        raise ValueError(f"no model file {readable(path)!r}")
+    return path
+
+
+def predictor(model: Path, asked: str) -> Predictor:
+    """What MODEL holds, on the device --device."""
+    return Predictor.load(model_file(model)).to(device(asked))
 
 
 def fail(message: str) -> NoReturn:
@@ -119,7 +140,7 @@ def device(asked: str) -> str:
     why = f"{trouble[0].reason}; {trouble[0].remedy}"
     if asked == "cuda":
         fail(f"--device cuda: {why}")
-    click.echo(f"gpunet: training on the CPU, not on the GPU: {why}", err=True)
+    click.echo(f"gpunet: on the CPU, not on the GPU: {why}", err=True)
     return "cpu"
 
 

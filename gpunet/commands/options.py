@@ -79,6 +79,8 @@ def out(default: str, holds: str) -> Option:
 
 
 data: Option = click.argument("data", default="digits")
+model: Option = click.argument("model", type=click.Path(path_type=Path))
+rows: Option = click.argument("data", metavar="DATA")
 
 
 def _note(context: click.Context, option: click.Parameter, value: Any) -> None:
@@ -116,4 +118,12 @@ device: Option = click.option(
     default="auto",
     show_default=True,
     help="auto is a GPU if one is usable.",
+)
+
+predicts_on: Option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where the network runs.",
 )

@@ -97,7 +97,7 @@ def train(
                 error = run.fit(dataset.train, valid, **order)
                 seconds = run.seconds()
                 history = _history(trainer, dataset)
-                with _kept(trainer, history, dataset.description(), folder):
+                with _kept(trainer, history, dataset.description().to_words(), folder):
                     summary = _summary(trainer, dataset, data, place, seconds)
                     _describe(history, summary, dataset.name, folder)
                 run.leave()

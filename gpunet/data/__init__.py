@@ -14,8 +14,9 @@ from gpunet.data.dataset import Dataset, Split, split
 from gpunet.data.digits import digits
 from gpunet.data.errors import DataError, PathLike, fits, shown, unusable
 from gpunet.data.idx import is_set, load_idx, read_idx
+from gpunet.data.npz import load_npz
 from gpunet.data.order import permutation
-from gpunet.data.tables import load_csv, load_npz
+from gpunet.data.tables import load_csv
 from gpunet.data.targets import Target
 
 __all__ = [

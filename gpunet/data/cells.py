@@ -16,10 +16,24 @@ from gpunet.data.errors import PathLike, unusable
 # semicolon is put there for no other reason.
 DELIMITERS = "\t;,"
 _SAMPLE = 20
+MISSING = ("", "?", "-", "na", "n/a", "nan", "null", "none")
 _SEP = re.compile(r'"?sep=(.|\\t)"?[ ]*(?=[\r\n]|$)', re.IGNORECASE)
 
 Row: TypeAlias = tuple[int, list[str]]  # a line's number and its cells
 Number: TypeAlias = Callable[[str], float]
+
+
+def decoded(path: PathLike, content: bytes) -> str:
+    """The text of a file's bytes. DataError where they are none."""
+    try:
+        text = content.decode("utf-8-sig")  # with or without a byte order mark
+    except UnicodeDecodeError as error:
+        found = f"the byte {content[error.start]:#04x} at offset {error.start}"
+        raise unusable(path, "UTF-8 text", found, "is it a CSV file? Save it as UTF-8") from None
+    if "\0" in text:
+        found = f"a zero byte at character {text.index(chr(0))}"
+        raise unusable(path, "text", found, "is it a CSV file? Save it as UTF-8")
+    return text
 
 
 def named_delimiter(text: str) -> str | None:
@@ -82,10 +96,10 @@ def number_reader(path: PathLike, text: str, delimiter: str) -> Number:
     if "," in text and (delimiter != "," or '"' in text) and _has_commas(path, text, delimiter):
         return with_comma
     # The slower reader only where it may matter: not for underscores in the header alone.
-    return _strict_float if text.rfind("_") > text.find("\n") else float
+    return strict_float if text.rfind("_") > text.find("\n") else float
 
 
-def _strict_float(cell: str) -> float:
+def strict_float(cell: str) -> float:
     """Python reads 1_000 as a number; a CSV file does not mean one by it."""
     if "_" in cell:
         raise ValueError(cell)
@@ -96,7 +110,7 @@ def with_comma(cell: str) -> float:
     """A decimal comma, and no point beside it: the two mixed may mean anything."""
     if "." in cell:
         raise ValueError(cell)
-    return _strict_float(cell.replace(",", "."))
+    return strict_float(cell.replace(",", "."))
 
 
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")

@@ -9,15 +9,16 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpunet.data.description import Description
 from gpunet.data.errors import DataError
+from gpunet.data.features import Feature
 from gpunet.data.order import integer, permutation
+from gpunet.data.scaling import Float64, mean_and_std, rescale
 
 Array: TypeAlias = NDArray[Any]
-Float64: TypeAlias = NDArray[np.float64]
 
 # Splitting uses an epoch that no training reaches, so that its order is not that of a first epoch.
 _SPLIT_EPOCH = 2**64 - 1
-_BLOCK = 1 << 20  # elements that are scaled at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,7 +62,8 @@ class Dataset:
     classes: the name of each label 0..K-1, or None where the targets are numbers (regression).
     scale, shift: what was done to the features, x = (raw - shift) / scale: floats, or float64
     arrays (features,). shape: one sample's shape before it was made a row, (8, 8) for the digits.
-    label, columns: what a table calls what is predicted, and what it is predicted from.
+    label, columns: what a table calls what is predicted, and what it is predicted from; header: all
+    its columns. encoding: how each column becomes numbers, None where all are numbers.
     target_scale, target_shift: t = (raw - target_shift) / target_scale, where targets are numbers
     that were scaled: a float, and a float64 array (outputs,).
     """
@@ -78,6 +80,8 @@ class Dataset:
     columns: tuple[str, ...] | None = None
     target_scale: float = 1.0
     target_shift: float | Float64 = 0.0
+    header: tuple[str, ...] | None = None
+    encoding: tuple[Feature, ...] | None = None
 
     @property
     def features(self) -> int:
@@ -93,13 +97,14 @@ class Dataset:
 
     def prepare(self, raw: ArrayLike) -> NDArray[np.float32]:
         """New rows (n, features) on the training data's scale: (raw - shift) / scale, float32."""
-        return _rescale(np.asarray(raw), self.shift, self.scale)
+        x: NDArray[np.float32] = rescale(np.asarray(raw), self.shift, self.scale)
+        return x
 
     def rescaled(self, shift: float | Float64, scale: float | Float64) -> Dataset:
         """This data set with (x - shift) / scale, float32, for x. Raises DataError on overflow."""
         parts = []
         for part in (self.train, self.valid, self.test):
-            x = _rescale(part.x, shift, scale)
+            x = rescale(part.x, shift, scale)
             if not np.isfinite(x).all():
                 # Finite before: so far from the training rows that float32 cannot say how far.
                 raise DataError(f"{self.name}: features overflow float32 once scaled; mend them")
@@ -120,7 +125,7 @@ class Dataset:
         The other parts are scaled by the same numbers, for what is measured on them must not
         depend on them. A feature that is constant in training becomes 0 there.
         """
-        return self.rescaled(*_mean_and_std(self.train.x))
+        return self.rescaled(*mean_and_std(self.train.x))
 
     def with_scaled_targets(self) -> Dataset:
         """This data set with targets of mean 0 and deviation 1 over the TRAINING rows, float32;
@@ -130,7 +135,7 @@ class Dataset:
         t = self.train.t
         if self.classes is not None:
             return self
-        shift, deviation = _mean_and_std(t)
+        shift, deviation = mean_and_std(t)
         scale = float(np.sqrt((deviation**2).mean())) if (t.min(0) < t.max(0)).any() else 1.0
         train, valid, test = (
             Split(part.x, ((part.t - shift) / scale).astype(np.float32))
@@ -145,28 +150,27 @@ class Dataset:
             target_shift=self.target_shift + self.target_scale * shift,
         )
 
-    def description(self) -> dict[str, Any]:
-        """What new rows need to be predicted, and the predictions to be read, as JSON values: names
-        of what is predicted and read, classes, and how features and targets were scaled.
-        """
-        found: dict[str, Any] = {"name": self.name, "label": self.label, "classes": self.classes}
-        found |= {"target_scale": self.target_scale, "target_shift": _plain(self.target_shift)}
-        if self.features <= _MOST_DESCRIBED:
-            found |= {"columns": self.columns, "shape": self.shape}
-            found |= {"scale": _plain(self.scale), "shift": _plain(self.shift)}
-        return found
+    def description(self) -> Description:
+        """What new rows need to be predicted, and the predictions to be read."""
+        return Description(
+            name=self.name,
+            label=self.label,
+            classes=self.classes,
+            columns=self.columns,
+            header=self.header,
+            features=self.encoding,
+            shape=self.shape,
+            width=self.features,
+            scale=self.scale,
+            shift=self.shift,
+            target_scale=self.target_scale,
+            target_shift=np.broadcast_to(self.target_shift, (self.outputs,)).astype(np.float64),
+        )
 
     def __repr__(self) -> str:
         kind = "regression" if self.classes is None else f"{self.outputs} classes"
         sizes = f"train {len(self.train)}, valid {len(self.valid)}, test {len(self.test)}"
         return f"Dataset({self.name!r}, {self.features} features, {kind}, {sizes})"
-
-
-_MOST_DESCRIBED = 20_000  # features: more are no matter for a file's header
-
-
-def _plain(numbers: float | Float64) -> Any:
-    return numbers.tolist() if isinstance(numbers, np.ndarray) else float(numbers)
 
 
 def split(
@@ -245,26 +249,3 @@ def _count(name: str, share: int | float, n: int) -> int:
         raise ValueError(f"{name} must be a share in [0, 1) or a number of rows, got {share}")
     # A share such as 0.07 of 100 rows is 7.000000000000001 in floating point; it means 7.
     return math.ceil(n * share - 1e-9 * n)
-
-
-def _mean_and_std(x: Array) -> tuple[Float64, Float64]:
-    """Each column's mean and (population) standard deviation; a constant one's value and 1."""
-    mean = x.mean(axis=0, dtype=np.float64)
-    std = x.std(axis=0, dtype=np.float64)
-    # Not `std == 0`: rounding gives a column of 0.1 a tiny deviation from its own mean.
-    constant = x.min(axis=0) == x.max(axis=0)
-    return np.where(constant, x[0], mean), np.where(constant, 1.0, std)
-
-
-def _rescale(x: Array, shift: float | Float64, scale: float | Float64) -> NDArray[np.float32]:
-    if x.dtype == np.uint8 and isinstance(shift, float) and isinstance(scale, float):
-        # The same float32 numbers as below, at an eighth of the memory: this is 60,000 images.
-        pixels: Array = np.divide(x - np.float32(shift), np.float32(scale), dtype=np.float32)
-        return pixels
-    scaled = np.empty(x.shape, np.float32)
-    rows = max(1, _BLOCK // max(1, math.prod(x.shape[1:])))
-    with np.errstate(over="ignore"):
-        # In float64, but never all of it at once: that may be eight times the file.
-        for k in range(0, len(x), rows):
-            scaled[k : k + rows] = (x[k : k + rows] - shift) / scale
-    return scaled

@@ -109,6 +109,28 @@ def is_set(source: PathLike) -> bool:
     return not where.exists() and where.parent.is_dir() and bool(_sets(where.parent, where.name))
 
 
+def held_out(source: PathLike) -> tuple[Path, Path | None] | None:
+    """The images and labels to look at with a network that is trained: those of the test part, or
+    of the training part where a folder has no other; None where it has no images. Labels that are
+    not there are None.
+
+    DataError where the folder has several sets and none is named.
+    """
+    where = Path(source)
+    found = _sets(where) if where.is_dir() else _sets(where.parent, where.name)
+    parts = [
+        (name, files[part, "images"], files.get((part, "labels")))
+        for name, files in sorted(found.items())
+        for part in ("test", "train")
+        if (part, "images") in files
+    ]
+    names = list(dict.fromkeys(name for name, *_ in parts))
+    if len(names) > 1:
+        hint = f"name one of them, as in {where / (names[0] or names[1])}"
+        raise unusable(source, "one set of IDX files", f"{len(names)}: {', '.join(names)}", hint)
+    return parts[0][1:] if parts else None
+
+
 def _sets(folder: Path, only: str = "") -> dict[str, dict[Role, Path]]:
     """The IDX files in a folder by the name of their set, "" for MNIST's own, and by their role."""
     found: dict[str, dict[Role, Path]] = {}

@@ -1,29 +1,31 @@
-"""CSV and npz files: a row of features and a target for each sample."""
+"""CSV files: a row of features and a target for each sample."""
 
 from __future__ import annotations
 
-import io
-import math
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
 from gpunet.data.assemble import Part, Place, assemble
-from gpunet.data.cells import Number, Row, is_number, number_reader, read_rows, with_comma
+from gpunet.data.cells import (
+    MISSING,
+    Number,
+    Row,
+    decoded,
+    is_number,
+    number_reader,
+    read_rows,
+    with_comma,
+)
 from gpunet.data.columns import Columns, Label, choose, read_columns
 from gpunet.data.dataset import Array, Dataset
-from gpunet.data.errors import DataError, PathLike, read_bytes, room, shown, unusable
+from gpunet.data.errors import DataError, PathLike, read_bytes, shown, unusable
 from gpunet.data.targets import Target
 
-# --- CSV ------------------------------------------------------------------------------------------
-
-MISSING = ("", "?", "-", "na", "n/a", "nan", "null", "none")
 MISSING_LABELS = ("", "?", "nan")  # the others may well be the name of a class
 
 
@@ -47,7 +49,7 @@ def load_csv(
     too many or too few cells; where a number, a header or the label column may be this or that;
     also where the file is empty or is not text.
     """
-    text = _decoded(path)
+    text = decoded(path, read_bytes(path))
     delimiter, rows = read_rows(path, text)
     first, second = next(rows, None), next(rows, None)
     if first is None:
@@ -58,19 +60,6 @@ def load_csv(
     given = [row for row in (None if columns.titles else first, second) if row]
     table = _Table(path, columns, number_reader(path, text, delimiter))
     return table.read(chain(given, rows)).dataset(normalise, target)
-
-
-def _decoded(path: PathLike) -> str:
-    content = read_bytes(path)
-    try:
-        text = content.decode("utf-8-sig")  # with or without a byte order mark
-    except UnicodeDecodeError as error:
-        found = f"the byte {content[error.start]:#04x} at offset {error.start}"
-        raise unusable(path, "UTF-8 text", found, "is it a CSV file? Save it as UTF-8") from None
-    if "\0" in text:
-        found = f"a zero byte at character {text.index(chr(0))}"
-        raise unusable(path, "text", found, "is it a CSV file? Save it as UTF-8")
-    return text
 
 
 class _Table:
@@ -137,7 +126,8 @@ class _Table:
         part = Part(x, t, str(path), f"{path}: {columns.called(label)}", place, written)
         found = assemble(Path(path).stem, part, normalise=normalise, target=target)
         names = tuple(map(columns.name, kept))
-        return replace(found, label=columns.name(label), columns=names)
+        header = tuple(map(columns.name, range(columns.count)))
+        return replace(found, label=columns.name(label), columns=names, header=header)
 
     def _number(self, row: int, column: int) -> float:
         """That of a cell that might have been a label."""
@@ -206,124 +196,3 @@ def _labels(
         where, found = f"{path}: {place(other, None)}", shown(cells[other])
         raise unusable(where, "a number as in other lines", found, "mend or remove that line")
     return np.array(cells), None
-
-
-# --- npz ------------------------------------------------------------------------------------------
-
-_X, _T = ("x", "X"), ("t", "T", "y", "Y")
-_VALID, _TEST = ("_valid", "_val"), ("_test",)
-
-
-def load_npz(path: PathLike, *, normalise: bool = True, target: Target = "auto") -> Dataset:
-    """The data set in an npz file, one sample a row of x, with its targets t (or y).
-
-    Keys: x and t, to be cut by `split` as in `load_csv`; or x_train and t_train, with x_test and
-    t_test, and x_valid and t_valid, to keep the parts that the file has: what it lacks is cut
-    from train. y stands for t, X and Y for x and t, _val for _valid. Other keys are not read.
-    x: numbers (n, features), or of more axes, which are made one. uint8 images (n, height, width)
-    become float32 in [0, 1]; all else is standardised, unless `normalise` is off. t: (n,) or
-    (n, outputs); see `targets`. Nothing is unpickled.
-
-    Raises DataError where keys are missing or not clear, an array is damaged or holds objects, or
-    the arrays do not fit together.
-    """
-    arrays = _Arrays(path)
-    whole, train = arrays.part(("",)), arrays.part(("_train",))
-    if (whole is None) == (train is None):
-        raise unusable(
-            path,
-            "either x and t, or x_train and t_train (y for t will do)",
-            f"the keys {arrays.keys}",
-            "rename the arrays",
-        )
-    valid, test = arrays.part(_VALID), arrays.part(_TEST)
-    if whole is not None and (valid is not None or test is not None):
-        raise unusable(
-            path, "x_train beside x_valid or x_test", f"the keys {arrays.keys}", "rename the arrays"
-        )
-    first = whole if whole is not None else train
-    assert first is not None  # exactly one of them is
-    name = Path(path).stem
-    found = assemble(name, first, valid, test, normalise=normalise, target=target)
-    return replace(found, label=first.t_name.removeprefix(f"{path}: "))
-
-
-class _Arrays:
-    """The arrays of an npz file, each read when it is asked for."""
-
-    def __init__(self, path: PathLike) -> None:
-        self.path = path
-        content = read_bytes(path)
-        if not content.startswith(b"PK"):
-            raise unusable(
-                path,
-                "an npz file (a zip archive, as numpy.savez writes)",
-                f"the bytes {content[:4].hex(' ')}",
-                "write it with numpy.savez",
-            )
-        self._size = len(content)
-        self._file = self._guarded(lambda: np.load(io.BytesIO(content), allow_pickle=False))
-        self.keys = sorted(self._file.files)
-
-    def part(self, suffixes: tuple[str, ...]) -> Part | None:
-        """x and t with one of the suffixes; None if neither is there."""
-        x, t = self._key(_X, suffixes), self._key(_T, suffixes)
-        if x is None and t is None:
-            return None
-        if x is None or t is None:
-            missing = ("x" if x is None else "t") + suffixes[0]
-            raise unusable(
-                self.path,
-                f"{missing} beside {x or t}",
-                f"the keys {self.keys}",
-                "rename or add the array",
-            )
-        return Part(self._read(x), self._read(t), f"{self.path}: {x}", f"{self.path}: {t}")
-
-    def _key(self, names: tuple[str, ...], suffixes: tuple[str, ...]) -> str | None:
-        found = [n + s for n in names for s in suffixes if n + s in self.keys]
-        if len(found) > 1:
-            raise unusable(self.path, "one of them", f"both {' and '.join(found)}", "remove one")
-        return found[0] if found else None
-
-    def _read(self, key: str) -> Array:
-        self._guarded(lambda: self._check_size(key), f": {key}")
-        values = self._guarded(lambda: self._file[key], f": {key}")
-        if not isinstance(values, np.ndarray):  # a member of the archive that is no .npy file
-            raise unusable(f"{self.path}: {key}", "an array", "other data", "use numpy.savez")
-        return values
-
-    def _check_size(self, key: str) -> None:
-        """ValueError unless the array is as large as it says, before memory is taken for it."""
-        info = next(i for i in self._file.zip.infolist() if i.filename in (key, f"{key}.npy"))
-        most = room(min(info.compress_size, self._size))
-        if info.file_size > most:
-            raise ValueError(
-                f"{info.file_size:,} bytes in {info.compress_size:,}, at most {most:,} are "
-                "unpacked; if that is meant, use numpy.savez, which packs nothing"
-            )
-        with self._file.zip.open(info) as file:
-            start = file.read(8)
-            version = tuple(start[6:])
-            if not start.startswith(npy.MAGIC_PREFIX) or version not in ((1, 0), (2, 0)):
-                return  # no array, or one with named fields: refused later
-            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, _, dtype = read(file)
-            size, rest = math.prod(shape) * dtype.itemsize, info.file_size - file.tell()
-            if size != rest and not dtype.hasobject:
-                raise ValueError(
-                    f"{dtype} of shape {shape} takes {size:,} bytes, there are {rest:,}"
-                )
-
-    def _guarded(self, read: Callable[[], Any], key: str = "") -> Any:
-        try:
-            return read()
-        except Exception as error:
-            # A damaged archive fails in whatever way zipfile, zlib and NumPy's header reader
-            # happen to: no list of their errors would stay complete.
-            raise unusable(
-                f"{self.path}{key}",
-                "arrays of numbers or text as numpy.savez writes them",
-                f"what cannot be read ({type(error).__name__}: {error})",
-                "write it again, without objects",
-            ) from None

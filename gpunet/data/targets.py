@@ -9,6 +9,7 @@ are written: two different labels of a file are never one class.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
@@ -172,3 +173,52 @@ def check_known(
             f"{where}: expected the training part's classes, found {shown(names[other[row]])} "
             f"in row {row}; check that the files belong together"
         )
+
+
+def class_values(names: tuple[str, ...]) -> NDArray[Any]:
+    """The classes (K,) as predictions name them: int64 where all are whole numbers as Python writes
+    them, else text.
+    """
+    try:
+        numbers = [int(name) for name in names]
+    except ValueError:
+        return np.array(names)
+    if [str(number) for number in numbers] != list(names) or max(map(abs, numbers)) >= 2**63:
+        return np.array(names)
+    return np.array(numbers, np.int64)
+
+
+def known_labels(
+    t: NDArray[Any], names: tuple[str, ...], place: Callable[[int], str]
+) -> NDArray[np.int64]:
+    """Labels 0..K-1, int64 (n,), of names or numbers as a file has them. DataError, with its place,
+    for what is none of the classes.
+    """
+    if t.ndim == 2 and t.shape[1] == 1:
+        t = t[:, 0]
+    if t.ndim != 1:
+        raise unusable("t", "class labels of shape (n,)", f"shape {t.shape}", "keep one column")
+    known = {name: k for k, name in enumerate(names)}
+    numbers = {float(name): k for name, k in known.items() if _is_whole(name)}
+    found = np.empty(len(t), np.int64)
+    for row, value in enumerate(t.tolist()):
+        text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+        label = known.get(text.strip())
+        if label is None and _is_whole(text):
+            label = numbers.get(float(text))
+        if label is None:
+            raise unusable(
+                place(row),
+                f"one of the classes {shown(', '.join(names))}",
+                shown(value),
+                "check that the rows are of the kind that the network was trained on",
+            )
+        found[row] = label
+    return found
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return float(text).is_integer()
+    except ValueError:
+        return False

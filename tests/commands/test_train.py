@@ -487,7 +487,7 @@ def test_auto_says_why_a_gpu_is_left_alone(gpunet: Run, monkeypatch: pytest.Monk
     result = gpunet("train", "--hidden", "4", "--epochs", "1", "--device", "auto")
     assert result.code == 0
     assert result.err == (
-        "gpunet: training on the CPU, not on the GPU: CuPy is not installed; pip install it\n"
+        "gpunet: on the CPU, not on the GPU: CuPy is not installed; pip install it\n"
     )
     assert gpunet("train", "--hidden", "4", *SHORT).err == ""  # --device cpu asks for nothing else
 
