@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -31,18 +32,28 @@ from gpunet.tensor import Op, Tensor, as_array
 class Loss(Layer):
     """A layer of a prediction and a target: one number for a batch, its mean loss.
 
+    `loss(z, t, weight=w)` is the mean in which row k counts w[k]; see `gpunet.losses`.
+
     A loss of your own may be a plain function of two Tensors (`gpunet.loss.as_loss` makes a Loss
-    of it), or a subclass with `call(self, z, t)` that overrides what it knows better.
+    of it), or a subclass with `call(self, z, t)` that overrides what it knows better. It takes
+    weights of rows if it has a third parameter, `weight=None`.
     """
+
+    def __call__(self, z: Any, t: Any, weight: Any = None) -> Tensor:
+        """TypeError for weights that `call` does not take."""
+        if weight is None:
+            return super().__call__(z, t)
+        _need_weight(self.call, f"{type(self).__name__}.call(self, z, t")
+        return super().__call__(z, t, weight)
 
     @property
     def sums(self) -> bool:
         """Whether it adds its rows up instead of taking their mean."""
         return False
 
-    def hits(self, z: Array, t: Array) -> Array | None:
-        """How many predictions are right, as an array of shape () on their device; None where that
-        means nothing.
+    def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array | None:
+        """How many predictions are right, as an array of shape () on their device, where a row
+        counts its weight; None where that means nothing.
         """
         return None
 
@@ -67,11 +78,13 @@ class Loss(Layer):
         """Whether `weight` looks at the targets."""
         return False
 
-    def weight(self, t: Array) -> Any:
+    def weight(self, t: Array, weight: Array | None = None) -> Any:
         """What a batch counts in a mean over several: how many rows it has, or a number on the
         device by which its own mean was divided.
+
+        weight: of its rows, where they have any.
         """
-        return len(t)
+        return len(t) if weight is None else weight.sum()
 
     def shares(self, weights: Sequence[Any]) -> list[Any]:
         """What the gradients of batches of these weights are multiplied with to add up to those of
@@ -86,6 +99,19 @@ class Loss(Layer):
         """The loss over several batches from that of each. On a GPU this waits."""
         total = values.sum() if self.sums else (values * weights).sum()
         return float(total / or_1(weights.sum()))
+
+
+def _need_weight(function: Callable[..., Any], shown: str) -> None:
+    """TypeError unless its third parameter is `weight`."""
+    try:
+        parameters = signature(function).parameters
+    except ValueError:  # one without a signature, such as a builtin
+        return
+    if "weight" not in parameters:
+        raise TypeError(
+            f"the loss takes no weights of rows; write {shown}, weight=None), whose mean is "
+            "sum(weight * loss) / sum(weight)"
+        )
 
 
 def _weights(class_weights: Any, name: str) -> tuple[float, ...] | None:
@@ -119,9 +145,13 @@ class SoftmaxWithLoss(Loss):
         self.label_smoothing, self.class_weights = label_smoothing, class_weights
         self._placed: dict[Any, Array] = {}
 
-    def call(self, z: Tensor, t: Tensor) -> Tensor:
+    def call(self, z: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
         return softmax_cross_entropy(
-            z, t, label_smoothing=self.label_smoothing, class_weights=self._beside(z)
+            z,
+            t,
+            label_smoothing=self.label_smoothing,
+            class_weights=self._beside(z),
+            weight=weight,
         )
 
     def _beside(self, z: Tensor) -> Array | None:
@@ -133,8 +163,8 @@ class SoftmaxWithLoss(Loss):
             self._placed = {key: to_device(np.array(self.class_weights, dtype), z.device)}
         return self._placed[key]
 
-    def hits(self, z: Array, t: Array) -> Array:
-        return _of_the_largest(z, t)
+    def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array:
+        return _of_the_largest(z, t, weight)
 
     def check(self, z: Array, t: Array, first: int = 0) -> None:
         _check_classes(z, t, first)
@@ -143,10 +173,11 @@ class SoftmaxWithLoss(Loss):
     def weighted(self) -> bool:
         return self.class_weights is not None
 
-    def weight(self, t: Array) -> Any:
+    def weight(self, t: Array, weight: Array | None = None) -> Any:
         if self.class_weights is None or t.ndim > 1:  # see softmax_cross_entropy
-            return len(t)
-        return array_module(t).asarray(self.class_weights)[t].sum()
+            return super().weight(t, weight)
+        of_class = array_module(t).asarray(self.class_weights)[t]
+        return (of_class if weight is None else of_class * weight).sum()
 
 
 MOST, LEAST = 1e3, 1e-3
@@ -191,8 +222,8 @@ class MeanSquaredError(Regression):
     def __init__(self, reduction: str = "mean") -> None:
         self.reduction = reduction
 
-    def call(self, y: Tensor, t: Tensor) -> Tensor:
-        return mean_squared_error(y, t, reduction=self.reduction)
+    def call(self, y: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
+        return mean_squared_error(y, t, reduction=self.reduction, weight=weight)
 
     @property
     def sums(self) -> bool:
@@ -202,8 +233,8 @@ class MeanSquaredError(Regression):
 class MeanAbsoluteError(Regression):
     """Absolute error, the L1 loss; see `mean_absolute_error`."""
 
-    def call(self, y: Tensor, t: Tensor) -> Tensor:
-        return mean_absolute_error(y, t)
+    def call(self, y: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
+        return mean_absolute_error(y, t, weight=weight)
 
 
 class Huber(Regression):
@@ -214,18 +245,18 @@ class Huber(Regression):
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
 
-    def call(self, y: Tensor, t: Tensor) -> Tensor:
-        return huber(y, t, delta=self.delta)
+    def call(self, y: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
+        return huber(y, t, delta=self.delta, weight=weight)
 
 
 class KLDivergence(Loss):
     """KL(t || softmax(z)); see `kl_divergence`."""
 
-    def call(self, z: Tensor, t: Tensor) -> Tensor:
-        return kl_divergence(z, t)
+    def call(self, z: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
+        return kl_divergence(z, t, weight=weight)
 
-    def hits(self, z: Array, t: Array) -> Array:
-        return _of_the_largest(z, t)
+    def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array:
+        return _of_the_largest(z, t, weight)
 
     def check(self, z: Array, t: Array, first: int = 0) -> None:
         _check_classes(z, t, first)
@@ -234,13 +265,15 @@ class KLDivergence(Loss):
 class SigmoidWithLoss(Loss):
     """Sigmoid and binary cross-entropy in one; see `sigmoid_cross_entropy`."""
 
-    def call(self, z: Tensor, t: Tensor) -> Tensor:
-        return sigmoid_cross_entropy(z, t)
+    def call(self, z: Tensor, t: Tensor, weight: Tensor | None = None) -> Tensor:
+        return sigmoid_cross_entropy(z, t, weight=weight)
 
-    def hits(self, z: Array, t: Array) -> Array:
+    def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array:
         """A row with several outputs counts by the share that is right."""
-        right: Array = (z.reshape(-1) > 0) == (t.reshape(-1) > 0.5)
-        return right.sum() / (z.size // len(z))
+        right: Array = (z.reshape(len(z), -1) > 0) == (t.reshape(len(t), -1) > 0.5)
+        if weight is None:
+            return right.sum() / (z.size // len(z))
+        return (right.mean(axis=-1) * weight).sum()
 
     def check(self, z: Array, t: Array, first: int = 0) -> None:
         refuse(t, (t < 0) | (t > 1), "target", "a binary loss, targets run from 0 to 1", first)
@@ -249,16 +282,19 @@ class SigmoidWithLoss(Loss):
 class FunctionLoss(Loss):
     """A loss of your own around a function of (prediction, target)."""
 
-    def __init__(self, function: Callable[[Any, Any], Tensor]) -> None:
+    def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function
 
-    def __call__(self, *inputs: Any) -> Tensor:
-        return self.function(*inputs)
+    def __call__(self, z: Any, t: Any, weight: Any = None) -> Tensor:
+        if weight is None:
+            return self.function(z, t)
+        _need_weight(self.function, f"{getattr(self.function, '__name__', 'loss')}(z, t")
+        return self.function(z, t, weight=weight)
 
-    def hits(self, z: Array, t: Array) -> Array | None:
+    def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array | None:
         """Of labels: integers with an axis less than the prediction."""
         by_label = t.ndim == z.ndim - 1 and t.dtype.kind in "iu" and z.shape[-1] > 1
-        return _of_the_largest(z, t) if by_label else None
+        return _of_the_largest(z, t, weight) if by_label else None
 
 
 def as_loss(loss: Callable[[Any, Any], Tensor]) -> Loss:
@@ -288,10 +324,11 @@ OPS: dict[Op, type[Loss]] = {
 }
 
 
-def _of_the_largest(z: Array, t: Array) -> Array:
+def _of_the_largest(z: Array, t: Array, weight: Array | None) -> Array:
     """How many rows have their largest output at their label, or at the likeliest class."""
     t = t if t.ndim == z.ndim - 1 else t.argmax(axis=-1)
-    return (z.argmax(axis=-1) == t).sum()
+    right = z.argmax(axis=-1) == t
+    return (right if weight is None else right * weight).sum()
 
 
 def _check_classes(z: Array, t: Array, first: int) -> None:

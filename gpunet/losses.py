@@ -2,6 +2,11 @@
 
 For a batch without leading axes that is a scalar, shape (). Integer predictions become float32.
 Targets get no gradient: one that needs it makes backward raise RuntimeError; detach it.
+
+Each takes `weight`, (batch,) or with the leading axes: what each row counts. The mean over rows
+becomes sum(w l) / sum(w): a weight of 2 is the row twice, 0 the row left out, and if all are 0 the
+loss is 0. Weights must be finite and from 0, else ValueError (on a GPU, which cannot raise without
+waiting, the loss is nan instead).
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import checked, where
+from gpunet import checked, weights, where
 from gpunet.backend import Array, array_module
 from gpunet.functional import log_softmax
 from gpunet.inputs import as_dtype, floating, need_batch
@@ -131,7 +136,12 @@ def _per_model(loss: Array) -> Array:
 
 @op
 def softmax_cross_entropy(
-    z: Array, t: Array, *, label_smoothing: float = 0.0, class_weights: Array | None = None
+    z: Array,
+    t: Array,
+    *,
+    label_smoothing: float = 0.0,
+    class_weights: Array | None = None,
+    weight: Array | None = None,
 ) -> Pair:
     """Mean over the batch of -sum_k q_k log softmax(z)_k.
 
@@ -142,6 +152,7 @@ def softmax_cross_entropy(
         label_smoothing: e in q' = (1 - e) q + e / classes (Szegedy et al. 2016).
         class_weights: (classes,). The mean is then weighted: with labels it divides by the sum
             of the targets' weights, with probabilities by the batch size (both as PyTorch).
+        weight: of the rows; it multiplies with those of the classes.
 
     Raises:
         ValueError: shapes that do not fit, one class, an empty batch; a label out of range, or a
@@ -156,22 +167,28 @@ def softmax_cross_entropy(
     z = floating(z)
     by_label = t.ndim == z.ndim - 1
     q = _one_hot(z, t) if by_label else _probabilities(t, z, "softmax_cross_entropy")
-    rows = z.shape[-2]
-    total: Any = rows
-    weight: Any = None
+    each = _factor(weight, z, "softmax_cross_entropy")
+    counts: Any = each
+    total: Any = z.shape[-2]
     if class_weights is not None:
-        weight = _class_weights(z, class_weights)
-        total = _per_model(or_1((q * weight).sum(axis=(-1, -2)))) if by_label else rows
+        of_class = _class_weights(z, class_weights)
+        counts = of_class if each is None else each * of_class
+        total = _per_model(or_1((q * counts).sum(axis=(-1, -2)))) if by_label else total
     if label_smoothing:
         q = (1 - label_smoothing) * q + label_smoothing / z.shape[-1]
-    share = (q if weight is None else q * weight) / total
-    logp, _ = log_softmax.pair(z)
+    share = (q if counts is None else q * counts) / total
+    logp, _ = log_softmax.pair(weights.counted(z, each))
 
     def backward(g: Array) -> Array:
         softmax = array_module(z).exp(logp)
         return _per_model(g) * (softmax * share.sum(axis=-1, keepdims=True) - share)
 
     return _times(share, -logp).sum(axis=(-1, -2)), backward
+
+
+def _factor(weight: Any, x: Array, name: str, *, relative: bool = True) -> Array | None:
+    """`weights.of_batch`; None without weights."""
+    return None if weight is None else weights.of_batch(weight, x, name, relative=relative)
 
 
 def _times(weight: Array, value: Array) -> Array:
@@ -202,41 +219,46 @@ check_reduction = checked.one_of("mean", "half_sum")
 
 
 @op
-def mean_squared_error(y: Array, t: Array, *, reduction: str = "mean") -> Pair:
+def mean_squared_error(
+    y: Array, t: Array, *, reduction: str = "mean", weight: Array | None = None
+) -> Pair:
     """Squared error of predictions and targets of one shape.
 
     reduction "mean": the mean over all elements of a model, gradient 2 (y - t) / N (PyTorch).
-    "half_sum": half the sum, gradient y - t (the "from scratch" book).
+    "half_sum": half the sum, gradient y - t (the "from scratch" book); weighted, half of the sum
+    of w (y - t)^2.
 
     ValueError for another reduction, shapes that differ, or an empty batch.
     """
     check_reduction(reduction, "reduction")
-    off, axes = _differences(y, t, "mean_squared_error")
-    scale = 0.5 if reduction == "half_sum" else 1 / math.prod(off.shape[k] for k in axes)
+    sums = reduction == "half_sum"
+    off, axes, each = _differences(y, t, weight, "mean_squared_error", relative=not sums)
+    scale = 0.5 if sums else 1 / math.prod(off.shape[k] for k in axes)
+    pull = off if each is None else off * each
 
     def backward(g: Array) -> Array:
-        return (2 * scale) * off * _per_element(g, axes)
+        return (2 * scale) * pull * _per_element(g, axes)
 
-    return (off * off).sum(axis=axes) * scale, backward
+    return (pull * off).sum(axis=axes) * scale, backward
 
 
 @op
-def mean_absolute_error(y: Array, t: Array) -> Pair:
+def mean_absolute_error(y: Array, t: Array, *, weight: Array | None = None) -> Pair:
     """Mean of |y - t| over all elements of a model, the L1 loss; gradient sign(y - t) / N, 0 where
     y = t.
 
     ValueError for shapes that differ, or an empty batch.
     """
-    off, axes = _differences(y, t, "mean_absolute_error")
+    off, axes, each = _differences(y, t, weight, "mean_absolute_error")
 
     def backward(g: Array) -> Array:
-        return array_module(off).sign(off) * _mean_backward(g, off, axes)
+        return array_module(off).sign(off) * _mean_backward(g, off, axes, each)
 
-    return abs(off).mean(axis=axes), backward
+    return _mean(abs(off), axes, each), backward
 
 
 @op
-def huber(y: Array, t: Array, *, delta: float = 1.0) -> Pair:
+def huber(y: Array, t: Array, *, delta: float = 1.0, weight: Array | None = None) -> Pair:
     """Squared error near 0, absolute error beyond delta (Huber 1964, section 4): with d = y - t the
     mean over a model's elements of d^2 / 2 where |d| <= delta, else of delta (|d| - delta / 2).
 
@@ -247,23 +269,27 @@ def huber(y: Array, t: Array, *, delta: float = 1.0) -> Pair:
     ValueError for another delta, shapes that differ, or an empty batch.
     """
     delta = checked.positive(delta, "delta")
-    off, axes = _differences(y, t, "huber")
+    off, axes, each = _differences(y, t, weight, "huber")
     xp = array_module(off)
     size = abs(off)
     near = xp.minimum(size, delta)
 
     def backward(g: Array) -> Array:
-        return xp.clip(off, -delta, delta) * _mean_backward(g, off, axes)
+        return xp.clip(off, -delta, delta) * _mean_backward(g, off, axes, each)
 
-    return (near * (size - near / 2)).mean(axis=axes), backward
+    return _mean(near * (size - near / 2), axes, each), backward
 
 
-def _differences(y: Array, t: Array, name: str) -> tuple[Array, tuple[int, ...]]:
-    """y - t, and the axes of one model: the last two, or as many as there are."""
+def _differences(
+    y: Array, t: Array, weight: Any, name: str, *, relative: bool = True
+) -> tuple[Array, tuple[int, ...], Array | None]:
+    """y - t; the axes of one model: the last two, or as many as there are; what rows count."""
     y = floating(y)
     _same_shape(y, t, name)
     _need_rows(y, name)
-    return y - as_dtype(t, y.dtype, f"{name}: targets"), _own_axes(y)
+    each = _factor(weight, y, name, relative=relative)
+    off = y - as_dtype(t, y.dtype, f"{name}: targets")
+    return weights.counted(off, each), _own_axes(y), each
 
 
 def _own_axes(y: Array) -> tuple[int, ...]:
@@ -275,13 +301,19 @@ def _per_element(g: Array, axes: tuple[int, ...]) -> Array:
     return g.reshape(g.shape + (1,) * len(axes))
 
 
-def _mean_backward(g: Array, x: Array, axes: tuple[int, ...]) -> Array:
-    """What each element of x gets of the gradient of a mean over `axes`."""
-    return _per_element(g, axes) / (x.size // max(g.size, 1))
+def _mean(x: Array, axes: tuple[int, ...], each: Array | None) -> Array:
+    """The mean over `axes`, in which rows count `each`."""
+    return (x if each is None else x * each).mean(axis=axes)
+
+
+def _mean_backward(g: Array, x: Array, axes: tuple[int, ...], each: Array | None) -> Array:
+    """What each element of x gets of the gradient of such a mean."""
+    gx = _per_element(g, axes) / (x.size // max(g.size, 1))
+    return gx if each is None else gx * each
 
 
 @op
-def kl_divergence(z: Array, q: Array) -> Pair:
+def kl_divergence(z: Array, q: Array, *, weight: Array | None = None) -> Pair:
     """KL(q || softmax(z)), summed over classes, mean over the batch; 0 log 0 = 0.
 
     Args:
@@ -298,17 +330,19 @@ def kl_divergence(z: Array, q: Array) -> Pair:
     z = floating(z)
     q = _probabilities(q, z, "kl_divergence")
     xp, rows = array_module(z), z.shape[-2]
-    logp, _ = log_softmax.pair(z)
+    each = _factor(weight, z, "kl_divergence")
+    logp, _ = log_softmax.pair(weights.counted(z, each))
     log_q = xp.log(xp.where(q == 0, xp.ones((), z.dtype), q))
+    share = q if each is None else q * each
 
     def backward(g: Array) -> Array:
-        return _per_model(g) * (xp.exp(logp) * q.sum(axis=-1, keepdims=True) - q) / rows
+        return _per_model(g) * (xp.exp(logp) * share.sum(axis=-1, keepdims=True) - share) / rows
 
-    return _times(q, log_q - logp).sum(axis=(-1, -2)) / rows, backward
+    return _times(share, log_q - logp).sum(axis=(-1, -2)) / rows, backward
 
 
 @op
-def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
+def sigmoid_cross_entropy(z: Array, t: Array, *, weight: Array | None = None) -> Pair:
     """Mean of -t log s - (1 - t) log(1 - s) with s = sigmoid(z), computed without overflow.
 
     Args:
@@ -330,12 +364,13 @@ def sigmoid_cross_entropy(z: Array, t: Array) -> Pair:
         raise ValueError(
             f"sigmoid_cross_entropy: targets must lie in [0, 1], got {t.min()} to {t.max()}"
         )
-    axes = _own_axes(z)
+    axes, each = _own_axes(z), _factor(weight, z, "sigmoid_cross_entropy")
+    z = weights.counted(z, each)
     small = xp.exp(-abs(z))
     loss = _times(xp.where(z > 0, 1 - t, -t), z) + xp.log1p(small)
 
     def backward(g: Array) -> Array:
         probability = xp.where(z >= 0, xp.ones((), z.dtype), small) / (1 + small)
-        return (probability - t) * _mean_backward(g, loss, axes)
+        return (probability - t) * _mean_backward(g, loss, axes, each)
 
-    return loss.mean(axis=axes), backward
+    return _mean(loss, axes, each), backward

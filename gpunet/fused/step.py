@@ -17,6 +17,8 @@ from gpunet.loss import as_loss
 from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.tensor import Tensor
 
+WEIGHTED = "the rows have weights"
+
 
 class Step:
     """One training step of `model`, as a function: `loss = step(x, t)`.
@@ -32,7 +34,8 @@ class Step:
 
     Attributes:
         reason: why this model runs on the tape, None if it is fused. (While a layer is watched,
-            frozen or in evaluation mode, a fused one uses the tape too.)
+            frozen or in evaluation mode, a fused one uses the tape too; and for batches with
+            weights, the first of which is noted here.)
     """
 
     def __init__(
@@ -66,12 +69,13 @@ class Step:
         """Copies and pickles are made anew, from copies of model, loss and optimizer."""
         return partial(type(self), fuse=self.fuse), (self.model, self.loss, self.optimizer)
 
-    def __call__(self, x: Any, t: Any) -> Array:
+    def __call__(self, x: Any, t: Any, weight: Any = None) -> Array:
         """One update. Returns the batch's mean loss before it: a float64 array of shape ().
 
         Args:
             x: (batch, features). t: (batch,) integer labels. NumPy or CuPy arrays on the model's
                 device; for a model that is not fused, whatever it and its loss take.
+            weight: (batch,), what each row counts in the mean; see `gpunet.losses`.
 
         Raises:
             RuntimeError: the model has got a parameter since the step was made, which the
@@ -81,17 +85,23 @@ class Step:
         shape = getattr(x, "shape", None)
         if shape != self._shape:
             self._meet(shape)
-        loss = self.gradients(x, t)
+        loss = self.gradients(x, t, weight=weight)
         self.optimizer.step()
         return loss
 
-    def gradients(self, x: Any, t: Any, share: Any = None, add: bool = False) -> Array:
+    def gradients(
+        self, x: Any, t: Any, share: Any = None, add: bool = False, weight: Any = None
+    ) -> Array:
         """The loss of a batch and its gradients, without an update.
 
         Args:
             share: the gradients are multiplied by it (a batch's part in an accumulated update).
             add: add to the gradients that are there instead of overwriting them.
+            weight: as in a call.
         """
+        if weight is not None:
+            self.reason = self.reason or WEIGHTED
+            return self.tape(x, t, share, add, weight)
         fused = self.fused
         if fused is not None and self.holds():
             loss = fused.gradients(x, t, 1.0 if share is None else share, add)
@@ -103,12 +113,15 @@ class Step:
         """The plan still says what the layers do, and the gradients have their places."""
         return self.fused is not None and self.fused.plan.holds() and not self.optimizer.lost()
 
-    def tape(self, x: Any, t: Any, share: Any = None, add: bool = False) -> Array:
+    def tape(
+        self, x: Any, t: Any, share: Any = None, add: bool = False, weight: Any = None
+    ) -> Array:
         """As `gradients`, on the tape."""
         self._refuse_new_parameters()
         if not add:
             self.optimizer.zero_grad()
-        loss = self.loss(self.model(x), t)
+        z = self.model(x)
+        loss = self.loss(z, t) if weight is None else self.loss(z, t, weight)
         if share is None:
             loss.backward()
         else:

@@ -17,6 +17,7 @@ import numpy as np
 from gpunet.backend import Array, module_for, to_device, to_host
 from gpunet.context import no_grad
 from gpunet.layer import Layer
+from gpunet.loss import as_loss
 from gpunet.study import pictures
 from gpunet.study.contours import levels
 from gpunet.study.styles import ON_LIGHT
@@ -243,15 +244,15 @@ def _losses_of(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iter
     model's weights and modes come back at the end.
     """
     feed = Feed(data, model, loss, "data")
-    x, t = feed.rows(slice(None))
-    parameters = model.parameters()
+    x, t, *weight = feed.rows(feed.in_order(len(feed))[0])
+    whole, parameters = as_loss(loss), model.parameters()
 
     def losses(origin: Host, directions: Host, steps: Sequence[Any] | Host) -> Host:
         found = module_for(model.device).zeros(len(steps), np.float64)
         start, ways = _split(origin, model), [_split(d, model) for d in directions]
         for k, step in enumerate(steps):
             _place(parameters, start, ways, step)
-            found[k] = loss(model(x), t).data
+            found[k] = whole(model(x), t, *weight).data
         return np.asarray(to_host(found))
 
     quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")

@@ -20,16 +20,17 @@ def evaluate(model: Layer, loss: Loss, feed: Feed) -> dict[str, float]:
     """{"loss": mean over the rows} and, where predictions can be right, "accuracy", in evaluation
     mode. Read from the device once, at the end.
     """
-    parts = [slice(k, k + ROWS) for k in range(0, len(feed), ROWS)]
+    parts = feed.in_order(ROWS)
     values, weights = (feed.xp.zeros(len(parts), np.float64) for _ in range(2))
     hits: list[Array | None] = []
     quiet = np.errstate(over="ignore", invalid="ignore")
     fit = threads.suited(model, min(len(feed), ROWS))
     with model.evaluating(), no_grad(), quiet, fit, closing(feed.batches(parts)) as batches:
-        for k, (x, t) in enumerate(batches):
+        for k, (x, t, *weight) in enumerate(batches):
             z = model(x)
-            values[k], weights[k] = loss(z, t).data, loss.weight(t)
-            hits.append(loss.hits(z.data, t))
+            values[k], weights[k] = loss(z, t, *weight).data, loss.weight(t, *weight)
+            hits.append(loss.hits(z.data, t, *weight))
     found = {"loss": loss.mean(values, weights)}
     right = [count for count in hits if count is not None]
-    return found | {"accuracy": float(sum(right)) / len(feed)} if right else found
+    total = len(feed) if feed.weight is None else float(feed.weight.sum())
+    return found | {"accuracy": float(sum(right)) / total} if right else found

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import where
+from gpunet import weights, where
 from gpunet.backend import (
     Array,
     array_module,
@@ -35,9 +35,10 @@ class Feed:
     """Rows `x` with targets `t` for the device of `model`, tried on it and on `loss`.
 
     Args:
-        data: a pair (x, t), or an object with `.x` and `.t`; NumPy or CuPy arrays with one row a
-            sample, memory-mapped files among them. Floating numbers are made of the parameters'
-            dtype, if that is one.
+        data: (x, t) or (x, t, weight), or an object with `.x` and `.t`; NumPy or CuPy arrays with
+            one row a sample, memory-mapped files among them. Floating numbers are made of the
+            parameters' dtype, if that is one. weight: (rows,), what each counts in the loss; rows
+            of weight 0 are left out.
         name: for error messages.
         rows: how many are tried; None tries all.
         stream: for a model on a GPU, whether x and t stay on the host and are copied batch by
@@ -46,13 +47,15 @@ class Feed:
 
     x, t: as they are held. What streams, or lies in a file, is left where it is and as it is, and
         converted when it is handed out; anything else is on the device and of the final dtype.
+    weight: float64, held beside them; None without.
+    used: the numbers of the rows that count, on the host; None where all do.
     xp: the module, `numpy` or `cupy`, of what is handed out.
 
     Raises:
         TypeError: data that is neither; arrays of something other than numbers.
         ValueError: no rows, different numbers of rows, an infinite number or a nan in x or t, a
-            label out of range; what the model or the loss do not accept; data to stream that is on
-            the GPU already.
+            label out of range; weights that `weights.of_data` refuses; what the model or the loss
+            do not accept; data to stream that is on the GPU already.
     """
 
     def __init__(
@@ -67,62 +70,96 @@ class Feed:
         self.name = name
         self.xp = module_for(model.device)
         dtypes = {p.dtype for p in model.parameters()}
+        *given, weight = parts(data, name)
         (x, x_dtype), (t, t_dtype) = (
             _checked(array, f"{name}: {part}", dtypes)
-            for array, part in zip(pair(data, name), "xt", strict=True)
+            for array, part in zip(given, "xt", strict=True)
         )
         if len(x) != len(t):
             raise ValueError(f"{name}: x has {len(x)} rows but t has {len(t)}")
         if len(x) == 0:
             raise ValueError(f"{name}: no rows")
+        self.weight: Array | None = None
+        if weight is not None:
+            self.weight = weights.of_data(weight, len(x), f"{name}: weight")
+        self.used = None if self.weight is None else weights.rows_of(self.weight)
         size = x.size * x_dtype.itemsize + t.size * t_dtype.itemsize
-        self._parts: tuple[HostRows, HostRows] | None = None  # None where all is on the device
+        self._parts: list[HostRows] | None = None  # None where all is on the device
         if self._shall_stay(x, t, size, stream):
             self.x, self.t = to_host(x), to_host(t)
-            self._parts = HostRows(self.x, x_dtype), HostRows(self.t, t_dtype)
+            self._parts = [HostRows(self.x, x_dtype), HostRows(self.t, t_dtype)]
+            if self.weight is not None:
+                self.weight = to_host(self.weight)
+                self._parts.append(HostRows(self.weight, np.float64))
         else:
             self.x, self.t = _moved(x, x_dtype, model.device), _moved(t, t_dtype, model.device)
+            if self.weight is not None:
+                self.weight = to_device(self.weight, model.device)
         self._try(model, as_loss(loss), rows)
 
     def __len__(self) -> int:
-        return len(self.x)
+        """How many rows are used."""
+        return len(self.x) if self.used is None else len(self.used)
+
+    def numbered(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The numbers in x and t of such numbers among the rows that are used."""
+        found: np.ndarray[Any, Any] = rows if self.used is None else self.used[rows]
+        return found
+
+    def in_order(self, size: int) -> list[Any]:
+        """All rows that are used, `size` at a time, for `batches`."""
+        starts = range(0, len(self), size)
+        if self.used is None:
+            return [slice(k, k + size) for k in starts]
+        return self.moved([self.used[k : k + size] for k in starts])
 
     @property
     def streams(self) -> bool:
         """Whether batches are copied to the GPU one by one."""
         return self._parts is not None and self.xp is not np
 
-    def rows(self, rows: Any) -> tuple[Array, Array]:
-        """x and t of a slice, or of an array of row numbers such as `moved` gives."""
-        if self._parts is None:
-            return self.x[rows], self.t[rows]
-        x, t = self._parts
-        return self.xp.asarray(x.read(rows)), self.xp.asarray(t.read(rows))
+    def rows(self, rows: Any) -> tuple[Array, ...]:
+        """x, t and, if the feed has them, weights of a slice, or of an array of row numbers such as
+        `moved` gives.
+        """
+        return (self._of(0, rows), *self.targets(rows))
 
-    def labels(self, rows: Any) -> Array:
-        """t alone of such rows."""
-        if self._parts is None:
-            return self.t[rows]
-        return self.xp.asarray(self._parts[1].read(rows))
+    def targets(self, rows: Any) -> tuple[Array, ...]:
+        """The same without x."""
+        if self.weight is None:
+            return (self._of(1, rows),)
+        return self._of(1, rows), self._of(2, rows)
 
-    def batches(self, groups: Sequence[Any]) -> Generator[tuple[Array, Array], None, None]:
-        """x and t of each of `groups`, slices or arrays of row numbers such as `moved` gives.
+    def _of(self, part: int, rows: Any) -> Array:
+        if self._parts is None:
+            return (self.x, self.t, self.weight)[part][rows]  # type: ignore[index]
+        return self.xp.asarray(self._parts[part].read(rows))
+
+    def batches(self, groups: Sequence[Any]) -> Generator[tuple[Array, ...], None, None]:
+        """`rows` of each of `groups`, slices or arrays of row numbers such as `moved` gives.
 
         If the feed streams, the next batch is copied while this one is computed on, and this one's
         arrays are good only until the next is asked for; see `gpunet.train.stream.batches`. Close
         the iterator if it is left before its end.
         """
         if self._parts is not None and self.xp is not np:
-            return streaming.batches(*self._parts, groups)
+            return streaming.batches(self._parts, groups)
         return (self.rows(rows) for rows in groups)
 
     def check_scale(self, loss: Loss) -> None:
         """ValueError for targets that no network would reach; see `Loss.check_scale`."""
-        dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
         try:
-            loss.check_scale(block for _, block in _blocks(self.t, dtype))
+            loss.check_scale(block for _, block in self._targets())
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
+
+    def _targets(self) -> Iterator[tuple[int, Array]]:
+        """As `_blocks`; a row that is not used has the target of the first one that is."""
+        t = self.t
+        if self.weight is not None and self.used is not None:
+            unused = (self.weight == 0).reshape(-1, *[1] * (t.ndim - 1))
+            t = array_module(t).where(unused, t[int(self.used[0])], t)
+        return _blocks(t, self.t.dtype if self._parts is None else self._parts[1].dtype)
 
     def moved(self, batches: Sequence[np.ndarray[Any, Any]]) -> list[Array]:
         """Arrays of row numbers, moved to where x and t are held in one go."""
@@ -148,15 +185,15 @@ class Feed:
         errors; and all targets past it. So what does not fit is said before training: a kernel
         cannot raise.
         """
-        x, t = self.rows(slice(0, rows if isinstance(rows, int) and rows > 0 else None))
-        dtype = self.t.dtype if self._parts is None else self._parts[1].dtype
+        count = rows if isinstance(rows, int) and rows > 0 else len(self)
+        x, t, *weight = self.rows(self.in_order(count)[0])
         quiet = np.errstate(over="ignore", invalid="ignore")  # weights may be large by now
         try:
             with model.evaluating(), no_grad(), quiet:
                 z = model(x)
-                for start, block in _blocks(self.t, dtype):
+                for start, block in self._targets():
                     loss.check(as_array(z), block, start)
-                value = loss(z, t)
+                value = loss(z, t, *weight)
         except (ValueError, TypeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self.name}: {error}") from error
@@ -165,13 +202,25 @@ class Feed:
             raise ValueError(f"{self.name}: the loss must be a Tensor of one number, got {found}")
 
 
-def pair(data: Any, name: str) -> tuple[Any, Any]:
-    """x and t as they are given; TypeError for what is no pair."""
+def parts(data: Any, name: str) -> tuple[Any, Any, Any]:
+    """x, t and weight (or None) as they are given; TypeError for what is neither two nor three."""
     if hasattr(data, "x") and hasattr(data, "t"):
-        return data.x, data.t
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise TypeError(f"{name} must be a pair (x, t), got {type(data).__name__}")
-    return data[0], data[1]
+        return data.x, data.t, getattr(data, "weight", None)
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise TypeError(
+            f"{name} must be a pair (x, t), or (x, t, weight), got {type(data).__name__}"
+        )
+    return data[0], data[1], data[2] if len(data) == 3 else None
+
+
+def weighted(data: Any, weight: Any, name: str) -> Any:
+    """`data` with these weights, if any. ValueError if it has some already."""
+    if weight is None:
+        return data
+    x, t, own = parts(data, name)
+    if own is not None:
+        raise ValueError(f"{name} has weights already; give them once")
+    return x, t, weight
 
 
 def _checked(data: Any, what: str, dtypes: set[Any]) -> tuple[Array, np.dtype[Any]]:

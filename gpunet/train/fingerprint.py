@@ -15,12 +15,13 @@ from gpunet.tensor import Tensor
 WHOLE = 4 << 20  # bytes: an array up to this size is hashed whole, of a larger one a sample
 
 
-def of_data(x: Any, t: Any) -> dict[str, Any]:
-    """{"x": ..., "t": ...}, for each its shape, dtype, SHA-256, and of how many rows that is: all,
-    or where they are more than WHOLE bytes, rows at even distances, the first and the last with
-    them.
+def of_data(x: Any, t: Any, weight: Any = None) -> dict[str, Any]:
+    """{"x": ..., "t": ...}, "weight" where there is one; for each its shape, dtype, SHA-256, and of
+    how many rows that is: all, or where they are more than WHOLE bytes, rows at even distances,
+    the first and the last with them.
     """
-    return {name: _of(array) for name, array in (("x", x), ("t", t))}
+    given = (("x", x), ("t", t), ("weight", weight))
+    return {name: _of(array) for name, array in given if array is not None}
 
 
 def of_arrays(arrays: Iterable[Array]) -> str:

@@ -42,7 +42,8 @@ class Groups:
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
         batch_size, seed, drop_last = self._order
-        rows = list(batches(len(self._feed), batch_size, seed, epoch, drop_last))
+        given = batches(len(self._feed), batch_size, seed, epoch, drop_last)
+        rows = [self._feed.numbered(batch) for batch in given]
         if len(rows[-1]) >= self._least:
             return rows
         if len(rows[0]) < self._least:

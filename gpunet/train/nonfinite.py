@@ -48,13 +48,15 @@ class Watch:
         self._names = {id(k): f"layer {name} ({type(k).__name__})" for name, k in _layers(model)}
         self._outputs: list[tuple[str, Tensor]] = []
 
-    def batch(self, step: Step, x: Array, t: Array, share: Any, add: bool) -> Array:
+    def batch(
+        self, step: Step, x: Array, t: Array, share: Any, add: bool, weight: Array | None = None
+    ) -> Array:
         """`step.tape`, noting the first layer, or the loss, with a bad output, and then what each
         layer passed back, the last layer first, and the parameters' gradients.
         """
         self._outputs.clear()
         with observe(self._see):
-            value = step.tape(x, t, share, add)
+            value = step.tape(x, t, share, add, weight)
         self._note(value, "the loss")
         self._gradients()
         return value

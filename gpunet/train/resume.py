@@ -8,7 +8,7 @@ from typing import Any
 from gpunet.backend import Array
 from gpunet.layer import Layer
 from gpunet.train.callbacks import Callback
-from gpunet.train.feed import pair
+from gpunet.train.feed import parts
 from gpunet.train.fingerprint import of_arrays, of_data
 from gpunet.train.groups import Groups
 from gpunet.train.progress import Progress, stateful
@@ -23,8 +23,8 @@ def plan_of(
     watching = [c for c in callbacks if c.settings or stateful([c])]
     return {
         **settings,
-        "train": of_data(*pair(train, "train")),
-        "valid": None if valid is None else of_data(*pair(valid, "valid")),
+        "train": of_data(*parts(train, "train")),
+        "valid": None if valid is None else of_data(*parts(valid, "valid")),
         "callbacks": [
             {"kind": type(c).__name__, **{name: getattr(c, name) for name in c.settings}}
             for c in watching

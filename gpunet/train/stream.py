@@ -79,12 +79,12 @@ def free_bytes() -> int:
 
 
 def batches(
-    x: HostRows, t: HostRows, groups: Sequence[Any]
-) -> Generator[tuple[Array, Array], None, None]:
-    """x and t on the current GPU for each group of rows in turn.
+    parts: Sequence[HostRows], groups: Sequence[Any]
+) -> Generator[tuple[Array, ...], None, None]:
+    """x and t, and weights where there are any, on the current GPU for each group of rows in turn.
 
     Args:
-        x, t: what to take the rows from.
+        parts: what to take the rows from.
         groups: arrays of row numbers (NumPy), or slices.
 
     The arrays are buffers: what is launched on them before the next batch is asked for sees this
@@ -94,8 +94,8 @@ def batches(
     """
     cp = cupy()
     copies = cp.cuda.Stream(non_blocking=True)  # the null stream would wait for any other kind
-    most = max((x.count(rows) for rows in groups), default=0)
-    slots = [_Slot(cp, (x, t), most) for _ in range(2)]
+    most = max((parts[0].count(rows) for rows in groups), default=0)
+    slots = [_Slot(cp, parts, most) for _ in range(2)]
     try:
         for k in range(len(groups) + 1):
             if k < len(groups):
@@ -129,11 +129,10 @@ class _Slot:
             device[:n].set(host[:n], copies)
         self.copied.record(copies)
 
-    def receive(self, compute: Any) -> tuple[Array, Array]:
+    def receive(self, compute: Any) -> tuple[Array, ...]:
         """The batch on the device, for work that the stream `compute` is given from now on."""
         compute.wait_event(self.copied)
-        x, t = self._device
-        return x[: self._count], t[: self._count]
+        return tuple(part[: self._count] for part in self._device)
 
 
 def _pinned(cp: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostArray:

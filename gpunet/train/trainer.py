@@ -20,7 +20,7 @@ from gpunet.tensor import Tensor
 from gpunet.train import state
 from gpunet.train.callbacks import Callback, EarlyStopping
 from gpunet.train.evaluation import evaluate
-from gpunet.train.feed import Feed
+from gpunet.train.feed import Feed, weighted
 from gpunet.train.fit import Fit
 from gpunet.train.groups import Groups
 from gpunet.train.guard import Guard
@@ -102,6 +102,7 @@ class Trainer:
         accumulate: int = 1,
         drop_last: bool = False,
         stream: bool | None = None,
+        weight: Any = None,
     ) -> History:
         """Train, and return the history (also as `trainer.history`).
 
@@ -111,7 +112,7 @@ class Trainer:
         `epochs` are those of the whole.
 
         Args:
-            train, valid: (x, t) or an object with .x and .t; one row a sample.
+            train, valid: (x, t), (x, t, weight) or an object with .x and .t; one row a sample.
             epochs: passes over the data.
             batch_size: rows a step; None takes all rows at once, 1 single samples.
             seed: of the shuffling, the same on every platform; a new order each epoch. None keeps
@@ -121,6 +122,8 @@ class Trainer:
                 any case if the model has a BatchNorm.)
             stream: on a GPU, leave the training data on the host and copy it batch by batch. None
                 does so where it would fill more than half of the free memory.
+            weight: (rows,), what each training row counts in the loss: a batch's is
+                sum(w l) / sum(w). Rows of weight 0 are left out, as if they were not there.
 
         Ctrl-C, SIGTERM or SIGHUP ends the training after the running step: the history so far is
         returned, with the weights of the best epoch if there is validation data. A second Ctrl-C
@@ -137,6 +140,7 @@ class Trainer:
         checked.size(epochs, "epochs")
         checked.size(accumulate, "accumulate")
         self._check_optimizer()
+        train = weighted(train, weight, "train")
         feed = Feed(train, self.model, self.loss, "train", stream, rows=batch_size)
         feed.check_scale(self.loss)
         held_out = None if valid is None else Feed(valid, self.model, self.loss, "valid")

@@ -12,7 +12,7 @@ import numpy as np
 from gpunet import context, cublas, threads
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
-from gpunet.fused.step import Step
+from gpunet.fused.step import WEIGHTED, Step
 from gpunet.graphs import CaptureError, Graphs
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import Watch
@@ -53,22 +53,21 @@ class Updates:
                 yield 1
 
     def one(
-        self, group: Group, batches: Iterator[tuple[Array, Array]], watch: Watch | None = None
+        self, group: Group, batches: Iterator[tuple[Array, ...]], watch: Watch | None = None
     ) -> list[tuple[Array, Any]]:
         """One update from the next batches; each one's loss, and what it counts in a mean."""
         step, loss = self.step, self.step.loss
-        weights = [
-            loss.weight(self.feed.labels(rows)) if loss.weighted else len(rows) for rows in group
-        ]
-        shares = loss.shares(weights)
+        weighted = loss.weighted or self.feed.weight is not None
+        counts = [loss.weight(*self.feed.targets(k)) if weighted else len(k) for k in group]
+        shares = loss.shares(counts)
         found = []
-        for k, (weight, share) in enumerate(zip(weights, shares, strict=True)):
-            x, t = next(batches)
+        for k, (count, share) in enumerate(zip(counts, shares, strict=True)):
+            x, t, *weight = next(batches)
             if watch:
-                value = watch.batch(step, x, t, share, add=k > 0)
+                value = watch.batch(step, x, t, share, k > 0, *weight)
             else:
-                value = step.gradients(x, t, share, add=k > 0)
-            found.append((value, weight))
+                value = step.gradients(x, t, share, k > 0, *weight)
+            found.append((value, count))
         step.optimizer.step()
         if watch:
             watch.parameters()
@@ -170,6 +169,8 @@ def refusal(step: Step, feed: Feed) -> str | None:
         return "the data streams from the host"
     if step.loss.weighted:
         return "the loss has class weights"
+    if feed.weight is not None:
+        return WEIGHTED
     if not context.current().plain:
         return "the layers are watched, or frozen"
     if cublas.library() is None:

@@ -153,7 +153,7 @@ def test_batches(device: str) -> None:
         assert device_of(x) == device_of(t) == device
         np.testing.assert_array_equal(to_host(x), X[expected])
         np.testing.assert_array_equal(to_host(t), LABELS[expected])
-    assert to_host(found.labels(found.moved(rows)[0])).tolist() == [1, 0, 2]
+    assert to_host(found.targets(found.moved(rows)[0])[0]).tolist() == [1, 0, 2]
     found.batches(rows).close()
 
 
@@ -173,10 +173,10 @@ def test_a_file_stays_one_on_the_cpu(mapped: np.memmap) -> None:
     assert not found.streams
     for rows in (np.array([5, 0, 2]), slice(1, 4), slice(None)):
         x, t = found.rows(rows)
-        assert x.dtype == t.dtype == found.labels(rows).dtype == np.float32
+        assert x.dtype == t.dtype == found.targets(rows)[0].dtype == np.float32
         np.testing.assert_array_equal(x, X[rows])
         np.testing.assert_array_equal(t, LABELS[rows])
-        np.testing.assert_array_equal(found.labels(rows), LABELS[rows])
+        np.testing.assert_array_equal(found.targets(rows)[0], LABELS[rows])
 
 
 def test_a_file_is_moved_where_it_fits(mapped: np.memmap, xp: Any, device: str) -> None:
@@ -236,11 +236,11 @@ def test_what_streams_can_be_had_at_random(model: gn.Layer) -> None:
     found = streaming((X, LABELS), model, True)
     for rows in (np.array([4, 0, 2]), slice(0, 3)):
         x, t = found.rows(rows)
-        assert device_of(x) == device_of(t) == device_of(found.labels(rows)) == "cuda"
+        assert device_of(x) == device_of(t) == device_of(found.targets(rows)[0]) == "cuda"
         assert x.dtype == np.float32
         np.testing.assert_array_equal(to_host(x), X[rows])
         np.testing.assert_array_equal(to_host(t), LABELS[rows])
-        np.testing.assert_array_equal(to_host(found.labels(rows)), LABELS[rows])
+        np.testing.assert_array_equal(to_host(found.targets(rows)[0]), LABELS[rows])
 
 
 @needs_compiler

@@ -46,7 +46,7 @@ KERNELS_FIRST = "null-first"  # the other way round
 
 def launch_on_all(cp: Any, rows: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Work of the null stream on every batch; gives what it saw."""
-    return [(x.copy(), t.copy()) for x, t in stream.batches(*PARTS, rows)]
+    return [(x.copy(), t.copy()) for x, t in stream.batches(PARTS, rows)]
 
 
 def without_poison(calls: list[simgpu.Call]) -> list[simgpu.Call]:
@@ -83,7 +83,7 @@ def test_a_new_buffer_waits_for_the_kernels_that_had_its_memory(cp: Any) -> None
         with simgpu.schedule(streams=COPIES_FIRST):
             out[...] = old
             del old
-            iterator = stream.batches(*PARTS, groups())
+            iterator = stream.batches(PARTS, groups())
             x, _ = next(iterator)
             assert x.data.ptr == address
             iterator.close()
@@ -101,7 +101,7 @@ def test_the_order_of_events(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(HostRows, "read_into", gathered)
     with simgpu.trace() as calls, simgpu.schedule(streams=COPIES_FIRST):
-        for x, _ in stream.batches(*PARTS, groups()[:3]):
+        for x, _ in stream.batches(PARTS, groups()[:3]):
             out[...] = x
     words = {"d2d": "kernel", "host": "gather", "wait for event": "host waits"}
     words["wait for stream"] = "host waits for all"
@@ -118,7 +118,7 @@ def test_the_order_of_events(cp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_copies_do_not_wait_for_the_null_stream(cp: Any) -> None:
     with simgpu.trace() as calls:
-        iterator = stream.batches(*PARTS, groups())
+        iterator = stream.batches(PARTS, groups())
         next(iterator)
     (copies,) = {call.stream for call in calls if call.kind == "h2d"}
     assert copies != 0
@@ -129,7 +129,7 @@ def test_the_copies_do_not_wait_for_the_null_stream(cp: Any) -> None:
 @pytest.mark.parametrize("taken", [0, 1, 2, 4])
 def test_no_copy_is_left_when_the_iterator_is_closed(cp: Any, taken: int) -> None:
     with simgpu.trace() as calls, simgpu.schedule(streams=LAZY):
-        iterator = stream.batches(*PARTS, groups())
+        iterator = stream.batches(PARTS, groups())
         for _ in range(taken):
             next(iterator)
         iterator.close()
@@ -144,7 +144,7 @@ def test_no_copy_is_left_after_an_error_while_gathering(
         raise error("the disk is gone")
 
     with simgpu.trace() as calls, simgpu.schedule(streams=LAZY):
-        iterator = stream.batches(*PARTS, groups())
+        iterator = stream.batches(PARTS, groups())
         next(iterator)
         monkeypatch.setattr(HostRows, "read_into", fails)
         with pytest.raises(error, match="the disk is gone"):
@@ -166,7 +166,7 @@ def check_finished(calls: list[simgpu.Call], used: bool) -> None:
 def test_counts(cp: Any) -> None:
     """Two copies a batch; the host waits for events alone, and at the end for the copies."""
     with simgpu.count() as counters:
-        for _ in stream.batches(*PARTS, groups()):
+        for _ in stream.batches(PARTS, groups()):
             pass
     assert counters.h2d_copies == 2 * len(groups())
     assert counters.synchronisations == len(groups()) + 1
@@ -175,12 +175,12 @@ def test_counts(cp: Any) -> None:
 
 
 def test_no_groups(cp: Any) -> None:
-    assert list(stream.batches(*PARTS, [])) == []
+    assert list(stream.batches(PARTS, [])) == []
 
 
 def test_slices(cp: Any) -> None:
     slices = [slice(k, k + 32) for k in range(0, ROWS, 32)]
-    for (x, t), rows in zip(stream.batches(*PARTS, slices), slices, strict=True):
+    for (x, t), rows in zip(stream.batches(PARTS, slices), slices, strict=True):
         np.testing.assert_array_equal(cp.asnumpy(x), X[rows].astype("float32"))
         np.testing.assert_array_equal(cp.asnumpy(t), LABELS[rows])
 
