@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import runpy
 import subprocess
@@ -530,3 +531,27 @@ def test_what_does_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "a.csv").write_text("1,2\n3,4\n")
     with pytest.raises(DataError, match=r"a.csv: expected data that fit into memory, .*9 TB"):
         load(tmp_path / "a.csv")
+
+
+# Shares
+
+
+def test_shares_of_the_rows(tmp_path: Path) -> None:
+    lines = "".join(f"{k},{k % 7},{'ab'[k % 2]}\n" for k in range(200))
+    (tmp_path / "t.csv").write_text(lines)
+    np.savez(tmp_path / "t.npz", x=np.arange(400.0).reshape(200, 2), t=np.arange(200) % 2)
+    shares = data.Shares(0.25, 0.05)
+    for source in (tmp_path / "t.csv", tmp_path / "t.npz"):
+        found = load(source, shares=shares)
+        assert [len(p) for p in (found.train, found.valid, found.test)] == [140, 50, 10]
+        none = load(source, shares=data.Shares(0, 0))
+        assert [len(p) for p in (none.train, none.valid, none.test)] == [200, 0, 0]
+    found = load("digits", shares=data.Shares(test=0))
+    assert [len(p) for p in (found.train, found.valid, found.test)] == [1617, 180, 0]
+    with pytest.raises(ValueError, match="valid must be a share"):
+        load(tmp_path / "t.csv", shares=data.Shares(valid=1.5))
+
+
+def test_a_packed_table_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b,label\n" + b"1,2,x\n2,5,y\n" * 20))
+    assert load(tmp_path / "t.csv.gz").outputs == 2

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from gpunet.data.dataset import Array, Dataset, Split, split
+from gpunet.data.dataset import SHARES, Array, Dataset, Shares, Split, split
 from gpunet.data.errors import DataError, unusable
 from gpunet.data.targets import Target, check_known, read_targets
 from gpunet.files import readable
@@ -16,8 +16,6 @@ from gpunet.files import readable
 Place: TypeAlias = Callable[[int, int | None], str]
 
 PIXEL = 255.0
-# Shares of the rows for validation and test where the files do not say; see `split`.
-VALID, TEST = 0.1, 0.2
 EXACT = 2**53  # whole numbers up to here are exact in float64
 
 
@@ -100,6 +98,7 @@ def assemble(
     *,
     normalise: bool = True,
     target: Target = "auto",
+    shares: Shares = SHARES,
 ) -> Dataset:
     """Check the parts, number the classes, cut what is missing from train, scale the features.
 
@@ -123,9 +122,8 @@ def assemble(
         Split(_features(part.x, keep_bytes=image), t)
         for part, t in zip(parts, targets, strict=True)
     ]
-    three = _three_parts(
-        rows, valid is not None, test is not None, classes is not None, train.x_name
-    )
+    cut = Shares(0 if valid else shares.valid, 0 if test else shares.test)
+    three = _three_parts(rows, cut, valid is not None, classes is not None, train.x_name)
     shape = train.x.shape[1:] if train.x.ndim > 2 else None
     dataset = Dataset(readable(name), *three, classes, shape=shape)
     if not normalise:
@@ -184,14 +182,12 @@ def _text_kind(t: Array) -> str:
 
 
 def _three_parts(
-    rows: list[Split], has_valid: bool, has_test: bool, classes: bool, name: str
+    rows: list[Split], cut: Shares, has_valid: bool, classes: bool, name: str
 ) -> tuple[Split, Split, Split]:
     """(train, valid, test), where those that the files do not give are cut from train."""
-    given = iter(rows)
-    whole = next(given)
-    share_valid, share_test = 0 if has_valid else VALID, 0 if has_test else TEST
+    whole, *given = rows
     try:
-        train, valid, test = split(whole.x, whole.t, share_valid, share_test, stratify=classes)
+        train, valid, test = split(whole.x, whole.t, *cut, stratify=classes)
     except DataError as error:
         raise DataError(f"{name}: {error}; more rows are needed") from None
-    return train, next(given) if has_valid else valid, next(given) if has_test else test
+    return train, given[0] if has_valid else valid, given[-1] if len(given) > has_valid else test

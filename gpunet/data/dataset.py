@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,16 @@ from gpunet.data.order import integer, permutation
 from gpunet.data.scaling import Float64, mean_and_std, rescale
 
 Array: TypeAlias = NDArray[Any]
+
+
+class Shares(NamedTuple):
+    """What is cut off for validation and for test where the files do not say: as `split` takes."""
+
+    valid: float = 0.1
+    test: float = 0.2
+
+
+SHARES = Shares()
 
 # Splitting uses an epoch that no training reaches, so that its order is not that of a first epoch.
 _SPLIT_EPOCH = 2**64 - 1

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gpunet.data.assemble import Part, assemble
-from gpunet.data.dataset import Array, Dataset
+from gpunet.data.dataset import SHARES, Array, Dataset, Shares
 from gpunet.data.errors import DataError, PathLike, read_bytes, unusable
 from gpunet.data.targets import Target
 
@@ -71,16 +71,19 @@ def read_idx(path: PathLike) -> Array:
     return values.astype(kind.newbyteorder("="))
 
 
-def load_idx(folder: PathLike, *, normalise: bool = True, target: Target = "auto") -> Dataset:
+def load_idx(
+    folder: PathLike, *, normalise: bool = True, target: Target = "auto", shares: Shares = SHARES
+) -> Dataset:
     """The data set of a folder with the four IDX files of MNIST.
 
     The names are train-images-idx3-ubyte, train-labels-idx1-ubyte and the same with t10k or test,
     or with a dot (train-images.idx3-ubyte), each also with .gz; the plain file is taken where both
     are there. All four may begin with the name of a set, as EMNIST's do: where a folder has several
     sets, it is given as FOLDER/emnist-letters. (EMNIST's images are stored with rows and columns
-    exchanged; so they stay.) t10k is the test part; a tenth of train, chosen by `split` with seed
-    0, is the validation part (54,000 / 6,000 / 10,000 for MNIST). uint8 images become float32 in
-    [0, 1]; see `assemble` for other types and `normalise`, and `targets` for labels and `target`.
+    exchanged; so they stay.) t10k is the test part; a tenth of train (see `shares`), chosen by
+    `split` with seed 0, is the validation part (54,000 / 6,000 / 10,000 for MNIST). uint8 images
+    become float32 in [0, 1]; see `assemble` for other types and `normalise`, and `targets` for
+    labels and `target`.
 
     Raises DataError where a file is missing or damaged, or the four do not fit together.
     """
@@ -100,7 +103,7 @@ def load_idx(folder: PathLike, *, normalise: bool = True, target: Target = "auto
     train = _part(files["train", "images"], files["train", "labels"])
     test = _part(files["test", "images"], files["test", "labels"])
     name = where.resolve().name
-    return assemble(name, train, test=test, normalise=normalise, target=target)
+    return assemble(name, train, test=test, normalise=normalise, target=target, shares=shares)
 
 
 def is_set(source: PathLike) -> bool:

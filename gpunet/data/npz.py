@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from gpunet.data.assemble import Part, assemble
-from gpunet.data.dataset import Array, Dataset
+from gpunet.data.dataset import SHARES, Array, Dataset, Shares
 from gpunet.data.errors import PathLike, read_bytes, room, unusable
 from gpunet.data.targets import Target
 
@@ -21,12 +21,15 @@ X, T = ("x", "X"), ("t", "T", "y", "Y")
 WHOLE, TRAIN, VALID, TEST = ("",), ("_train",), ("_valid", "_val"), ("_test",)
 
 
-def load_npz(path: PathLike, *, normalise: bool = True, target: Target = "auto") -> Dataset:
+def load_npz(
+    path: PathLike, *, normalise: bool = True, target: Target = "auto", shares: Shares = SHARES
+) -> Dataset:
     """The data set in an npz file, one sample a row of x, with its targets t (or y).
 
     Keys: x and t, to be cut by `split` as in `load_csv`; or x_train and t_train, with x_test and
     t_test, and x_valid and t_valid, to keep the parts that the file has: what it lacks is cut
-    from train. y stands for t, X and Y for x and t, _val for _valid. Other keys are not read.
+    from train, by `shares`. y stands for t, X and Y for x and t, _val for _valid. Other keys are
+    not read.
     x: numbers (n, features), or of more axes, which are made one. uint8 images (n, height, width)
     become float32 in [0, 1]; all else is standardised, unless `normalise` is off. t: (n,) or
     (n, outputs); see `targets`. Nothing is unpickled.
@@ -51,7 +54,8 @@ def load_npz(path: PathLike, *, normalise: bool = True, target: Target = "auto")
     first = whole if whole is not None else train
     assert first is not None  # exactly one of them is
     name = Path(path).stem
-    found = assemble(name, first, valid, test, normalise=normalise, target=target)
+    options: Any = {"normalise": normalise, "target": target, "shares": shares}
+    found = assemble(name, first, valid, test, **options)
     return replace(found, label=first.t_name.removeprefix(f"{path}: "))
 
 

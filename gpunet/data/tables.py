@@ -22,7 +22,7 @@ from gpunet.data.cells import (
     with_comma,
 )
 from gpunet.data.columns import Columns, Label, choose, read_columns
-from gpunet.data.dataset import Array, Dataset
+from gpunet.data.dataset import SHARES, Array, Dataset, Shares
 from gpunet.data.errors import DataError, PathLike, read_bytes, shown, unusable
 from gpunet.data.targets import Target
 
@@ -30,7 +30,12 @@ MISSING_LABELS = ("", "?", "nan")  # the others may well be the name of a class
 
 
 def load_csv(
-    path: PathLike, *, normalise: bool = True, target: Target = "auto", label: Label = None
+    path: PathLike,
+    *,
+    normalise: bool = True,
+    target: Target = "auto",
+    label: Label = None,
+    shares: Shares = SHARES,
 ) -> Dataset:
     """The data set in a CSV file: UTF-8, a sample a line, numbers but for the label column.
 
@@ -40,8 +45,8 @@ def load_csv(
     or if it is 0, 1, 2, ... Without such a name the last column is the label; where nothing but
     numbers names the columns, the first may be it (see `columns.choose`). Features are standardised
     (see `Dataset.standardised`) unless `normalise` is off. See `targets` for what becomes a class.
-    The rows are cut into train, validation (a tenth) and test (a fifth), with seed 0, each class
-    alike; see `split`.
+    The rows are cut into train, validation and test by `shares`, with seed 0, each class alike;
+    see `split`.
 
     label: the label column: its name in the header, or its number, from 1 (or -1 for the last).
 
@@ -59,7 +64,7 @@ def load_csv(
         columns = replace(columns, labels=columns.labels[-1:])
     given = [row for row in (None if columns.titles else first, second) if row]
     table = _Table(path, columns, number_reader(path, text, delimiter))
-    return table.read(chain(given, rows)).dataset(normalise, target)
+    return table.read(chain(given, rows)).dataset(normalise, target, shares)
 
 
 class _Table:
@@ -105,7 +110,7 @@ class _Table:
             raise unusable(self.path, expected, "a header only", hint)
         return self
 
-    def dataset(self, normalise: bool, target: Target) -> Dataset:
+    def dataset(self, normalise: bool, target: Target, shares: Shares) -> Dataset:
         path, columns = self.path, self.columns
         x = np.frombuffer(self.values).reshape(len(self.lines), -1)
         label = columns.labels[0]
@@ -124,7 +129,7 @@ class _Table:
 
         t, written = _labels(path, self.texts[label], place, self.number)
         part = Part(x, t, str(path), f"{path}: {columns.called(label)}", place, written)
-        found = assemble(Path(path).stem, part, normalise=normalise, target=target)
+        found = assemble(Path(path).stem, part, normalise=normalise, target=target, shares=shares)
         names = tuple(map(columns.name, kept))
         header = tuple(map(columns.name, range(columns.count)))
         return replace(found, label=columns.name(label), columns=names, header=header)
