@@ -13,7 +13,7 @@ import click
 import gpunet as gn
 from gpunet import machine
 from gpunet.cxx import CompileError
-from gpunet.data import Dataset, load
+from gpunet.data import SHARES, Dataset, Shares, load
 from gpunet.data.targets import Undecided
 from gpunet.files import readable
 from gpunet.outputs import Busy, Outputs
@@ -49,12 +49,17 @@ def mistakes() -> Iterator[None]:
         )
 
 
-def dataset(source: str) -> Dataset:
-    """What DATA, --target and --label name; numbers as targets are scaled."""
+def dataset(source: str, without_test: bool = False) -> Dataset:
+    """What DATA, --target, --label and --valid-share name; numbers as targets are scaled.
+
+    without_test: no rows of it are kept for a test.
+    """
     given = click.get_current_context().meta
-    target, label = given["target"], given["label"]
+    valid = given.get("valid_share", SHARES.valid)
+    shares = Shares(valid, 0.0 if without_test else SHARES.test)
+    options = {"label": given["label"], "shares": shares}
     try:
-        found = load(source, target=target, label=label)
+        found = load(source, target=given["target"], **options)
     except Undecided as error:
         # So many are hardly labels, and a wrong guess that is said costs a run, no wrong answer.
         click.echo(
@@ -62,7 +67,7 @@ def dataset(source: str) -> Dataset:
             "--target class if they are labels",
             err=True,
         )
-        found = load(source, target="number", label=label)
+        found = load(source, target="number", **options)
     return found.with_scaled_targets()
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from gpunet.commands import config as config_file
 from gpunet.commands import parse
+from gpunet.data import SHARES
 from gpunet.optim import OPTIMIZERS
 
 Command = Callable[..., None]
@@ -41,6 +43,16 @@ def text(name: str, parse: Callable[[str], Any], metavar: str, default: str, hel
         show_default=True,
         help=help,
     )
+
+
+def maybe(
+    name: str, parse: Callable[[str], Any], metavar: str, help: str, else_: str = ""
+) -> Option:
+    """An option that may be left out, whose value a function of `parse` reads. else_: what holds
+    then.
+    """
+    help += f"  [default: {else_}]" if else_ else ""
+    return click.option(name, callback=read(parse), metavar=metavar, help=help)
 
 
 def hidden(default: str) -> Option:
@@ -88,6 +100,10 @@ def _note(context: click.Context, option: click.Parameter, value: Any) -> None:
     context.meta[str(option.name)] = value
 
 
+def _note_share(context: click.Context, option: click.Parameter, value: Any) -> None:
+    _note(context, option, read(parse.share)(context, option, value))
+
+
 label: Option = click.option(
     "--label",
     callback=_note,
@@ -104,6 +120,26 @@ target: Option = click.option(
     default="auto",
     show_default=True,
     help="What whole numbers as targets are: labels of classes, or quantities.",
+)
+
+valid_share: Option = click.option(
+    "--valid-share",
+    callback=_note_share,
+    expose_value=False,
+    metavar="SHARE",
+    default=str(SHARES.valid),
+    show_default=True,
+    help="Share of the rows to validate on, where DATA has no such part.",
+)
+
+config: Option = click.option(
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=config_file.read,
+    is_eager=True,
+    expose_value=False,
+    metavar="FILE",
+    help="A TOML file with options by their names, as the one in --out; others may be given too.",
 )
 
 batch_size: Option = count("--batch-size", 32, "Rows an update.")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from typing import Literal
 
+from gpunet.activation import ACTIVATIONS
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.compare.grid import half_decades
 from gpunet.train.checkpoint import seconds_of
 
 Rates = dict[str, float]  # by optimizer; under "" what holds for the others
+BALANCED: Literal["balanced"] = "balanced"
+Weights = dict[str, float] | Literal["balanced"]  # of classes by name
 Grid = tuple[str | None, list[float]]  # an optimizer, or None for all; rates in rising order
 
 
@@ -38,6 +42,25 @@ def optimizers(text: str) -> list[str]:
     if not names:
         raise ValueError("no optimizer is named; give all, or names such as sgd,momentum,adam")
     return list(dict.fromkeys(names))
+
+
+def activation(text: str) -> str:
+    """A name in ACTIVATIONS."""
+    return one_of(text.replace("-", "_"), ACTIVATIONS, "activation")
+
+
+def class_weights(text: str) -> Weights:
+    """ "balanced", or "cat=2,dog=0.5" by the classes' names; a class left out weighs 1."""
+    if text.strip().lower() == BALANCED:
+        return BALANCED
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = part.rpartition("=")
+        value = finite(number)
+        if not equals or not value >= 0:
+            raise ValueError(f"{text!r} is neither {BALANCED} nor weights such as cat=2,dog=0.5")
+        found[name.strip()] = value
+    return found
 
 
 def with_lr(name: str) -> str:
@@ -76,6 +99,20 @@ def interval(text: str) -> int | str:
         raise ValueError(
             f"{text!r} is no time, such as 60s or 5m, and no number of epochs"
         ) from None
+    return value
+
+
+def positive(text: str) -> float:
+    value = finite(text)
+    if not value > 0:
+        raise ValueError(f"{text} is not a number above 0")
+    return value
+
+
+def not_negative(text: str) -> float:
+    value = finite(text)
+    if not value >= 0:
+        raise ValueError(f"{text} is not a number from 0")
     return value
 
 

@@ -21,14 +21,21 @@ class Stoppable:
     Args:
         every: as for `gpunet.Checkpoint`; None writes one only after Ctrl-C.
         resume: go on with the one that is there.
+        patience: epochs without a better validation loss before it ends; None: it does not.
 
     ValueError: it is of another training.
     """
 
     def __init__(
-        self, trainer: gn.Trainer, out: Path, every: int | str | None, resume: bool
+        self,
+        trainer: gn.Trainer,
+        out: Path,
+        every: int | str | None,
+        resume: bool,
+        patience: int | None,
     ) -> None:
         self.trainer, self.path, self.every = trainer, out / NAME, every
+        self.best = gn.EarlyStopping(patience)
         if self.every is not None:
             trainer.callbacks.append(gn.Checkpoint(self.path, self.every))
         if self.path.exists():
@@ -42,10 +49,13 @@ class Stoppable:
         self._started = time.perf_counter()
 
     def fit(self, train: Any, valid: Any, **options: Any) -> Exception | None:
-        """Train. An error after the first epoch is returned, the best model so far being there."""
-        best = gn.EarlyStopping(None, restore_best=False)
+        """Train, and keep the model of the best epoch where there are validation rows. An error
+        after the first epoch is returned, the best model so far being there.
+        """
         if valid is not None:
-            self.trainer.callbacks.append(best)
+            self.trainer.callbacks.append(self.best)
+        elif self.best.patience is not None:
+            raise ValueError("--patience looks at validation rows, and there are none")
         try:
             self.trainer.fit(train, valid, **options)
         except (ValueError, gn.DeviceError):
@@ -53,7 +63,7 @@ class Stoppable:
         except Exception as error:
             if not self.trainer.history.rows:
                 raise
-            best.on_end(self.trainer, interrupted=True)
+            self.best.on_end(self.trainer, interrupted=True)
             return error
         return None
 

@@ -21,6 +21,7 @@ from gpunet.data.tables import load_csv
 from gpunet.data.targets import Target
 
 __all__ = [
+    "SHARES",
     "DataError",
     "Dataset",
     "Shares",

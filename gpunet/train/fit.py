@@ -17,6 +17,8 @@ from gpunet.train.loop import Loop
 from gpunet.train.progress import Progress
 from gpunet.train.state import Resumable
 
+DONE = "all epochs done"
+
 
 class Fit:
     """The epochs of `trainer` from `progress` on.
@@ -63,7 +65,7 @@ class Fit:
             self.loop.watch()
             if self.loop.interrupt.requested:
                 break
-        return progress.reason or "all epochs done"
+        return progress.reason or DONE
 
     @contextmanager
     def kept(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import checked, progress
+from gpunet.backend import Array
 from gpunet.checked import Checked
 from gpunet.files import write_atomically
 from gpunet.fused.step import Step, as_optimizer
@@ -16,10 +17,10 @@ from gpunet.layer import Layer
 from gpunet.layers import BatchNorm
 from gpunet.loss import as_loss
 from gpunet.optim import Optimizer
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, as_array
 from gpunet.train import state
 from gpunet.train.callbacks import Callback, EarlyStopping
-from gpunet.train.evaluation import evaluate
+from gpunet.train.evaluation import evaluate, outputs
 from gpunet.train.feed import Feed, weighted
 from gpunet.train.fit import Fit
 from gpunet.train.groups import Groups
@@ -214,6 +215,12 @@ class Trainer:
     def evaluate(self, data: Any) -> dict[str, float]:
         """{"loss": mean over the rows} and, for classes, "accuracy", in evaluation mode."""
         return evaluate(self.model, self.loss, Feed(data, self.model, self.loss, "data"))
+
+    def predict(self, x: Any) -> Array:
+        """The model's outputs for the rows of x (n, features), in evaluation mode: logits, or
+        numbers as the targets were; an array on x's device.
+        """
+        return outputs(self.model, as_array(x))
 
     # Before training
 

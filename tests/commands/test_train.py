@@ -34,7 +34,8 @@ KEYS = {
     "dataset", "device", "epochs", "train_loss", "valid_accuracy", "test_accuracy", "seconds",
     "parameters", "steps_per_second",
 }  # fmt: skip
-FILES = ["curves.png", "history.csv", "model.safetensors", "summary.json"]
+FILES = ["config.toml", "curves.png", "history.csv", "model.safetensors", "summary.json"]
+WITHOUT_PICTURE = [name for name in FILES if name != "curves.png"]
 SHORT = ["--epochs", "2", "--device", "cpu"]
 SMALL = ["--hidden", "32", "--lr", "0.01"]
 
@@ -85,11 +86,13 @@ def test_the_four_files(gpunet: Run, tmp_path: Path) -> None:
     assert summary["steps_per_second"] == pytest.approx(80 / summary["seconds"])
     assert 0 < summary["seconds"] < 60
     assert (out / "curves.png").read_bytes().startswith(b"\x89PNG")
-    first, second, third, fourth = result.out.splitlines()
+    first, second, third, *_, before, chosen, last = result.out.splitlines()
     assert first.startswith("digits: 64 features, 10 classes; 1,257 rows to train, 180 to valid")
     assert second == "MLP 64-256-128-10, BatchNorm, Dropout 0.2 on cpu"
-    assert third.startswith(f"test accuracy {summary['test_accuracy']:.4f} after 2 epochs in ")
-    assert fourth == f"written to {Path('a/b')}"
+    assert third == f"on the test rows: accuracy {summary['test_accuracy']:.4f} of 360 rows"
+    assert before.startswith(f"test accuracy {summary['test_accuracy']:.4f} after 2 epochs in ")
+    assert chosen == "the model is that of epoch 2, the best on the validation rows"
+    assert last == f"written to {Path('a/b')}"
 
 
 def test_without_matplotlib(gpunet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +104,7 @@ def test_without_matplotlib(gpunet: Run, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     result = gpunet("train", *SHORT)
     assert (result.code, result.err) == (0, "")
-    assert sorted(p.name for p in out.iterdir()) == FILES[1:]
+    assert sorted(p.name for p in out.iterdir()) == WITHOUT_PICTURE
 
 
 def trained(gpunet: Run, *arguments: object) -> tuple[dict[str, Any], Any]:
@@ -177,7 +180,12 @@ def test_numbers_in_a_csv(gpunet: Run, tmp_path: Path) -> None:
     assert summary["valid_accuracy"] is summary["test_accuracy"] is None
     assert 0 < summary["test_loss"] < 0.5
     assert 0 < summary["valid_loss"] < 0.5
-    assert f"test loss {summary['test_loss']:.4g} after 20 epochs" in result.out
+    assert f"test R2 {summary['test_r2']:.4f} after 20 epochs" in result.out
+    assert (
+        f"on the test rows: R2 {summary['test_r2']:.4f}, MAE {summary['test_mae']:.4g}"
+        in result.out
+    )
+    assert summary["test_rmse"] ** 2 == pytest.approx(summary["test_loss"], rel=1e-4)
     assert "sum: 3 features, 1 number(s); 210 rows to train" in result.out
     header = (tmp_path / "gpunet-out" / "history.csv").read_text().splitlines()[0]
     assert header == "epoch,train_loss,valid_loss,lr,seconds"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet.backend import to_device, to_host
 from tests.train.trainings import LABELS, LOSSES, X, assert_same, mlp, state, trainer
 
 
@@ -56,3 +57,18 @@ def test_evaluation_leaves_the_model_alone(device: str) -> None:
     trainer(one).fit((X, LABELS), epochs=2)
     trainer(two).fit((X, LABELS), (X, LABELS), epochs=2)
     assert_same(one, two)
+
+
+def test_predict_is_what_the_model_puts_out(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = gn.Sequential(gn.Affine(5, 4), gn.Dropout(0.5), gn.Affine(4, 3)).to(device)
+    fitted = trainer(model, gn.SoftmaxWithLoss())
+    x = to_device(X[:7].astype(np.float64), device)
+    monkeypatch.setattr("gpunet.train.evaluation.ROWS", 3)
+    y = fitted.predict(x)
+    assert (type(y), y.shape, y.dtype) == (type(x), (7, 3), np.float32)
+    expected = model.eval()(to_device(X[:7].astype(np.float32), device)).data
+    np.testing.assert_allclose(to_host(y), to_host(expected), rtol=1e-6)
+    on_host = fitted.predict(to_host(x))
+    assert isinstance(on_host, np.ndarray)
+    np.testing.assert_array_equal(on_host, to_host(y))
+    assert fitted.predict(x[:0]).shape == (0, 3)
