@@ -215,12 +215,46 @@ def test_launches_from_several_threads_do_not_meet() -> None:
         ("__any_sync(0xffffffff, 0)", 0),
         ("__all_sync(0xffffffff, threadIdx.x >= 0)", 1),
         ("__all_sync(0xffffffff, threadIdx.x % 32 > 0)", 0),
+        ("__match_any_sync(0xffffffff, threadIdx.x % 32 / 32)", -1),
+        ("__reduce_add_sync(0xffffffff, threadIdx.x % 32)", 496),
+        ("__reduce_min_sync(0xffffffff, (int)(threadIdx.x % 32) - 9)", -9),
+        ("__reduce_max_sync(0xffffffff, threadIdx.x % 32)", 31),
+        ("__reduce_and_sync(0xffffffff, threadIdx.x | 4u) & 31u", 4),
+        ("__reduce_or_sync(0xffffffff, threadIdx.x % 32)", 31),
+        ("__reduce_xor_sync(0xffffffff, threadIdx.x % 32 == 3 ? 5u : 0u)", 5),
     ],
 )
 def test_votes(call: str, expected: int) -> None:
     code = f'extern "C" __global__ void k(int *out) {{ out[threadIdx.x] = {call}; }}'
     out = run(code, np.full(96, -1, np.int32), block=96)
     np.testing.assert_array_equal(out, expected)
+
+
+def test_lanes_with_the_same_value_find_each_other() -> None:
+    code = """extern "C" __global__ void k(unsigned *out) {
+        int all;
+        out[threadIdx.x] = __match_any_sync(0xffffffff, threadIdx.x % 4 == 0 ? 1.5f : 2.5f);
+        if (__match_all_sync(0xffffffff, threadIdx.x, &all) || all) out[threadIdx.x] = 0;
+        if (!__match_all_sync(0xffffffff, 7, &all) || !all) out[threadIdx.x] = 0; }"""
+    out = run(code, np.zeros(32, np.uint32))
+    fourth = 0x11111111
+    assert out.tolist() == [fourth if lane % 4 == 0 else 0xFFFFFFFF ^ fourth for lane in range(32)]
+
+
+def test_a_program_that_takes_any_active_mask_is_right() -> None:
+    code = """extern "C" __global__ void k(int *out) {
+        if (threadIdx.x % 3) return;
+        const unsigned mask = __activemask();
+        const int leader = __ffs(mask) - 1, lane = threadIdx.x % 32;
+        if (lane == leader) atomicAdd(out, __popc(mask)); }"""
+    assert run(code, np.zeros(1, np.int32), block=64)[0] == 22
+
+
+def test_a_program_that_takes_all_threads_for_active_is_refused() -> None:
+    code = """extern "C" __global__ void k(int *out) {
+        out[threadIdx.x] = __shfl_down_sync(__activemask(), (int)threadIdx.x, 16); }"""
+    with pytest.raises(KernelError, match=r"which the mask .* leaves out"):
+        run(code, np.zeros(32, np.int32))
 
 
 def lanes_of(function: str, by: int, width: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 from collections.abc import Callable
@@ -27,6 +28,10 @@ def a(xp: Any) -> Any:
 
 def b(xp: Any) -> Any:
     return xp.asarray(np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32))
+
+
+def many(xp: Any) -> Any:
+    return xp.asarray(np.random.default_rng(1).permutation(20000).astype(np.float32))
 
 
 # By name: a function of the module (numpy, cupy), with one result.
@@ -82,6 +87,22 @@ ALIKE: dict[str, Callable[[Any], Any]] = {
     "median": lambda xp: xp.median(b(xp), axis=1),
     "percentile": lambda xp: xp.percentile(b(xp), 30),
     "polynomial": lambda xp: xp.polyval(xp.asarray([1.0, -2.0, 3.0]), a(xp)),
+    "product of polynomials": lambda xp: xp.polymul(a(xp)[0], b(xp)[0]),
+    "convolve and correlate": lambda xp: (
+        xp.convolve(a(xp)[0], b(xp)[0]) + xp.correlate(a(xp)[1], b(xp)[1], "full")
+    ),
+    "partition of many": lambda xp: xp.partition(many(xp), (5, 70, 900))[[5, 70, 900]],
+    "argpartition of many": lambda xp: many(xp)[xp.argpartition(many(xp), 100)[100]][None],
+    "median of many": lambda xp: xp.median(many(xp).reshape(2, -1), axis=1),
+    "take and put along an axis": lambda xp: xp.take_along_axis(
+        b(xp), xp.argsort(b(xp), axis=0), axis=0
+    ),
+    "matrix of integers": lambda xp: xp.arange(12).reshape(3, 4) @ xp.arange(12).reshape(4, 3),
+    "small integers overflow": lambda xp: xp.arange(-128, 128, dtype=xp.int8) * xp.int8(3),
+    "complex functions": lambda xp: xp.stack(
+        [f(a(xp)[0] + 1j * b(xp)[0]) for f in (xp.exp, xp.sqrt, xp.tanh, xp.arcsin, xp.log)]
+    ),
+    "kaiser window": lambda xp: xp.kaiser(9, 6.0),
 }
 
 
@@ -188,6 +209,105 @@ def test_special_functions(cupy: Any) -> None:
     assert float(special.erf(cupy.asarray(0.5))) == pytest.approx(0.5204998778130465)
 
 
+def test_functions_that_c_has_not(cupy: Any) -> None:
+    """By what they are the inverse of, and by values from tables (Abramowitz and Stegun)."""
+    from cupyx.scipy import special
+
+    x = cupy.linspace(-2.5, 2.5, 11)
+    for there, back in ((special.erf, special.erfinv), (special.ndtr, special.ndtri)):
+        np.testing.assert_allclose(cupy.asnumpy(back(there(x))), cupy.asnumpy(x), rtol=1e-9)
+    np.testing.assert_allclose(
+        cupy.asnumpy(special.erfc(special.erfcinv(cupy.asarray([1e-300, 1e-20, 0.3, 1.9])))),
+        [1e-300, 1e-20, 0.3, 1.9],
+        rtol=1e-11,
+    )
+    one = cupy.asarray(1.0)
+    values = {"j0": 0.7651976865579666, "i0": 1.2660658777520084, "psi": -0.5772156649015329}
+    values |= {"log_ndtr": -0.17275377902344985, "lambertw": 0.5671432904097838}
+    for name, value in values.items():
+        assert complex(getattr(special, name)(one)) == pytest.approx(value, rel=1e-13), name
+    rest = cupy.ElementwiseKernel(
+        "T x, T y", "T z", "z = erfcx(x) * rhypot(x, y) * norm3d(x, y, x) + jn(2, x)", "rest"
+    )
+    expected = 0.17900115118138998 / 5 * np.sqrt(34) + 0.4860912605858912
+    assert float(rest(cupy.asarray(3.0), cupy.asarray(4.0))) == pytest.approx(expected, rel=1e-12)
+
+
+SHORT = r"""
+#include <cuda_fp16.h>
+#include <cuda_bf16.h>
+extern "C" __global__ void short_floats(const float *x, float *y, __half2 *sum) {
+    const int i = threadIdx.x;
+    half h = __float2half(x[i]);
+    h += __hmul(h, h) - __float2half(1.0f);
+    const half2 factors = __floats2half2_rn(2.0f, 3.0f);
+    const half2 pair = __hfma2(__half2half2(h), factors, __float2half2_rn(1.0f));
+    __nv_bfloat16 b = __float2bfloat16(x[i]);
+    b = __hadd(b, b) * b;
+    y[4 * i] = __low2float(pair);
+    y[4 * i + 1] = __half2float(__high2half(pair));
+    y[4 * i + 2] = __bfloat162float(b);
+    y[4 * i + 3] = __hgt(h, __float2half(0.0f)) ? __half2float(hsqrt(h)) : -float(hexp(h));
+    atomicAdd(sum, __halves2half2(h, __hneg(h)));
+}"""
+
+
+def test_half_and_bfloat16_in_a_raw_kernel(cupy: Any) -> None:
+    x = np.array([0.5, 1.25, 3.0, 1.00390625], np.float32)
+    y, total = cupy.zeros((4, 4), np.float32), cupy.zeros(2, np.float16)
+    cupy.RawKernel(SHORT, "short_floats")((1,), (4,), (cupy.asarray(x), y, total))
+    h = x.astype(np.float16)
+    h = h + (h * h - np.float16(1))
+    short = np.array([0.5, 1.25, 3.0, 1.0], np.float32)  # the last of x is half way: to even
+    root = np.where(h > 0, np.sqrt(np.abs(h)), -np.exp(h.astype(np.float32)))
+    expected = np.stack([h * 2 + 1, h * 3 + 1, 2 * short**2, root.astype(np.float16)], axis=1)
+    np.testing.assert_allclose(cupy.asnumpy(y), expected, rtol=1e-2)
+    np.testing.assert_array_equal(cupy.asnumpy(y)[:, :2], expected[:, :2])
+    np.testing.assert_allclose(cupy.asnumpy(total), [h.sum(), -h.sum()], rtol=1e-3)
+
+
+def test_bfloat16_is_rounded_once(cupy: Any) -> None:
+    """From a double that a float would round to half way between two of its numbers."""
+    rounded = cupy.ElementwiseKernel(
+        "float64 x", "float32 y", "y = __double2bfloat16(x)", "rounded", preamble=SHORT[:47]
+    )
+    x = [1.00390625 + 1e-12, 1.00390625, -1.00390625 - 1e-12, 1e39, np.nan]
+    found = cupy.asnumpy(rounded(cupy.asarray(x)))
+    np.testing.assert_array_equal(found, [1.0078125, 1.0, -1.0078125, np.inf, np.nan])
+
+
+ENDING = """
+def run(cupy):
+    code = 'extern "C" __global__ void k() { if (threadIdx.x > 3) return; __syncthreads(); }'
+    cupy.RawKernel(f"// {__name__}\\n{code}", "k")((1,), (32,), (cupy.ones(1),))
+"""
+
+
+def test_kernels_of_cupys_own_may_do_what_hardware_allows(cupy: Any) -> None:
+    """Those of its lfilter end before a barrier, those of its Delaunay get too many arguments."""
+    modules = {name: {"__name__": name} for name in ("cupyx.scipy.signal", "cupyxyz", "__main__")}
+    for module in modules.values():
+        exec(ENDING, module)
+    modules["cupyx.scipy.signal"]["run"](cupy)
+    for name in ("cupyxyz", "__main__"):
+        with pytest.raises(TypeError, match="k takes 0 arguments, 1 were given"):
+            modules[name]["run"](cupy)
+
+
+@pytest.mark.filterwarnings("ignore:.*experimental:FutureWarning")
+def test_the_lane_in_a_jitted_kernel(cupy: Any) -> None:
+    """CuPy writes it as an instruction of PTX."""
+    from cupyx import jit
+
+    @jit.rawkernel()
+    def lanes(x: Any) -> None:
+        x[jit.threadIdx.x] = jit.laneid()
+
+    x = cupy.zeros(40, np.int32)
+    lanes[1, 40](x)
+    assert x.tolist() == [*range(32), *range(8)]
+
+
 def test_random_numbers(cupy: Any) -> None:
     cupy.random.seed(3)
     first = cupy.random.standard_normal(1000)
@@ -197,6 +317,8 @@ def test_random_numbers(cupy: Any) -> None:
     assert (cupy.random.standard_normal(1000) == first).all()
     assert sorted(cupy.random.permutation(9).tolist()) == list(range(9))
     assert set(cupy.random.choice(3, 20).tolist()) <= {0, 1, 2}
+    some = cupy.random.RandomState(1).choice(1000, 9, replace=False)
+    assert len(set(some.tolist())) == 9
     assert float(cupy.random.rand(5).min()) >= 0
 
 
@@ -263,6 +385,27 @@ def test_copies_between_host_and_device(cupy: Any) -> None:
 # What it cannot do
 
 
+def sparse() -> Any:
+    return importlib.import_module("cupyx.scipy.sparse")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("#include <curand_kernel.h>", r'cannot open source file "curand_kernel.h"'),
+        ("#include <cub/block/block_reduce.cuh>", "CUB's templates"),
+        ('__device__ void f() { asm("membar.gl;"); }', "no PTX instructions"),
+        ('__device__ int f(int x) { asm("mov.u32 %0, %%clock;" : "=r"(x)); return x; }', "PTX"),
+    ],
+    ids=["header", "CUB", "instruction", "register"],
+)
+def test_what_a_kernel_may_not_use_is_refused(line: str, what: str, cupy: Any) -> None:
+    kernel = cupy.RawKernel(f'{line}\nextern "C" __global__ void k() {{}}', "k")
+    with pytest.raises(Exception, match=what) as caught:
+        kernel((1,), (1,), ())
+    assert "run this test on a GPU (mark it `gpu`)" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("program", "what"),
     [
@@ -270,8 +413,10 @@ def test_copies_between_host_and_device(cupy: Any) -> None:
         (lambda cp: cp.linalg.solve(cp.eye(3), cp.ones(3)), "cuSOLVER"),
         (lambda cp: cp.fft.fft(cp.ones(8)), "cuFFT"),
         (lambda cp: cp.random.default_rng(0), "Generator"),
+        (lambda cp: sparse().csr_matrix(cp.eye(3)), "cuSPARSE"),
+        (lambda cp: sparse().eye(3).dot(cp.ones(3)), "cuSPARSE"),
     ],
-    ids=["svd", "solve", "fft", "default_rng"],
+    ids=["svd", "solve", "fft", "default_rng", "csr", "product with a sparse matrix"],
 )
 def test_what_it_has_not_is_refused_in_words_that_help(
     program: Callable[[Any], Any], what: str, cupy: Any

@@ -14,7 +14,7 @@ import pytest
 from gpunet.testing import simgpu
 from gpunet.testing.simgpu.compiler import host_options
 from gpunet.testing.simgpu.modes import chosen
-from gpunet.testing.simgpu.shared import rewrite_shared
+from gpunet.testing.simgpu.rewriting import after_macros
 from tests.simgpu.host import KernelError, RawKernel, RawModule, on_device
 
 pytestmark = pytest.mark.usefixtures("cp")
@@ -288,7 +288,11 @@ def test_options_of_the_gpu_are_ignored() -> None:
 
 def test_text_without_shared_memory_is_left_alone() -> None:
     text = "const char *s = \"__shared__ int a;\"; int my__shared__ = 3; char c = ';';"
-    assert rewrite_shared(text) == text
+    assert after_macros(text) == text
+
+
+def test_a_comma_at_the_end_of_a_template_is_taken_as_nvrtc_takes_it() -> None:
+    assert after_macros('f<int, a<3 ,>>(", >");') == 'f<int, a<3 >>(", >");'
 
 
 # ---------------------------------------------------------------------------------------------

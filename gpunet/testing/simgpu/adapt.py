@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,15 @@ def refuse_absent(module: str) -> None:
         raise ImportError(f"the simulated GPU has no {ABSENT[module]}: {MEND}", name=module)
 
 
+class Lacking(ModuleType):
+    """In place of a module that much of CuPy imports, and little uses."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _refusal(ABSENT["cupy_backends.cuda.libs.cusparse"])()
+
+
 def adapt() -> None:
     """Change the attributes of CuPy's modules that lead to such code."""
     thrust = import_module("cupy.cuda").thrust
@@ -46,6 +57,10 @@ def adapt() -> None:
     cupy.RawKernel, cupy.RawModule = arguments.checked_classes()
     for module in ("cupy_backends.cuda.libs", "cupy.cuda"):
         _refuse_before_looking(import_module(module))
+    cupyx: Any = import_module("cupyx")
+    sys.modules["cupyx.cusparse"] = cupyx.cusparse = Lacking("cupyx.cusparse")
+    misc: Any = import_module("cupy._math.misc")
+    misc._fftconv_faster = lambda *_: False  # else float arrays are convolved by cuFFT
     cub, core = import_module("cupy.cuda").cub, import_module("cupy._core")
     for name in dir(cub):
         if name.startswith(("cub_", "device_")):

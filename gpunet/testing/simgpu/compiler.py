@@ -17,13 +17,12 @@ from typing import NamedTuple
 
 from gpunet import cxx
 
-from . import sanitizer
+from . import rewriting, sanitizer
 from .modes import chosen
-from .shared import rewrite_shared
 
 FOLDER = Path(__file__).resolve().parent
 SHIMS = FOLDER / "include"
-PLAIN, FLUSHES = 1, 4  # emulator_types.h
+PLAIN, LENIENT, FLUSHES = 1, 2, 4  # emulator_types.h
 FLAGS = (
     "-O2",
     "-ftree-vectorize",
@@ -38,7 +37,7 @@ FLAGS = (
     f"-I{cxx.HEADERS}",
     f"-I{FOLDER}",
 )
-LENIENT = ("-w",)  # CuPy's own text
+QUIET = ("-w",)  # CuPy's own text
 STRICT = (
     "-Wunused-variable",
     "-pedantic-errors",
@@ -53,13 +52,18 @@ Headers = Sequence[tuple[str, str]]
 
 
 def compile_program(
-    source: str, headers: Headers, options: Sequence[str], expressions: Sequence[str]
+    source: str,
+    headers: Headers,
+    options: Sequence[str],
+    expressions: Sequence[str],
+    is_cupys_own: bool = False,
 ) -> Path:
     """The file of the compiled program. CompileError with the compiler's message, in which the text
     is called by its first kernel: k.cu.
 
     headers: (name, text) of those that came with the program. expressions: names of kernels and
-    variables, templates' instances above all, whose symbols are wanted.
+    variables, templates' instances above all, whose symbols are wanted. is_cupys_own: its kernels
+    may do what hardware allows, and CUDA's guide does not.
     """
     architecture = next(filter(None, map(_ARCHITECTURE.fullmatch, options)), None)
     if architecture and int(architecture[1]) not in SM:
@@ -70,12 +74,26 @@ def compile_program(
     name = f"{first[1] if first else 'kern'}.cu"
     flags = [flag for flag in host_options(options) if not _is_toolkit(flag)]
     foreign = [f for f in flags if f.startswith("-I") and not _is_cupys(Path(f[2:]))]
-    made = functools.partial(_program, source, name, headers, flags, expressions, options)
-    if foreign:  # their files may change: the text itself is the key
-        text = made()
-        return _build(text, name, flags, STRICT, text)
-    key = "\0".join([source, repr(headers), repr(options), repr(expressions), _version()])
-    return _build(made, name, flags, LENIENT if "cupy/" in source else STRICT, key)
+    lenient = LENIENT if is_cupys_own else 0
+    made = functools.partial(_program, source, name, headers, flags, expressions, options, lenient)
+    warnings = STRICT if foreign or "cupy/" not in source else QUIET
+    key = [source, repr(headers), repr(options), repr(expressions), repr(lenient), _version()]
+    try:
+        if foreign:  # their files may change: the text itself is the key
+            return _build(made(), name, flags, warnings, "")
+        return _build(made, name, flags, warnings, "\0".join(key))
+    except cxx.CompileError as error:
+        raise cxx.CompileError(_explained(str(error))) from None
+
+
+def _explained(message: str) -> str:
+    """g++'s message in NVRTC's words, and what to do where the program is not at fault."""
+    message, missing = _MISSING.subn(r'error: cannot open source file "\1"', message)
+    if missing:
+        message += f"if it is the CUDA toolkit's, the simulated GPU does not have it: {MEND}\n"
+    if _NO_PTX.search(message):
+        message += f"the simulated GPU has no PTX instructions (asm): {MEND}\n"
+    return message
 
 
 def _build(
@@ -86,12 +104,8 @@ def _build(
     key: str,
 ) -> Path:
     undefined = () if sanitizer.wanted() else ("-Wl,--no-undefined",)
-    return cxx.build(
-        text,
-        name=name.removesuffix(".cu"),
-        flags=(*FLAGS, *_arithmetic(), _language(flags), *warnings, *LINK, *undefined),
-        key=key,
-    )
+    flags = (*FLAGS, *_arithmetic(), _language(flags), *warnings, *LINK, *undefined)
+    return cxx.build(text, name=name.removesuffix(".cu"), flags=flags, key=key)
 
 
 def _program(
@@ -101,14 +115,15 @@ def _program(
     flags: Sequence[str],
     expressions: Sequence[str],
     options: Sequence[str],
+    lenient: int,
 ) -> str:
-    text = _preprocessed(source, name, headers, flags)
+    text = _preprocessed(rewriting.before_macros(source), name, headers, flags)
     for sign, what in ABSENT.items():
         if sign in text:
             raise cxx.CompileError(f"the simulated GPU has no {what}: {MEND}")
     before, text = _cut(text, name)
     header = _precompiled(_language(flags), before)
-    text, kernels = _apart(_rewritten(text), find_kernels(text))
+    text, kernels = _apart(rewriting.after_macros(text), find_kernels(text))
     text = _GLOBAL.sub(" ", text)
     waits = any("simgpu::" in part.replace(_FAIL, "") for part in (before, text))
     how = "launch" if waits else "launch_plain"
@@ -118,7 +133,7 @@ def _program(
             text, how = looped, "launch_loop"
     flush = any(option.replace(" ", "") in ("-ftz=true", "--ftz=true") for option in options)
     fast = any("use_fast_math" in option for option in options)
-    setting = (0 if waits else PLAIN) | (FLUSHES if flush or fast else 0)
+    setting = lenient | (0 if waits else PLAIN) | (FLUSHES if flush or fast else 0)
     has_arrays = "class CArray" in before + text
     table = _entries(kernels, expressions, how, setting, has_arrays)
     return f'#include "{header}"\n{text}\n#line 1 "<name expression>"\n{table}'
@@ -132,10 +147,6 @@ def _cut(text: str, name: str) -> tuple[str, str]:
     if not whole or "cupy/" not in before:
         return "", text
     return before, f'#line {ends[-1][1]} "{name}"{text[ends[-1].end() :]}'
-
-
-def _rewritten(text: str) -> str:
-    return rewrite_shared(_PERMUTE.sub("__dest = __byte_perm(__a_reg, __b_reg, __c_reg);", text))
 
 
 # ---------------------------------------------------------------------------------------------
@@ -210,9 +221,9 @@ def _text_file(text: str) -> Path:
 @functools.lru_cache(maxsize=16)
 def _precompiled(language: str, more: str) -> Path:
     """The emulator's header, and `more` behind it, as g++ reads it in no time."""
-    headers = [FOLDER / "emulator.h", FOLDER / "emulator_types.h", cxx.HEADERS / "device.h"]
+    headers = [*sorted(FOLDER.glob("*.h")), cxx.HEADERS / "device.h"]
     flags = (*FLAGS, *_arithmetic(), language, "-x", "c++-header")
-    text = f'#include "emulator.h"\n{_rewritten(more)}\n'
+    text = f'#include "emulator.h"\n{rewriting.after_macros(more)}\n'
     made = cxx.build(text, name="emulator", flags=flags, headers=headers, suffix=".h.gch")
     return made.with_suffix("")
 
@@ -265,8 +276,8 @@ _FOR = re.compile(
     r"threadIdx\.x; (?P=i) < (?P<n>\([^;]*\)); (?P=i) \+= static_cast<ptrdiff_t>\(blockDim\.x\) "
     r"\* gridDim\.x\)"
 )
-# The one instruction of PTX in what CuPy uses of libcu++.
-_PERMUTE = re.compile(r'\basm\s*\("prmt\.b32[^"]*"[^;]*;')
+_MISSING = re.compile(r"fatal error: (.*): No such file or directory")
+_NO_PTX = re.compile(r"'asm'|no such instruction")  # what g++ and its assembler say
 _THREAD = re.compile(r"\b(?:threadIdx|blockIdx|blockDim|gridDim)\b")
 
 

@@ -12,6 +12,7 @@
 
 #ifndef SIMGPU_SCHEDULER
 #include <device.h>
+#include "special.h"
 #endif
 
 // ---- what libcu++ expects of NVRTC and g++ does not have -------------------------------------------
@@ -164,6 +165,27 @@ inline unsigned int ballot(Site site, const char *name, unsigned int mask, int p
 inline void sync_warp(Site site, unsigned int mask = full_mask) {
     scheduler->exchange(site, "__syncwarp", Exchange::sync, mask, 0, 0);
 }
+// Each lane's value in turn, for every lane in the mask.
+template <class T, class F> void each_lane(Site site, const char *name, unsigned int mask, T value, F visit) {
+    for (int lane = 0; lane < 32; ++lane)
+        if (mask >> lane & 1) visit(lane, exchange(site, name, mask, value, lane, 32));
+}
+template <class T> unsigned int match(Site site, unsigned int mask, T value) {
+    unsigned int same = 0;
+    each_lane(site, "__match_any_sync", mask, value, [&](int lane, T other) { same |= (unsigned int)(other == value) << lane; });
+    return same;
+}
+template <class T> unsigned int match_all(Site site, unsigned int mask, T value, int *all) {
+    *all = match(site, mask, value) == mask;
+    return *all ? mask : 0;
+}
+template <class T, class F> T reduce(Site site, const char *name, unsigned int mask, T value, F join) {
+    T all = value;
+    each_lane(site, name, mask, value, [&](int lane, T other) {
+        if (lane != (int)self.lane) all = join(all, other);
+    });
+    return all;
+}
 
 }  // namespace simgpu
 
@@ -177,6 +199,17 @@ inline void sync_warp(Site site, unsigned int mask = full_mask) {
     ((int)(simgpu::ballot(SIMGPU_SITE, "__any_sync", mask, (predicate) != 0) != 0))
 #define __all_sync(mask, predicate)                                                              \
     ((int)(simgpu::ballot(SIMGPU_SITE, "__all_sync", mask, (predicate) == 0) == 0))
+#define __match_any_sync(...) (simgpu::match(SIMGPU_SITE, __VA_ARGS__))
+#define __match_all_sync(...) (simgpu::match_all(SIMGPU_SITE, __VA_ARGS__))
+#define SIMGPU_REDUCE(name, ...)                                                                 \
+    simgpu::reduce(SIMGPU_SITE, "__reduce_" #name "_sync", __VA_ARGS__)
+#define __reduce_add_sync(...) (SIMGPU_REDUCE(add, __VA_ARGS__, [](auto a, auto b) { return a + b; }))
+#define __reduce_min_sync(...) (SIMGPU_REDUCE(min, __VA_ARGS__, [](auto a, auto b) { return b < a ? b : a; }))
+#define __reduce_max_sync(...) (SIMGPU_REDUCE(max, __VA_ARGS__, [](auto a, auto b) { return a < b ? b : a; }))
+#define __reduce_and_sync(...) (SIMGPU_REDUCE(and, __VA_ARGS__, [](auto a, auto b) { return a & b; }))
+#define __reduce_or_sync(...) (SIMGPU_REDUCE(or, __VA_ARGS__, [](auto a, auto b) { return a | b; }))
+#define __reduce_xor_sync(...) (SIMGPU_REDUCE(xor, __VA_ARGS__, [](auto a, auto b) { return a ^ b; }))
+#define __activemask() (1u << simgpu::self.lane)  // no two threads are promised to go together
 #define __syncwarp(...) (simgpu::sync_warp(SIMGPU_SITE __VA_OPT__(, ) __VA_ARGS__))
 
 #define assert(condition)                                                                        \

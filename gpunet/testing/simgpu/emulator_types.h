@@ -58,6 +58,7 @@ using Run = int (*)(Launch *);
 // A kernel, as its library's table `simgpu_entries` describes it.
 enum Flags : int {
     PLAIN = 1,    // its threads never wait for each other: no fibers
+    LENIENT = 2,  // CuPy's own
     FLUSHES = 4,  // compiled with -ftz=true
 };
 struct Parameter {

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import re
 import traceback
 from pathlib import Path
 
@@ -37,7 +36,7 @@ FLAGS = (
     f"-I{FOLDER}",
 )
 COMPILATION, INTERNAL = 6, 11  # NVRTC's numbers
-_MISSING = re.compile(r"fatal error: (.*): No such file or directory")  # NVRTC has other words
+COMPILERS = ("cupy.cuda.", "cupy._core.", "cupy._util", "cupyx.jit", f"{__package__}.")
 
 
 def _compile(
@@ -50,12 +49,19 @@ def _compile(
     """For nvrtc.cpp: NVRTC's status, the file that was made, and the log."""
     headers = list(zip(names, texts, strict=True))
     try:
-        path = compiler.compile_program(source, headers, options, expressions)
+        path = compiler.compile_program(source, headers, options, expressions, _is_cupys_own())
     except cxx.CompileError as error:
-        return COMPILATION, "", _MISSING.sub(r'error: cannot open source file "\1"', str(error))
+        return COMPILATION, "", str(error)
     except Exception:  # C called: nothing may leave here
         return INTERNAL, "", traceback.format_exc()
     return 0, str(path), cxx.warnings(path)
+
+
+def _is_cupys_own() -> bool:
+    """Whether a function of CuPy's, not its user, has asked for the kernel that is compiled now."""
+    callers = (frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_stack(None))
+    asks = next((name for name in callers if not name.startswith(COMPILERS)), "")
+    return asks.startswith(("cupy.", "cupyx."))
 
 
 @functools.cache

@@ -197,6 +197,10 @@ int describe(const Function &function, const simgpu::Launch &launch) {
                 function.name.c_str(), b.x, b.y, b.z, place, launch.message);
 }
 
+bool is_cupys_own(const Function &function) {
+    return (function.entry->flags & simgpu::LENIENT) || function.name.compare(0, 5, "cupy_") == 0;
+}
+
 int run(const Function &function, Size grid, Size block, unsigned dynamic, bool cooperative, Arguments &all) {
     if (int e = check_pointers(function, all)) return e;
     std::vector<void *> values;
@@ -207,7 +211,7 @@ int run(const Function &function, Size grid, Size block, unsigned dynamic, bool 
     launch.block = {block.x, block.y, block.z};
     launch.dynamic_shared = dynamic;
     launch.shared_limit = function.shared_limit > SHARED_LIMIT ? SHARED_OPTIN : SHARED_LIMIT;
-    launch.lenient = function.name.compare(0, 5, "cupy_") == 0;  // CuPy's own rely on what hardware does
+    launch.lenient = is_cupys_own(function);  // which rely on what hardware does
     launch.cooperative = cooperative;
     launch.order = modes.order;
     launch.seed = modes.seed;
@@ -346,11 +350,11 @@ API int cuLinkDestroy(std::string *all) { return delete all, sim::OK; }
 
 // ---- for gpunet.testing.simgpu ------------------------------------------------------------------
 
-// The kinds and sizes of a kernel's parameters; returns their number.
+// The kinds and sizes of a kernel's parameters; returns their number, or -1 for CuPy's own kernels.
 API int sim_parameters(const Function *f, char *kinds, size_t *sizes, int room) {
     for (int i = 0; i < (int)f->entry->parameter_count && i < room; ++i) {
         kinds[i] = f->entry->parameters[i].kind;
         sizes[i] = f->entry->parameters[i].size;
     }
-    return (int)f->entry->parameter_count;
+    return sim::is_cupys_own(*f) ? -1 : (int)f->entry->parameter_count;
 }

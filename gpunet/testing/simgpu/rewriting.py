@@ -1,4 +1,4 @@
-"""`__shared__` declarations, rewritten: a macro cannot see the type that follows it."""
+"""What must be changed in a program's text before g++ takes it: as little as can be."""
 
 from __future__ import annotations
 
@@ -11,10 +11,32 @@ _SHARED = re.compile(
 )
 _ALIGNMENT = re.compile(r"alignas\s*\([^()]*\)|__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)")
 _DECLARATOR = re.compile(r"(?P<type>.*?)(?P<name>[A-Za-z_]\w*)\s*(?P<extents>(?:\[.*\])?)", re.S)
+# CuPy's kernels of `partition` count on the threads of a warp to go step by step.
+_STEP = re.compile(r"\bvoid bitonic_sort_step\([^)]*\)\s*\{")
+_TOGETHER = " struct Step { Step() { __syncwarp(); } ~Step() { __syncwarp(); } } step;"
+# The instructions of PTX in what CuPy uses of libcu++, and in its own jit.
+_PTX = {
+    r'\basm\s*\("prmt\.b32[^"]*"[^;]*;': "__dest = __byte_perm(__a_reg, __b_reg, __c_reg);",
+    r'\basm\s*(?:volatile\s*)?\(\s*"mov\.u32 %0, %%laneid;"\s*:\s*"=r"\s*\((\w+)\)\s*\)': (
+        r"\1 = simgpu::self.lane"
+    ),
+}
+# NVRTC takes `extents<T,>`, which CuPy's tests rely on.
+_TRAILING_COMMA = re.compile(rf"{_STRING}|,(?=\s*>)")
 
 
-def rewrite_shared(text: str) -> str:
-    """Each declaration of shared memory as one of `simgpu::Shared`, on the same line."""
+def before_macros(text: str) -> str:
+    """The program's text for the preprocessor."""
+    return _STEP.sub(lambda step: step[0] + _TOGETHER, text)
+
+
+def after_macros(text: str) -> str:
+    """The preprocessed text for the compiler. Each declaration of shared memory, whose type no
+    macro can see, becomes one of `simgpu::Shared`, on the same line.
+    """
+    for instruction, meaning in _PTX.items():
+        text = re.sub(instruction, meaning, text)
+    text = _TRAILING_COMMA.sub(lambda match: match[0].removeprefix(","), text)
     return _SHARED.sub(_rewrite_declaration, text)
 
 
