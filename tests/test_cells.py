@@ -69,6 +69,50 @@ def test_a_target_with_decimal_commas_is_a_number(tmp_path: Path) -> None:
     assert sorted(np.concatenate(parts)[:, 0].tolist()) == sorted(i % 7 + 0.5 for i in range(60))
 
 
+@pytest.mark.parametrize(
+    ("row", "found"),
+    [
+        ('{i},"{k:,}",{c}', 2345.0),
+        ('{i},"{k:,}.50",{c}', 2345.5),
+        ("{i};{k:,}.50;{c}", 2345.5),
+        ("{i};{k:,},000;{c}", 2345000.0),
+        ("{i};2.345,50;{c}", 2345.5),
+        ("{i}.5;{k:,};{c}", 2345.0),
+        ("{i};2.345.678;{c}", None),
+    ],
+)
+def test_thousands(row: str, found: float | None, tmp_path: Path) -> None:
+    lines = [row.format(i=i, k=2345, c="ab"[i % 2]) for i in range(20)]
+    if found is None:  # nothing tells that these are numbers
+        with pytest.raises(DataError):
+            table(tmp_path, "\n".join(lines))
+    else:
+        assert {row[1] for row in features(table(tmp_path, "\n".join(lines)))} == {found}
+
+
+def test_one_way_of_writing_serves_the_whole_file(tmp_path: Path) -> None:
+    text = "".join(f"{i};{v};{'ab'[i % 2]}\n" for i, v in enumerate(["1.234,5", "2.345", "7"] * 9))
+    assert {row[1] for row in features(table(tmp_path, text))} == {1234.5, 2345, 7}
+    text = "".join(f"{i};{v};{'ab'[i % 2]}\n" for i, v in enumerate(["1,234.5", "2,345", "7"] * 9))
+    assert {row[1] for row in features(table(tmp_path, text))} == {1234.5, 2345, 7}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp949", "euc-kr"])
+def test_encodings(encoding: str, tmp_path: Path) -> None:
+    text = "나이,지역,label\n" + "".join(f"{i},{i % 5},{'남여'[i % 2]}\n" for i in range(20))
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    found = load(tmp_path / "t.csv")
+    assert (found.columns, found.classes) == (("나이", "지역"), ("남", "여"))
+
+
+@pytest.mark.parametrize("word", ["café", "Zürich", "Ärger", "façade", "naïve"])
+def test_latin_letters_are_not_taken_for_korean(word: str, tmp_path: Path) -> None:
+    text = "a,label\n" + "".join(f"{i},{(word, 'b')[i % 2]}\n" for i in range(20))
+    (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+    with pytest.raises(DataError, match="expected UTF-8 text, found the byte 0x"):
+        load(tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize("cells", ["1,234;2,500", "-9,999;+10,000"])
 def test_what_may_be_thousands_is_asked(cells: str, tmp_path: Path) -> None:
     text = "x;y;label\n" + "".join(f"{cells};{'ab'[i % 2]}\n" for i in range(20))

@@ -83,7 +83,9 @@ def predicts(dataset: Dataset) -> str:
         kind = f"{dataset.outputs} classes: {listed(dataset.classes)}"
     columns = dataset.columns or ()
     reads = f"\nreads {listed(columns)}" if columns else ""
-    return f"\npredicts {dataset.label}, {kind}{reads}{_rare(dataset)}"
+    plan = [dataset.description().plan] if columns else []
+    told = "".join(f"\n{line}" for line in (*plan, *dataset.notes))
+    return f"{told}\npredicts {dataset.label}, {kind}{reads}{_rare(dataset)}"
 
 
 _SHOWN = 8

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from gpunet.data.dataset import SHARES, Array, Dataset, Shares, Split, split
-from gpunet.data.errors import DataError, unusable
+from gpunet.data.errors import CellError, DataError, unusable
 from gpunet.data.targets import Target, check_known, read_targets
 from gpunet.files import readable
 
@@ -75,6 +75,7 @@ class Part:
             "finite numbers within float32's range",
             f"{value} in {place}",
             "mend or remove that row",
+            CellError if np.isnan(value) and name == self.x_name else DataError,
         )
 
 
@@ -106,6 +107,23 @@ def assemble(
     standardised by the training part's mean and standard deviation. `normalise=False` keeps raw
     values, as uint8 or float32. Raises DataError.
     """
+    dataset = gather(name, train, valid, test, target=target, shares=shares)
+    image = train.x.dtype == np.uint8 and train.x.ndim > 2
+    if not normalise:
+        return dataset if image else dataset.rescaled(0.0, 1.0)
+    return dataset.rescaled(0.0, PIXEL) if image else dataset.standardised()
+
+
+def gather(
+    name: str,
+    train: Part,
+    valid: Part | None = None,
+    test: Part | None = None,
+    *,
+    target: Target = "auto",
+    shares: Shares = SHARES,
+) -> Dataset:
+    """All that `assemble` does but for the scale: whole numbers above two bytes are float64."""
     parts = [part for part in (train, valid, test) if part is not None]
     for part in parts:
         part.check()
@@ -125,10 +143,7 @@ def assemble(
     cut = Shares(0 if valid else shares.valid, 0 if test else shares.test)
     three = _three_parts(rows, cut, valid is not None, classes is not None, train.x_name)
     shape = train.x.shape[1:] if train.x.ndim > 2 else None
-    dataset = Dataset(readable(name), *three, classes, shape=shape)
-    if not normalise:
-        return dataset if image else dataset.rescaled(0.0, 1.0)
-    return dataset.rescaled(0.0, PIXEL) if image else dataset.standardised()
+    return Dataset(readable(name), *three, classes, shape=shape)
 
 
 def _sample(x: Array) -> str:

@@ -23,19 +23,6 @@ Row: TypeAlias = tuple[int, list[str]]  # a line's number and its cells
 Number: TypeAlias = Callable[[str], float]
 
 
-def decoded(path: PathLike, content: bytes) -> str:
-    """The text of a file's bytes. DataError where they are none."""
-    try:
-        text = content.decode("utf-8-sig")  # with or without a byte order mark
-    except UnicodeDecodeError as error:
-        found = f"the byte {content[error.start]:#04x} at offset {error.start}"
-        raise unusable(path, "UTF-8 text", found, "is it a CSV file? Save it as UTF-8") from None
-    if "\0" in text:
-        found = f"a zero byte at character {text.index(chr(0))}"
-        raise unusable(path, "text", found, "is it a CSV file? Save it as UTF-8")
-    return text
-
-
 def named_delimiter(text: str) -> str | None:
     """The delimiter that a first line "sep=;" names, as Excel writes it."""
     found = _SEP.match(text)
@@ -87,52 +74,3 @@ def is_number(cell: str, number: Number = float) -> bool:
     except ValueError:
         return False
     return True
-
-
-def number_reader(path: PathLike, text: str, delimiter: str) -> Number:
-    """What makes a number of a cell of this file, or raises ValueError: with decimal commas if
-    there are any.
-    """
-    if "," in text and (delimiter != "," or '"' in text) and _has_commas(path, text, delimiter):
-        return with_comma
-    # The slower reader only where it may matter: not for underscores in the header alone.
-    return strict_float if text.rfind("_") > text.find("\n") else float
-
-
-def strict_float(cell: str) -> float:
-    """Python reads 1_000 as a number; a CSV file does not mean one by it."""
-    if "_" in cell:
-        raise ValueError(cell)
-    return float(cell)
-
-
-def with_comma(cell: str) -> float:
-    """A decimal comma, and no point beside it: the two mixed may mean anything."""
-    if "." in cell:
-        raise ValueError(cell)
-    return strict_float(cell.replace(",", "."))
-
-
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
-
-
-def _has_commas(path: PathLike, text: str, delimiter: str) -> bool:
-    """Whether cells such as 3,5 are there. DataError where all may be thousands, as 1,234."""
-    edge = rf"[\r{re.escape(delimiter)}]"
-    quote = '[ ]*"[ ]*' if delimiter == "," else '[ ]*"?[ ]*'
-    number = r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?"
-    cell = re.compile(rf"(?:^|{edge}){quote}({number}){quote}(?={edge}|$)", re.MULTILINE)
-    doubtful: re.Match[str] | None = None
-    for found in cell.finditer(text):
-        if not _THOUSANDS.fullmatch(found[1]):
-            return True
-        doubtful = doubtful or found
-    if doubtful is not None:
-        line = len(re.findall(r"\r\n?|\n", text[: doubtful.start(1)])) + 1
-        raise unusable(
-            f"{path}: line {line}",
-            "numbers with one meaning",
-            f"{doubtful[1]!r}, which may be thousands or have a decimal comma",
-            "write it without a comma, or with a decimal point",
-        )
-    return False

@@ -74,6 +74,7 @@ class Dataset:
     arrays (features,). shape: one sample's shape before it was made a row, (8, 8) for the digits.
     label, columns: what a table calls what is predicted, and what it is predicted from; header: all
     its columns. encoding: how each column becomes numbers, None where all are numbers.
+    notes: what the user should know of how the data was read, in lines.
     target_scale, target_shift: t = (raw - target_shift) / target_scale, where targets are numbers
     that were scaled: a float, and a float64 array (outputs,).
     """
@@ -92,6 +93,7 @@ class Dataset:
     target_shift: float | Float64 = 0.0
     header: tuple[str, ...] | None = None
     encoding: tuple[Feature, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def features(self) -> int:

@@ -64,6 +64,16 @@ class Description:
         return tuple(name for feature in self.features for name in feature.names)
 
     @property
+    def plan(self) -> str:
+        """ "12 columns read: 9 numbers, 3 categories; predicts: price"."""
+        kinds: list[str] = [f.kind for f in self.features or ()] or ["number"] * self.count
+        words = {"number": "numbers", "category": "categories", "boolean": "booleans"}
+        counts = {kind: kinds.count(kind) for kind in words}
+        told = [f"{n} {kind if n == 1 else words[kind]}" for kind, n in counts.items() if n]
+        columns = "1 column" if self.count == 1 else f"{self.count} columns"
+        return f"{columns} read: {', '.join(told)}; predicts: {self.label or 'prediction'}"
+
+    @property
     def titled(self) -> bool:
         """Whether the columns have names of their own."""
         return self.header is not None and not all(

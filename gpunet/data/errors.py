@@ -26,9 +26,15 @@ class DataError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
-def unusable(where: object, expected: str, found: str, remedy: str) -> DataError:
+class CellError(DataError):
+    """A cell that is no number: text, or missing."""
+
+
+def unusable(
+    where: object, expected: str, found: str, remedy: str, kind: type[DataError] = DataError
+) -> DataError:
     """The error in the shape that all of them share: where, expected, found, what to do."""
-    return DataError(f"{where}: expected {expected}, found {found}; {remedy}")
+    return kind(f"{where}: expected {expected}, found {found}; {remedy}")
 
 
 def shown(value: object) -> str:

@@ -14,8 +14,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunet.data.cells import MISSING, Number, strict_float
+from gpunet.data.cells import MISSING, Number
 from gpunet.data.errors import shown, unusable
+from gpunet.data.numbers import loosely, strict_float
 
 Cells: TypeAlias = NDArray[Any]  # (n,): numbers, or objects such as text
 OnePlace: TypeAlias = Callable[[int], str]  # what a row is called in an error
@@ -66,8 +67,10 @@ class Feature:
         return np.column_stack([columns, missing]) if self.flag else columns
 
     def unseen(self, cells: Cells) -> list[str]:
-        """The different names among the cells that are none of a category's own."""
-        if self.kind != "category":
+        """The names among the cells of a category that training had not. (Where there is a column
+        for others, it had others.)
+        """
+        if self.kind != "category" or self.other:
             return []
         return sorted({text for text in as_texts(cells) if text is not None} - {*self.values})
 
@@ -132,7 +135,10 @@ def is_missing(cell: object) -> bool:
 
 def plain_number(cell: Any) -> float:
     """The number that a cell of an array or a DataFrame is, or that its text spells."""
-    return strict_float(cell) if isinstance(cell, str) else float(cell)
+    return _spelled(cell) if isinstance(cell, str) else float(cell)
+
+
+_spelled = loosely(strict_float)
 
 
 def boolean(cell: Any) -> float:

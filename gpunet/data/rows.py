@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gpunet.data.cells import Number, Row, decoded, number_reader, read_rows
+from gpunet.data.cells import Number, Row, read_rows
 from gpunet.data.description import Description
 from gpunet.data.errors import unusable
 from gpunet.data.features import Cells, OnePlace, as_numbers, encode, plain_number
 from gpunet.data.matching import has_header, listed, match
+from gpunet.data.numbers import loosely, number_reader
 from gpunet.data.targets import known_labels
+from gpunet.data.text import decoded
 
 Array: TypeAlias = Any  # of NumPy, or of another module like it
 
@@ -155,6 +157,7 @@ def from_csv(name: str, content: bytes, about: Description, truth: bool = False)
     count = len(first[1])
     found = match(titles, count, about, name, truth)
     number = number_reader(name, text, delimiter)
+    number = number if about.features is None else loosely(number)
     start = first if titles is None else next(lines, None)
     if start is None:
         raise unusable(name, "rows", "a header only", "check that it is the whole file")
@@ -163,7 +166,7 @@ def from_csv(name: str, content: bytes, about: Description, truth: bool = False)
         rest = chain([start], lines)
         while some := list(islice(rest, AT_ONCE)):
             numbers = [line for line, _ in some]
-            columns = _transposed(some, count, name)
+            columns = transposed(some, count, name)
             t = columns[found.label] if truth and found.label is not None else None
             place = _lines(name, numbers)
             yield Part([columns[k] for k in found.places], t, place, number)
@@ -171,7 +174,7 @@ def from_csv(name: str, content: bytes, about: Description, truth: bool = False)
     return Rows(name, about, parts(), found.notes)
 
 
-def _transposed(rows: list[Row], count: int, name: str) -> list[Cells]:
+def transposed(rows: list[Row], count: int, name: str) -> list[Cells]:
     """The columns of some lines. DataError for one with too few cells or too many."""
     table = np.empty((len(rows), count), object)
     for k, (line, row) in enumerate(rows):

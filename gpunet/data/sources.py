@@ -87,7 +87,7 @@ def _of_path(path: str | os.PathLike[str], about: Description, truth: bool) -> R
     found, name = Path(path), readable(path)
     if found.is_dir() or not found.exists():
         return _of_folder(found, name, about, truth)
-    suffix = found.suffix.lower()
+    suffix = Path(found.name.removesuffix(".gz")).suffix.lower()
     if suffix == ".parquet":
         pandas = extra("pandas", "tables", "reading Parquet")
         return open_rows(pandas.read_parquet(found), about, truth)

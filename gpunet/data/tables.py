@@ -5,27 +5,25 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain
+from importlib.util import find_spec
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from gpunet.data.assemble import Part, Place, assemble
-from gpunet.data.cells import (
-    MISSING,
-    Number,
-    Row,
-    decoded,
-    is_number,
-    number_reader,
-    read_rows,
-    with_comma,
-)
+from gpunet.data.cells import MISSING, Number, Row, is_number, read_rows
 from gpunet.data.columns import Columns, Label, choose, read_columns
 from gpunet.data.dataset import SHARES, Array, Dataset, Shares
-from gpunet.data.errors import DataError, PathLike, read_bytes, shown, unusable
+from gpunet.data.errors import CellError, DataError, PathLike, read_bytes, shown, unusable
+from gpunet.data.kinds import COUNTER, is_key
+from gpunet.data.mixed import Table, learn
+from gpunet.data.numbers import loosely, number_reader, with_comma
+from gpunet.data.rows import transposed
 from gpunet.data.targets import Target
+from gpunet.data.text import decoded
 
+FEWEST = 5  # rows that tell something of what fills a gap
 MISSING_LABELS = ("", "?", "nan")  # the others may well be the name of a class
 
 
@@ -63,8 +61,64 @@ def load_csv(
     if target == "number":  # and no class: where no name tells, the last one
         columns = replace(columns, labels=columns.labels[-1:])
     given = [row for row in (None if columns.titles else first, second) if row]
-    table = _Table(path, columns, number_reader(path, text, delimiter))
-    return table.read(chain(given, rows)).dataset(normalise, target, shares)
+    number = number_reader(path, text, delimiter)
+    try:
+        return (
+            _Table(path, columns, number)
+            .read(chain(given, rows))
+            .dataset(normalise, target, shares)
+        )
+    except CellError as error:
+        if find_spec("sklearn") is None:
+            extras = "; pip install 'gpunet[tables]' to read text and fill what is missing"
+            raise CellError(f"{error}{extras}") from None
+        lines = list(islice(read_rows(path, text)[1], columns.titles is not None, None))
+        if len(lines) < FEWEST or _is_first(columns, lines, number):
+            raise
+    table, label = _mixed(path, columns, lines, number)
+    found = learn(table, normalise=normalise, target=target, shares=shares)
+    return _named(found, columns, label)
+
+
+def _is_first(columns: Columns, lines: list[Row], number: Number) -> bool:
+    """Whether the first column may well be the label, and no name says so: it is text, and the last
+    is not.
+    """
+    if len(columns.labels) == 1:
+        return False
+    first, last = ({row[k].strip() for _, row in lines} for k in columns.labels)
+    text = (not all(is_number(cell, number) for cell in cells) for cells in (first, last))
+    return list(text) == [True, False]
+
+
+def _mixed(path: PathLike, columns: Columns, lines: list[Row], number: Number) -> tuple[Table, int]:
+    """A table with text and missing values, and which column is its label."""
+    cells = transposed(lines, columns.count, str(path))
+    label = columns.labels[-1]
+    kept = [column for column in range(columns.count) if column != label]
+    numbers = [line for line, _ in lines]
+
+    def place(row: int, column: int | None) -> str:
+        number = label if column is None else kept[column]
+        return f"line {numbers[row]}, {columns.called(number)}"
+
+    t, written = _labels(path, [cell.strip() for cell in cells[label]], place, number)
+    index = np.arange(len(lines)).reshape(-1, 1)
+    part = Part(index, t, str(path), f"{path}: {columns.called(label)}", place, written)
+    table = Table(
+        Path(path).stem,
+        [columns.name(k) for k in kept],
+        [cells[k] for k in kept],
+        part,
+        lambda row, column: f"{path}: {place(row, column)}",
+        loosely(number),
+    )
+    return table, label
+
+
+def _named(found: Dataset, columns: Columns, label: int) -> Dataset:
+    header = tuple(map(columns.name, range(columns.count)))
+    return replace(found, label=columns.name(label), header=header)
 
 
 class _Table:
@@ -122,6 +176,8 @@ class _Table:
             x = x[:, :-1] if other == 0 else x[:, 1:]
         kept = [column for column in range(columns.count) if column != label]
         self._check_title(label)
+        keys = self._keys(x, kept)
+        x, kept = np.delete(x, keys, axis=1), [c for k, c in enumerate(kept) if k not in keys]
 
         def place(row: int, column: int | None) -> str:
             number = label if column is None else kept[column]
@@ -130,9 +186,17 @@ class _Table:
         t, written = _labels(path, self.texts[label], place, self.number)
         part = Part(x, t, str(path), f"{path}: {columns.called(label)}", place, written)
         found = assemble(Path(path).stem, part, normalise=normalise, target=target, shares=shares)
-        names = tuple(map(columns.name, kept))
-        header = tuple(map(columns.name, range(columns.count)))
-        return replace(found, label=columns.name(label), columns=names, header=header)
+        names = [columns.name(column) for column in range(columns.count)]
+        left = [name for k, name in enumerate(names) if k != label and k not in kept]
+        notes = (f"left out: {', '.join(left)} ({COUNTER})",) if left else ()
+        read = tuple(names[column] for column in kept)
+        return replace(_named(found, columns, label), columns=read, notes=notes)
+
+    def _keys(self, x: Array, kept: list[int]) -> list[int]:
+        """The places of features that only tell the rows apart, unless there are no others."""
+        names = map(self.columns.name, kept)
+        keys = [k for k, name in enumerate(names) if is_key(name, x[:, k])]
+        return keys if len(keys) < len(kept) else []
 
     def _number(self, row: int, column: int) -> float:
         """That of a cell that might have been a label."""
@@ -177,7 +241,7 @@ class _Table:
             remedy += f"; if it is the label, pass label={column + 1}"
         found = f"a missing value, {shown(cell)}" if missing else shown(cell)
         where = f"{self.path}: line {line}, {self.columns.called(column)}"
-        return unusable(where, "a number", found, remedy)
+        return unusable(where, "a number", found, remedy, CellError)
 
 
 def _labels(

@@ -299,7 +299,7 @@ def garbage(folder: Path) -> None:
     (folder / "garbage.csv").write_bytes(bytes(range(256)) * 9)
     (folder / "words.csv").write_text("a,b,target\n1,2,x\n1,oops,y\n")
     (folder / "empty.csv").write_text("")
-    (folder / "nan.csv").write_text("a,b,target\n" + "1,2,x\n3,nan,y\n" * 9)
+    (folder / "inf.csv").write_text("a,b,target\n" + "1,2,x\n3,inf,y\n" * 9)
     (folder / "two.csv").write_text("a,b,target\n1,2,x\n3,4,y\n")
     (folder / "broken.npz").write_bytes(b"PK\x03\x04" + b"x" * 99)
     (folder / "a.txt").write_text("1,2\n")
@@ -341,7 +341,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "garbage": (["train", "garbage.csv"], "garbage.csv: expected"),
     "words": (["train", "words.csv"], "words.csv: line 3"),
     "empty": (["train", "empty.csv"], "empty file"),
-    "nan": (["train", "nan.csv"], "nan.csv.*line 3"),
+    "inf": (["train", "inf.csv"], "inf.csv.*line 3"),
     "two rows": (["train", "two.csv"], "two.csv: "),
     "npz": (["train", "broken.npz"], "broken.npz"),
     "txt": (["train", "a.txt"], "'a.txt'.*convert it to .csv or .npz"),
