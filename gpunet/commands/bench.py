@@ -33,7 +33,7 @@ def _place(context: click.Context, option: click.Parameter, value: str) -> str:
 )
 @click.option(
     "--rounds",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**6),
     metavar="N",
     help=f"Rounds of about {timing.ROUND_S * 1e3:.0f} ms.  [default: {ROUNDS}; {FEW} epochs]",
 )

@@ -72,7 +72,7 @@ def count(name: str, default: int, help: str, least: int = 1, most: int | None =
 
 
 def epochs(default: int) -> Option:
-    return count("--epochs", default, "Passes over the training rows.")
+    return count("--epochs", default, "Passes over the training rows.", most=10**6)
 
 
 def seed(of: str) -> Option:

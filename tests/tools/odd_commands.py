@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+import gpunet as gn
+from gpunet.data import load
 from gpunet.study import pictures
 
 NUMBERS = [
@@ -70,7 +72,13 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
         "--batch-size": NUMBERS, "--seed": NUMBERS, "--dropout": NUMBERS, "--optimizer": NAMES,
         "--target": ["auto", "class", "number", "x"], "--out": OUTS, "--batch-norm": [],
         "--device": ["cpu", "cuda", "auto", "tpu"], "--label": ["a", "0", "1", "-1", "zzz", ""],
+        "--activation": ["gelu", "relu", *NAMES], "--schedule": ["cosine", "warmup+step:1", *NUMBERS, *NAMES],
+        "--weight-decay": NUMBERS, "--clip-norm": NUMBERS, "--class-weights": ["balanced", "0=2", *NUMBERS],
+        "--patience": NUMBERS, "--valid-share": ["0.3", "0", *NUMBERS], "--test": ["good.csv", *DATA],
+        "--config": ["config.toml", *DATA, *OUTS], "--checkpoint-every": ["1", "1s", *NUMBERS], "--resume": [],
     },
+    "predict": {"--out": OUTS, "--proba": [], "--device": ["cpu", "x"]},
+    "evaluate": {"--device": ["cpu", "auto", "x"]}, "show": {"--help": []},
     "compare": {
         "--epochs": ["1", *NUMBERS], "--hidden": ["3", *NUMBERS], "--seeds": ["1", *NUMBERS[:8]],
         "--optimizers": ["sgd", "cocob", *NAMES], "--lr-grid": NUMBERS, "--jobs": ["1", "0", "x"],
@@ -89,6 +97,7 @@ FIRST = {
     "train": DATA, "compare": DATA, "landscape": ["bowl", "valley", "", "bwl", "é", "\udcc7"],
     "study": ["batchnorm", "batchnorm", "x", ""], "info": ["", "x"], "bench": ["W5", "w5", "W9", "é"],
     "export": ["model.safetensors", *DATA],
+    **{name: ["model.safetensors", "model.safetensors", *DATA, *OUTS] for name in ("predict", "evaluate", "show")},
 }  # fmt: skip
 # What an odd value must not make long. Later ones win; an odd value is put after them.
 SHORT = {"train": ["--epochs", "1", "--hidden", "4"], "bench": ["--rounds", "1"]}
@@ -132,6 +141,9 @@ def prepare(folder: Path) -> None:
         t=np.arange(40) % 3,
     )
     np.savez(folder / "objects.npz", x=np.array([{}] * 3, object), t=np.arange(3))
+    data = load(folder / "good.csv")
+    gn.Predictor(gn.MLP([2, 3, 2]), data).save(folder / "model.safetensors")
+    (folder / "config.toml").write_text('epochs = 1\nhidden = [3]\n')
     (folder / "closed.npz").write_bytes((folder / "good.npz").read_bytes()[:-30])
 
 
@@ -148,6 +160,8 @@ def odd(draw: random.Random) -> list[str]:
         words += (
             [name, draw.choice(values[: 2 if draw.random() < 0.4 else None])] if values else [name]
         )
+    if command in ("predict", "evaluate"):
+        words.append(draw.choice(["good.csv", "학습.csv", *DATA, "-"]))
     if command == "export":
         words.append(draw.choice(["m.onnx", "m.txt", "folder", ""]))
     if draw.random() < 0.05:
@@ -201,7 +215,7 @@ def run(words: list[str], folder: Path) -> Ended:
         wrong = f"status {status}"
     elif status == 2 and not (said.startswith("gpunet: ") and said.count("\n") == 1):
         wrong = "not one line"
-    elif status == 0 and said:
+    elif status == 0 and not all(line.startswith("gpunet: ") for line in said.splitlines()):
         wrong = "said something"
     elif "\x1b" in said:
         wrong = "moves the cursor"
