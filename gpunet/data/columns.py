@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from gpunet.data.cells import Number, Row, is_number
@@ -63,13 +63,23 @@ def read_columns(path: PathLike, first: Row, second: Row | None, label: Label) -
     if not (named or numbered or told) and any(map(is_number, cells)):
         return Columns(len(cells), None, False, _places(path, label, None, len(cells)))
     _check_titles(where, cells)
+    found = titled(path, cells, label)
+    if label is None and numbered:  # the last is it by custom, but no name says so
+        return replace(found, labels=_places(path, None, cells, len(cells)))
+    return found
+
+
+def titled(path: PathLike, names: list[str], label: Label) -> Columns:
+    """Columns that have names, whatever they look like. Raises DataError as `read_columns`."""
+    numbered = names == [str(k) for k in range(len(names))]
+    named = [k for k, name in enumerate(names) if name.lower() in LABEL_NAMES]
     if label is None and len(named) > 1:
-        found = " and ".join(repr(cells[i]) for i in named)
+        found = " and ".join(repr(names[k]) for k in named)
         raise unusable(path, "one label column", found, "rename all but one, or pass label=")
-    labels = _places(path, label, cells, len(cells))
-    if label is None and not numbered:  # named, or by custom the last
-        labels = (named[0] if named else len(cells) - 1,)
-    return Columns(len(cells), cells, numbered, labels)
+    labels = _places(path, label, names, len(names))
+    if label is None:
+        labels = (named[0] if named else len(names) - 1,)
+    return Columns(len(names), names, numbered, labels)
 
 
 def _counts(where: str, cells: Sequence[str], second: Row | None) -> bool:

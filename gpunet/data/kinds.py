@@ -7,6 +7,7 @@ left out, and why is said.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -135,6 +136,17 @@ def is_key(name: str, values: Cells) -> bool:
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     called = bool(_KEY.fullmatch(words)) or words.endswith(_KOREAN_KEYS)
     return called and _are_different(values)
+
+
+def without_keys(x: Cells, names: Sequence[str]) -> tuple[Cells, list[int], tuple[str, ...]]:
+    """Numbers (n, features) without the columns that only tell the rows apart, unless there are no
+    others; which are left, and a line that names those that are not.
+    """
+    kept = [k for k, name in enumerate(names) if not is_key(name, x[:, k])]
+    if len(kept) in (0, len(names)):
+        return x, list(range(len(names))), ()
+    left = [name for k, name in enumerate(names) if k not in kept]
+    return x[:, kept], kept, (f"left out: {', '.join(left)} ({COUNTER})",)
 
 
 def _why_no_category(texts: Cells, known: set[str]) -> str | None:

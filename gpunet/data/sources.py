@@ -14,10 +14,9 @@ from gpunet.data import npz
 from gpunet.data.description import Description
 from gpunet.data.digits import digits
 from gpunet.data.errors import DataError, read_bytes, shown, unusable
-from gpunet.data.features import Cells
+from gpunet.data.frames import SUFFIX, cells, columns_of, read_parquet
 from gpunet.data.idx import held_out, read_idx
 from gpunet.data.rows import Rows, from_array, from_columns, from_csv
-from gpunet.extras import extra
 from gpunet.files import readable
 
 STDIN = "-"
@@ -37,18 +36,13 @@ def open_rows(source: Any, about: Description, truth: bool = False) -> Rows:
         source = {name: source[name] for name in names}
     if isinstance(source, Mapping):
         names = [str(name) for name in source]
-        columns = [_cells(column) for column in source.values()]
+        columns = [cells(column) for column in source.values()]
         return from_columns(names, columns.__getitem__, about, "the dict", truth)
     if not hasattr(source, "columns"):
         if truth:
             raise TypeError("score(x, t): give t, what is true of the rows of x")
         return from_array(_array(source), None, about)
-    names = [str(name) for name in source.columns]
-
-    def column(k: int) -> Cells:
-        place = source.iloc[:, k] if hasattr(source, "iloc") else source[source.columns[k]]
-        return _cells(place)
-
+    names, column = columns_of(source)
     return from_columns(names, column, about, f"the {type(source).__name__}", truth)
 
 
@@ -62,14 +56,6 @@ def _array(source: Any) -> Any:
         raise DataError(f"x is no array of rows: {error}") from None
     # NumPy makes text of numbers beside text.
     return np.asarray(source, object) if found.dtype.kind in "US" else found
-
-
-def _cells(column: Any) -> Cells:
-    """(n,): numbers as they are, all else as objects."""
-    cells = np.atleast_1d(np.asarray(column))
-    if cells.ndim > 1:
-        raise DataError(f"a column must have one value a row, got shape {cells.shape}")
-    return cells if cells.dtype.kind in "biuf" else cells.astype(object)
 
 
 def _of_path(path: str | os.PathLike[str], about: Description, truth: bool) -> Rows:
@@ -88,9 +74,9 @@ def _of_path(path: str | os.PathLike[str], about: Description, truth: bool) -> R
     if found.is_dir() or not found.exists():
         return _of_folder(found, name, about, truth)
     suffix = Path(found.name.removesuffix(".gz")).suffix.lower()
-    if suffix == ".parquet":
-        pandas = extra("pandas", "tables", "reading Parquet")
-        return open_rows(pandas.read_parquet(found), about, truth)
+    if suffix == SUFFIX:
+        names, column = columns_of(read_parquet(found))
+        return from_columns(names, column, about, name, truth)
     if suffix not in (".csv", ".npz"):
         hint = "convert it to .csv"
         raise unusable(name, _ACCEPTED, f"a file ending in {suffix!r}", hint)

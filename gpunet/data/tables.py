@@ -16,7 +16,7 @@ from gpunet.data.cells import MISSING, Number, Row, is_number, read_rows
 from gpunet.data.columns import Columns, Label, choose, read_columns
 from gpunet.data.dataset import SHARES, Array, Dataset, Shares
 from gpunet.data.errors import CellError, DataError, PathLike, read_bytes, shown, unusable
-from gpunet.data.kinds import COUNTER, is_key
+from gpunet.data.kinds import without_keys
 from gpunet.data.mixed import Table, learn
 from gpunet.data.numbers import loosely, number_reader, with_comma
 from gpunet.data.rows import transposed
@@ -176,8 +176,8 @@ class _Table:
             x = x[:, :-1] if other == 0 else x[:, 1:]
         kept = [column for column in range(columns.count) if column != label]
         self._check_title(label)
-        keys = self._keys(x, kept)
-        x, kept = np.delete(x, keys, axis=1), [c for k, c in enumerate(kept) if k not in keys]
+        x, used, notes = without_keys(x, list(map(columns.name, kept)))
+        kept = [kept[k] for k in used]
 
         def place(row: int, column: int | None) -> str:
             number = label if column is None else kept[column]
@@ -186,17 +186,8 @@ class _Table:
         t, written = _labels(path, self.texts[label], place, self.number)
         part = Part(x, t, str(path), f"{path}: {columns.called(label)}", place, written)
         found = assemble(Path(path).stem, part, normalise=normalise, target=target, shares=shares)
-        names = [columns.name(column) for column in range(columns.count)]
-        left = [name for k, name in enumerate(names) if k != label and k not in kept]
-        notes = (f"left out: {', '.join(left)} ({COUNTER})",) if left else ()
-        read = tuple(names[column] for column in kept)
+        read = tuple(map(columns.name, kept))
         return replace(_named(found, columns, label), columns=read, notes=notes)
-
-    def _keys(self, x: Array, kept: list[int]) -> list[int]:
-        """The places of features that only tell the rows apart, unless there are no others."""
-        names = map(self.columns.name, kept)
-        keys = [k for k, name in enumerate(names) if is_key(name, x[:, k])]
-        return keys if len(keys) < len(kept) else []
 
     def _number(self, row: int, column: int) -> float:
         """That of a cell that might have been a label."""
