@@ -27,14 +27,14 @@ def of_data(weight: Any, rows: int, what: str) -> Array:
         raise ValueError(f"{what} must have shape ({rows},), one a row, got {tuple(found.shape)}")
     _refuse(found, what)
     if not bool((found > 0).any()):
-        raise ValueError(f"{what} is 0 in every row: nothing is left")
+        raise ValueError(f"{what} is zero in every row: nothing is left")
     return found.astype(np.float64)
 
 
 def rows_of(weight: Array) -> np.ndarray[Any, Any] | None:
     """The numbers of the rows that count, on the host; None where all do."""
-    counted = to_host(weight) > 0
-    return None if counted.all() else np.flatnonzero(counted)
+    counted = weight > 0
+    return None if bool(counted.all()) else np.flatnonzero(to_host(counted))
 
 
 def of_batch(weight: Any, x: Array, name: str, *, relative: bool = True) -> Array:

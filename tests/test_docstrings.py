@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import gpunet.data
 import gpunet.study
 import gpunet.train
 
-PACKAGES = (gn, gn.data, gn.functional, gn.losses, gn.optim, gn.schedules, gn.study, gn.train)
+PACKAGES = [gn, gn.data, gn.functional, gn.losses, gn.optim, gn.schedules, gn.study, gn.train]
+if find_spec("sklearn"):
+    PACKAGES.append(gn.sklearn)
 IN_THE_CLASS = {"reference", "derived"}  # an optimizer's formula; its class tells it
 
 

@@ -132,7 +132,7 @@ def test_cuda_blocks_are_the_files(page: Path) -> None:
         assert block in texts, f"not the text of any .cu file:\n{block}"
 
 
-EXTRAS = ("matplotlib", "onnx", "onnxruntime")
+EXTRAS = ("matplotlib", "onnx", "onnxruntime", "sklearn")
 RUN = [page for page in PAGES if page.name != "testing.md" and blocks(page, "python")]
 
 

@@ -50,7 +50,7 @@ def enter(trainer: Resumable, plan: dict[str, Any], groups: Groups, epochs: int)
         )
     trainer.made_with = trainer.made_with or settings_of(trainer)
     trainer.plan, trainer.bound = plan, False
-    if old is not None and old.plan == plan and _is_as_left(trainer.model, old):
+    if old is not None and plan and old.plan == plan and _is_as_left(trainer.model, old):
         if not old.of_file:  # so many epochs more, the rest of an unfinished one being the first
             old.first, old.reason = old.epoch + (old.heard is not None), ""
         old.of_file = False

@@ -55,6 +55,8 @@ class Trainer:
             twice in all, not once a step; from `fit`, ValueError where it cannot be had and
             RuntimeError if CUDA does not capture it. False: never. Without a GPU it makes no
             difference.
+        resumable: False takes no fingerprint of the data, for which up to 4 MB of each array are
+            read back from a GPU; an epoch that was stopped is then not gone on with.
 
     history: of every epoch so far; a second `fit` continues it.
 
@@ -78,9 +80,10 @@ class Trainer:
         progress: bool | None = None,
         fuse: bool = True,
         capture: bool | str = "auto",
+        resumable: bool = True,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.fuse, self.capture = bool(fuse), capture
+        self.fuse, self.capture, self.resumable = bool(fuse), capture, resumable
         self.callbacks = list(callbacks)
         self.on_nonfinite = on_nonfinite
         self.progress = progress
@@ -150,7 +153,9 @@ class Trainer:
         step = Step(self.model, self.loss, self.optimizer, fuse=self.fuse)
         updates = updating(step, feed, self.capture)
         settings = {"batch_size": batch_size, "seed": seed, "accumulate": accumulate}
-        plan = plan_of(train, valid, callbacks, **settings, drop_last=drop_last)
+        plan: dict[str, Any] = {}
+        if self.resumable:
+            plan = plan_of(train, valid, callbacks, **settings, drop_last=drop_last)
         begun = enter(self, plan, groups, epochs)
         self.history.stopped = "stopped by an error"
         self.history.kept = len(self.history) or None if begun.trained else None

@@ -132,7 +132,7 @@ BAD = {
     "column": (WEIGHT[:, None], ValueError, r"must have shape \(23,\)"),
     "negative": (-WEIGHT, ValueError, r"train: weight -\d.* in row 0"),
     "nan": (np.full(23, np.nan), ValueError, "train: weight nan in row 0"),
-    "zeros": (np.zeros(23), ValueError, "train: weight is 0 in every row"),
+    "zeros": (np.zeros(23), ValueError, "train: weight is zero in every row"),
     "words": (["a"] * 23, TypeError, "train: weight must hold numbers"),
 }
 
@@ -148,7 +148,7 @@ def test_bad_weights_change_nothing(name: str, device: str) -> None:
     assert len(fitted.history) == 0
     with pytest.raises(ValueError, match="train has weights already; give them once"):
         fitted.fit((X, LABELS, WEIGHT), epochs=1, weight=WEIGHT)
-    with pytest.raises(ValueError, match="valid: weight is 0"):
+    with pytest.raises(ValueError, match="valid: weight is zero"):
         fitted.fit((X, LABELS), (X, LABELS, np.zeros(23)), epochs=1)
 
 
