@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,40 +16,15 @@ import numpy as np
 from gpunet.activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from gpunet.backend import Array, to_host
 from gpunet.containers import flat
+from gpunet.exchange import onnx_rows
+from gpunet.exchange.graph import Graph
 from gpunet.extras import extra
 from gpunet.files import write_atomically
 from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
+from gpunet.predictor import Predictor
 
-OPSET = 17  # of 2022, which every runtime in use reads
-INPUT, OUTPUT = "x", "y"
-
-
-class Graph:
-    """The nodes and constants written so far; `last` is the name of the value they end in."""
-
-    def __init__(self, onnx: ModuleType, dtype: Any) -> None:
-        self.onnx, self.dtype, self.last = onnx, np.dtype(dtype), INPUT
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def constant(self, value: Any) -> str:
-        """The name of a new constant."""
-        name = f"c{len(self.constants)}"
-        array = np.ascontiguousarray(value)
-        self.constants.append(self.onnx.numpy_helper.from_array(array, name))
-        return name
-
-    def node(self, kind: str, *constants: Any, name: str = "", **attributes: Any) -> None:
-        """A node of `last`, the value of that name and constants; its output becomes `last`."""
-        named = [name] if name else []
-        inputs = [self.last, *named, *(self.constant(c) for c in constants)]
-        self.last = f"v{len(self.nodes)}"
-        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [self.last], **attributes))
-
-    def cast(self, dtype: Any) -> None:
-        self.dtype = np.dtype(dtype)
-        self.node("Cast", to=self.onnx.helper.np_dtype_to_tensor_dtype(self.dtype))
+OUTPUT = "y"
 
 
 def _affine(layer: Affine, graph: Graph) -> None:
@@ -113,30 +87,60 @@ NODES: dict[type[Layer], Callable[[Any, Graph], None]] = {
 
 
 def to_onnx(
-    model: Layer, path: str | os.PathLike[str], *, softmax: bool = False, dtype: Any = None
+    model: Layer | Predictor,
+    path: str | os.PathLike[str],
+    *,
+    softmax: bool = False,
+    dtype: Any = None,
 ) -> None:
     """Write a Sequential or an MLP, in evaluation mode, as an ONNX file.
 
     Its input is "x", (batch, features), its output "y", (batch, outputs); the batch may have any
     size. The model may live on a GPU; it stays there, and in its mode.
 
+    A Predictor takes raw rows: "x" (batch, columns), or, where columns are text or may be missing,
+    one input (batch, 1) for each, of its name: numbers, nan where one is missing, or text, "" where
+    it is missing. "y" are logits of the classes, or numbers in the target's unit, float64. The
+    file's metadata have "label", "classes" and "columns" in JSON.
+
     Args:
         softmax: the output is softmax of the logits: probabilities.
-        dtype: of the input; that of the parameters by default. Give uint8 for a model that begins
-            with a Rescale and takes bytes.
+        dtype: of the inputs that are numbers; that of the parameters by default. Give uint8 for a
+            model that begins with a Rescale and takes bytes, float64 for a Predictor of large
+            numbers.
 
     Raises:
         ImportError: without the package onnx.
         NotImplementedError: a layer that ONNX is not told of, by its name.
-        ValueError: a model without parameters, so that nothing tells its features.
+        ValueError: a model without parameters, so that nothing tells its features; softmax of
+            numbers.
         OSError: the folder is missing or not writable.
     """
     onnx = extra("onnx", "onnx", "to_onnx")
-    layers = list(flat(model))
+    about = model.data if isinstance(model, Predictor) else None
+    layers = list(flat(model.model if isinstance(model, Predictor) else model))
     given = np.dtype(dtype if dtype is not None else _dtype(layers))
-    graph = Graph(onnx, given)
-    if given != _dtype(layers) and not isinstance(layers[0], Rescale):
-        graph.cast(_dtype(layers))
+    graph = Graph(onnx)
+    if about is not None:
+        onnx_rows.prepare(graph, about, given, _dtype(layers), OUTPUT)
+    else:
+        graph.input(onnx_rows.INPUT, given, _size(layers, "in_features"))
+        if given != _dtype(layers) and not isinstance(layers[0], Rescale):
+            graph.cast(_dtype(layers))
+    _write(layers, graph)
+    if softmax:
+        if about is not None and about.classes is None:
+            raise ValueError("to_onnx: softmax=True, but numbers are predicted, and no classes")
+        graph.node("Softmax", axis=-1)
+    if about is not None:
+        onnx_rows.answer(graph, about)
+    words = {} if about is None else onnx_rows.words(about)
+    file = graph.file(OUTPUT, _size(layers[::-1], "out_features"), words)
+    write_atomically(path, file.SerializeToString())
+
+
+def _write(layers: list[Layer], graph: Graph) -> None:
+    """The nodes of all layers."""
     for position, layer in enumerate(layers):
         write = NODES.get(type(layer))
         if write is None:
@@ -145,27 +149,6 @@ def to_onnx(
                 f"to_onnx: layer {position} is a {type(layer).__name__}; it writes {known}"
             )
         write(layer, graph)
-    if softmax:
-        graph.node("Softmax", axis=-1)
-    graph.nodes.append(onnx.helper.make_node("Identity", [graph.last], [OUTPUT]))
-    write_atomically(path, _file(graph, given, layers).SerializeToString())
-
-
-def _file(graph: Graph, given: np.dtype[Any], layers: list[Layer]) -> Any:
-    """The ONNX model around the nodes."""
-    helper = graph.onnx.helper
-    ends = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), ("batch", size))
-        for name, dtype, size in (
-            (INPUT, given, _size(layers, "in_features")),
-            (OUTPUT, graph.dtype, _size(layers[::-1], "out_features")),
-        )
-    ]
-    whole = helper.make_graph(graph.nodes, "gpunet", ends[:1], ends[1:], graph.constants)
-    opset = [helper.make_opsetid("", OPSET)]
-    model = helper.make_model(whole, opset_imports=opset, producer_name="gpunet", ir_version=8)
-    graph.onnx.checker.check_model(model, full_check=True)
-    return model
 
 
 def _size(layers: list[Layer], name: str) -> int:
