@@ -108,7 +108,7 @@ def test_clipping_decay_and_schedules(
 @pytest.mark.parametrize("settings", [{}, {"clip_norm": 0.05, "lr": warm_up}], ids=", ".join)
 def test_a_training(accumulate: int, settings: dict[str, Any], fuse: bool, gpu: Any) -> None:
     """Short batches, epochs of several graphs, many updates a launch, and accumulation."""
-    x, t = data(rows=8 * 125 + 5)
+    x, t = data(rows=8 * 62 + 5)
     fitted = []
     for capture in (False, True):
         model = net("rich").to("cuda")

@@ -161,7 +161,7 @@ def builds(chosen: dict[str, Kernel]) -> list[Build]:
         for dtype in DTYPES
         for program in nvrtc.programs(text_for(kernel, options, dtype), dtype, numbers(kernel))
     ]
-    found = remembered([(program, arch) for *_, program in wanted for arch in ARCHITECTURES])
+    found = remembered([(p, arch) for *_, p in wanted for arch in architectures(p)])
 
     def build(k: Kernel, options: frozenset[str], dtype: str, p: Program, arch: str) -> Build:
         return Build(
@@ -176,7 +176,14 @@ def builds(chosen: dict[str, Kernel]) -> list[Build]:
             vectors=assembly.names_vectors(p.text),
         )
 
-    return [build(*one, arch) for one in wanted for arch in ARCHITECTURES]
+    return [build(*one, arch) for one in wanted for arch in architectures(one[-1])]
+
+
+def architectures(program: Program) -> tuple[str, ...]:
+    """Which it is compiled for: all, but a reduction's passes of CUB, which are CuPy's text around
+    expressions that its plain form has too, for one. (Each takes seconds.)
+    """
+    return (assembly.ARCHITECTURE,) if program.part else ARCHITECTURES
 
 
 def element_bits(kernel: Kernel, options: frozenset[str], dtype: str) -> int:
@@ -264,7 +271,8 @@ def table(found: Sequence[Build]) -> str:
         found, lambda b: (b.kernel, b.dtype, b.options, b.part)
     ):
         row = {b.arch: b for b in group}
-        registers = "".join(f"{row[arch].measured.registers:>7}" for arch in ARCHITECTURES)
+        used = [row[arch].measured.registers if arch in row else "-" for arch in ARCHITECTURES]
+        registers = "".join(f"{count:>7}" for count in used)
         shared = max(b.measured.shared for b in row.values())
         one = row[assembly.ARCHITECTURE]
         each = "-" if one.per_element is None else f"{one.per_element:.0f}"
