@@ -109,29 +109,34 @@ def _without_cub(choose: Callable[[Sequence[str]], None]) -> Callable[[Sequence[
 
 def sort(dtype: Any, data: int, keys: int, shape: Sequence[int]) -> None:
     """cupy.cuda.thrust.sort: each row of the last axis, in place. Addresses as integers."""
-    _call("sim_sort", dtype, ctypes.c_void_p(data), *_rows(shape))
+    rows = _array(data, dtype, shape)
+    _launch("thrust_sort", lambda _: rows.sort(axis=-1, kind="stable"))
 
 
 def argsort(dtype: Any, order: int, data: int, keys: int, shape: Sequence[int]) -> None:
     """cupy.cuda.thrust.argsort."""
-    _call("sim_argsort", dtype, ctypes.c_void_p(order), ctypes.c_void_p(data), *_rows(shape))
+    rows, found = _array(data, dtype, shape), _array(order, np.intp, shape)
+    _launch("thrust_argsort", lambda _: np.copyto(found, rows.argsort(axis=-1, kind="stable")))
 
 
 def lexsort(dtype: Any, order: int, keys: int, count: int, length: int) -> None:
     """cupy.cuda.thrust.lexsort: by `count` keys, the last one first."""
-    sizes = (ctypes.c_size_t(count), ctypes.c_size_t(length))
-    _call("sim_lexsort", dtype, ctypes.c_void_p(order), ctypes.c_void_p(keys), *sizes)
+    rows, found = _array(keys, dtype, (count, length)), _array(order, np.intp, (length,))
+    _launch("thrust_lexsort", lambda _: np.copyto(found, np.lexsort(rows)))
 
 
-def _rows(shape: Sequence[int]) -> tuple[Any, Any]:
-    return ctypes.c_ssize_t(math.prod(shape[:-1])), ctypes.c_ssize_t(shape[-1])
-
-
-def _call(name: str, dtype: Any, *arguments: Any) -> None:
-    stream = import_module("cupy.cuda").get_current_stream().ptr
-    kind = ctypes.c_char(np.dtype(dtype).char.encode())
-    status = getattr(library.load(), name)(kind, *arguments, ctypes.c_void_p(stream))
-    if status == 801:
+def _array(address: int, dtype: Any, shape: Sequence[int]) -> Any:
+    """The device's memory there, which is the host's."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "biufc":
         raise TypeError(f"Sorting arrays with dtype '{dtype}' is not supported")
-    if status:
-        raise import_module("cupy.cuda").runtime.CUDARuntimeError(status)
+    memory = (ctypes.c_byte * (math.prod(shape) * dtype.itemsize)).from_address(address)
+    return np.ndarray(tuple(shape), dtype, memory)
+
+
+def _launch(name: str, work: Callable[[None], None]) -> None:
+    """Run Python's `work` as a kernel on CuPy's current stream."""
+    stream = import_module("cupy.cuda").get_current_stream().ptr
+    launch = ctypes.PyDLL(None, handle=library.load()._handle).sim_launch_python
+    launch.restype = ctypes.py_object
+    launch(name.encode(), ctypes.py_object(work), ctypes.c_void_p(stream))

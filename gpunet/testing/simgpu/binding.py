@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import distributions
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 
 from . import library
 
-EXPORTS = Path(__file__).with_name("exports.tsv")
+SOURCE = Path(__file__).with_name("runtime.cpp")
 RUNTIME = "cupy_backends.cuda.api.runtime"
 # Not to be replaced: constants, and functions that ask nothing of a device.
 KEPT = re.compile(
@@ -33,9 +33,8 @@ TYPES: dict[str, Any] = {
     "intptr_t": ctypes.c_ssize_t,
     "uintmax_t": ctypes.c_size_t,
     "size_t": ctypes.c_size_t,
-    "unsigned int": ctypes.c_uint,
+    "unsigned": ctypes.c_uint,
     "int": ctypes.c_int,
-    "cudaMemcpyKind": ctypes.c_int,
     "float": ctypes.c_float,
 }
 
@@ -44,6 +43,9 @@ class _Optional(ctypes.Structure):
     """How Cython passes a function's optional argument: whether it is given, and its value."""
 
     _fields_ = (("given", ctypes.c_int), ("value", ctypes.c_int))
+
+
+TYPES["Optional *"] = ctypes.POINTER(_Optional)
 
 
 class DoesNotFit(RuntimeError):
@@ -74,47 +76,56 @@ def bind(describe: Callable[[], dict[str, Any]], new_thread: Callable[[], None])
 
 def _replace(runtime: ModuleType, ours: ctypes.CDLL) -> None:
     table: dict[str, Any] = runtime.__pyx_capi__
-    expected = dict(exports())
+    known = signatures()
     for name in table:
         name_address = _api.PyCapsule_GetName(table[name])
         found = (ctypes.string_at(name_address) if name_address else b"").decode()
         if KEPT.match(name):
             continue
-        if expected.get(name) != found:
+        absent = NO_TEXTURES.match(name) is not None
+        signature = plain(found)
+        if not absent and known.get(name) != signature:
             raise DoesNotFit(
                 f"CuPy {cupy_version()} does not fit the simulated GPU: {name} is {found}, "
-                f"expected {expected.get(name, 'no such function')}"
+                f"expected {known.get(name, 'no such function')}"
             )
-        symbol = "no_textures" if NO_TEXTURES.match(name) else name
-        function = getattr(ours, f"sim_{symbol}")
-        address = ctypes.cast(function, ctypes.c_void_p)
+        address = _address(ours, "no_textures" if absent else name)
         table[name] = _api.PyCapsule_New(address, name_address, None)
         if hasattr(runtime, name):
-            if name == "getDeviceCount":
-                address = ctypes.cast(ours.sim_seenDeviceCount, ctypes.c_void_p)
-            setattr(runtime, name, _callable(name, found, address.value))
+            address = _address(ours, "seenDeviceCount") if name == "getDeviceCount" else address
+            setattr(runtime, name, _callable(name, signature, address))
 
 
-def exports() -> Iterator[tuple[str, str]]:
-    """Name and signature of each function that CuPy's runtime module exports."""
-    for line in EXPORTS.read_text("utf-8").splitlines():
-        if not line.startswith("#"):
-            name, signature = line.split("\t")[:2]
-            yield name, signature
+def _address(ours: ctypes.CDLL, name: str) -> int:
+    return ctypes.cast(getattr(ours, f"sim_{name}"), ctypes.c_void_p).value or 0
 
 
-def _callable(name: str, signature: str, address: int | None) -> Callable[..., Any]:
+def signatures() -> dict[str, str]:
+    """Each function of runtime.cpp, with its signature as `plain` writes it."""
+    text = SOURCE.read_text("utf-8")
+    found = re.findall(r"^API ([^()]*?)sim_(\w+)\(([^)]*)\)", text, re.MULTILINE)
+    return {name: plain(f"{result}({words})") for result, name, words in found}
+
+
+def plain(signature: str) -> str:
+    """A signature of C's or Cython's by its types alone, with what Cython calls `struct` by what it
+    is: an object of Python's, or the optional arguments.
+    """
+    signature = re.sub(r"struct __pyx_opt_args\w+|Optional<int>", "Optional", signature)
+    signature = re.sub(r"struct __pyx_obj\w+", "PyObject", signature)
+    signature = signature.replace("unsigned int", "unsigned").replace("cudaMemcpyKind", "int")
+    result, words = signature.rstrip(")").split("(")
+    types = (re.match(r"\s*(\w+(?: \*)?)", word) for word in words.split(","))
+    return f"{result.strip()} ({', '.join(found[1] for found in types if found)})"
+
+
+def _callable(name: str, signature: str, address: int) -> Callable[..., Any]:
     """The function for Python; ctypes raises what it has set as Python's error."""
-    match = re.fullmatch(r"(.*?) ?\((.*)\)", signature)
-    assert match is not None, signature
-    assert address is not None, name
-    words = [re.sub(r" ?__pyx_\w+$", "", word.strip()) for word in match[2].split(", ")]
-    optional = "opt_args" in signature
-    words = [word for word in words if word != "void" and "opt_args" not in word]
-    types = [ctypes.py_object if word.startswith("struct") else TYPES[word] for word in words]
-    result = ctypes.py_object if match[1].startswith("struct") else TYPES[match[1]]
-    extra = [ctypes.POINTER(_Optional)] if optional else []
-    function = ctypes.PYFUNCTYPE(result, *types, *extra)(address)
+    result, _, words = signature.removesuffix(")").partition(" (")
+    types = [TYPES[word] for word in words.split(", ") if word != "void"]
+    optional = types[-1:] == [TYPES["Optional *"]]
+    function = ctypes.PYFUNCTYPE(TYPES[result], *types)(address)
+    types = types[:-1] if optional else types
     takes = len(types) - 1  # the last is Cython's
 
     def call(*args: Any, **kwargs: Any) -> Any:

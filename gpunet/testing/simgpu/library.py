@@ -21,7 +21,7 @@ from . import compiler, sanitizer
 from .modes import ORDERS, STREAMS, chosen
 
 FOLDER = Path(__file__).resolve().parent
-PARTS = ("errors", "streams", "memory", "scheduler", "modules", "nvrtc", "cublas", "curand", "sort")
+PARTS = ("errors", "streams", "memory", "scheduler", "modules", "nvrtc", "cublas", "curand")
 SONAME = "libgpunet-simgpu.so"
 MAJORS = (12, 13)
 NAMES = ("cudart", "nvrtc", "cublas", "cublasLt")

@@ -1,6 +1,6 @@
 // The CUDA runtime as CuPy's own module `runtime` offers it to CuPy's other modules: the functions
 // that binding.py puts in their place. Each has the signature that the module's table of exported
-// functions gives (exports.tsv), where the last `int` is Cython's and means nothing here.
+// functions gives, where the last `int` is Cython's and means nothing here.
 #include "python_api.h"
 
 namespace sim {
@@ -120,7 +120,7 @@ API int cudaRuntimeGetVersion(int *version) { return *version = 13000, 0; }  // 
 
 // ---- devices
 API PyObject *sim_check_status(int status, int) { return done(status); }
-API PyObject *sim__ensure_context() { return enter_context(), done(OK); }
+API PyObject *sim__ensure_context(void) { return enter_context(), done(OK); }
 // CuPy's pools ask once and make a list as long as the answer: it may be used when there is a device.
 API int sim_getDeviceCount(int) { return 1; }
 API int sim_seenDeviceCount(int) { return active; }  // what Python's callers are told
@@ -176,7 +176,7 @@ static intptr_t allocated(size_t bytes, Side side) {
     return given<intptr_t>(status, (intptr_t)at, 0);
 }
 API intptr_t sim_malloc(size_t bytes, int) { return allocated(bytes, DEVICE); }
-API intptr_t sim_mallocManaged(size_t bytes, int, void *) { return allocated(bytes, MANAGED); }
+API intptr_t sim_mallocManaged(size_t bytes, int, Optional<int> *) { return allocated(bytes, MANAGED); }
 API intptr_t sim_hostAlloc(size_t bytes, unsigned, int) { return allocated(bytes, PINNED); }
 API PyObject *sim_free(intptr_t at, int) { return done(RUN(release((void *)at, DEVICE))); }
 API PyObject *sim_freeHost(intptr_t at, int) { return done(RUN(release((void *)at, PINNED))); }
@@ -297,10 +297,10 @@ API int sim_streamGetPriority(intptr_t stream, int) {
 }
 API PyObject *sim_streamSynchronize(intptr_t stream, int) { return done(RUN(synchronize(STREAM(stream)))); }
 API PyObject *sim_streamQuery(intptr_t stream, int) { return Py_BuildValue("i", RUN(query_stream(STREAM(stream)))); }
-API PyObject *sim_streamWaitEvent(intptr_t stream, intptr_t event, int, void *) {
+API PyObject *sim_streamWaitEvent(intptr_t stream, intptr_t event, int, Optional<int> *) {
     return done(RUN(wait_event(STREAM(stream), (void *)event)));
 }
-API PyObject *sim_streamAddCallback(intptr_t stream, PyObject *callback, intptr_t argument, int, void *) {
+API PyObject *sim_streamAddCallback(intptr_t stream, PyObject *callback, intptr_t argument, int, Optional<int> *) {
     Stream *s = STREAM(stream);
     if (s && s->capture) return s->capture->invalid = true, done(CAPTURE_UNSUPPORTED);
     PyObject *pair = Py_BuildValue("(On)", callback, (ptrdiff_t)argument);
@@ -312,6 +312,14 @@ API PyObject *sim_launchHostFunc(intptr_t stream, PyObject *callback, intptr_t a
 }
 API PyObject *sim__launchHostFuncUnmanaged(intptr_t stream, PyObject *pair, int) {
     return done(RUN(submit(STREAM(stream), "host", "", [=] { return call_host(pair, "(O)", nullptr, false); })));
+}
+// What adapt.py does with NumPy in place of a kernel of CuPy's.
+API PyObject *sim_launch_python(const char *name, PyObject *function, void *stream) {
+    Stream *s = stream_of(stream);
+    const bool once = s && !s->capture;  // a graph may run it any number of times
+    if (once) counters[LAUNCHES]++;
+    PyObject *pair = Py_BuildValue("(OO)", function, &_Py_NoneStruct);
+    return done(RUN(submit(s, "kernel", name, [=] { return call_host(pair, "(O)", nullptr, once); })));
 }
 API intptr_t sim_eventCreateWithFlags(unsigned flags, int) {
     void *made = nullptr;
