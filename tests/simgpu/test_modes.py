@@ -208,6 +208,12 @@ def test_a_block_that_does_not_reach_the_grid_barrier(cp: Any) -> None:
         rotated(cp, code)
 
 
+def test_a_grid_barrier_needs_a_cooperative_launch(cp: Any) -> None:
+    out = cp.zeros(4, np.int32)
+    with pytest.raises(cp.cuda.driver.CUDADriverError, match=r"grid\.sync in a launch that is not cooperative"):
+        cp.RawKernel(RING, "ring")((4,), (32,), (out, np.int32(1)))
+
+
 def test_a_grid_that_the_device_cannot_hold(cp: Any) -> None:
     kernel = cp.RawKernel(RING, "ring", enable_cooperative_groups=True)
     out = cp.zeros(70000, np.int32)

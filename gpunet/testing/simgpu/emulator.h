@@ -143,18 +143,10 @@ inline T exchange(Site site, const char *name, unsigned int mask, T value, int s
                         source_of((int)self.lane, (int)by, width), width);                       \
     }
 #define SIMGPU_SHUFFLES(T)                                                                       \
-    SIMGPU_SHUFFLE(T, shfl, int, source_idx)                                                     \
-    SIMGPU_SHUFFLE(T, shfl_up, unsigned int, source_up)                                          \
-    SIMGPU_SHUFFLE(T, shfl_down, unsigned int, source_down)                                      \
-    SIMGPU_SHUFFLE(T, shfl_xor, int, source_xor)
-SIMGPU_SHUFFLES(int)
-SIMGPU_SHUFFLES(unsigned int)
-SIMGPU_SHUFFLES(long)
-SIMGPU_SHUFFLES(unsigned long)
-SIMGPU_SHUFFLES(long long)
-SIMGPU_SHUFFLES(unsigned long long)
-SIMGPU_SHUFFLES(float)
-SIMGPU_SHUFFLES(double)
+    SIMGPU_SHUFFLE(T, shfl, int, source_idx) SIMGPU_SHUFFLE(T, shfl_up, unsigned int, source_up) \
+    SIMGPU_SHUFFLE(T, shfl_down, unsigned int, source_down) SIMGPU_SHUFFLE(T, shfl_xor, int, source_xor)
+SIMGPU_SHUFFLES(int) SIMGPU_SHUFFLES(unsigned int) SIMGPU_SHUFFLES(long) SIMGPU_SHUFFLES(unsigned long)
+SIMGPU_SHUFFLES(long long) SIMGPU_SHUFFLES(unsigned long long) SIMGPU_SHUFFLES(float) SIMGPU_SHUFFLES(double)
 #undef SIMGPU_SHUFFLES
 #undef SIMGPU_SHUFFLE
 
@@ -222,35 +214,19 @@ template <class T, class F> T reduce(Site site, const char *name, unsigned int m
 namespace simgpu {
 
 template <size_t... I> struct Indices {};
-template <size_t N, size_t... I> struct MakeIndices : MakeIndices<N - 1, N - 1, I...> {};
-template <size_t... I> struct MakeIndices<0, I...> { using type = Indices<I...>; };
 
 // What an argument is, as far as a launch can check it: pointer, floating, integer or other.
-template <class T> constexpr char kind_of = __is_enum(T) ? 'i' : 'o';
+template <class T, class = void> constexpr char kind_of = __is_enum(T) ? 'i' : 'o';
+template <class T> constexpr char kind_of<T, decltype((void)(T() % 1))> = __is_class(T) ? 'o' : 'i';
 template <class T> constexpr char kind_of<T *> = 'p';
 template <> constexpr char kind_of<float> = 'f';
 template <> constexpr char kind_of<double> = 'f';
-template <> constexpr char kind_of<bool> = 'i';
-template <> constexpr char kind_of<char> = 'i';
-template <> constexpr char kind_of<signed char> = 'i';
-template <> constexpr char kind_of<unsigned char> = 'i';
-template <> constexpr char kind_of<short> = 'i';
-template <> constexpr char kind_of<unsigned short> = 'i';
-template <> constexpr char kind_of<int> = 'i';
-template <> constexpr char kind_of<unsigned int> = 'i';
-template <> constexpr char kind_of<long> = 'i';
-template <> constexpr char kind_of<unsigned long> = 'i';
-template <> constexpr char kind_of<long long> = 'i';
-template <> constexpr char kind_of<unsigned long long> = 'i';
 
 template <auto kernel, class... A, size_t... I>
 inline void call(void (*)(A...), [[maybe_unused]] void **arguments, Indices<I...>) {
     kernel(*static_cast<A *>(arguments[I])...);
 }
-template <class... A>
-constexpr typename MakeIndices<sizeof...(A)>::type indices_of(void (*)(A...)) {
-    return {};
-}
+template <class... A> constexpr Indices<__integer_pack(sizeof...(A))...> indices_of(void (*)(A...)) { return {}; }
 template <auto kernel>
 void body(void **arguments) {
     call<kernel>(kernel, arguments, indices_of(kernel));
@@ -276,9 +252,6 @@ struct Order {  // of the numbers below `count`
     }
     Word operator[](Word i) const { return (Word)((first + (unsigned __int128)i * step) % count); }
 };
-inline Index place(Word n, const Index &size) {
-    return {(unsigned int)(n % size.x), (unsigned int)(n / size.x % size.y), (unsigned int)(n / ((Word)size.x * size.y))};
-}
 template <auto kernel, class... A, size_t... I>
 inline void run_plain(Launch *launch, void (*)(A...), [[maybe_unused]] void **arguments, Indices<I...>) {
     const Index g = launch->grid, b = launch->block;

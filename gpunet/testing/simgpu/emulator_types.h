@@ -14,6 +14,9 @@ struct Site {
 struct Index {
     unsigned int x, y, z;
 };
+inline Index place(Word n, const Index &size) {
+    return {(unsigned int)(n % size.x), (unsigned int)(n / size.x % size.y), (unsigned int)(n / ((Word)size.x * size.y))};
+}
 
 enum class Barrier : int { plain, count, all, any, grid };
 enum class Exchange : int { shuffle, ballot, sync };

@@ -67,7 +67,6 @@ struct Fiber {
 };
 
 std::deque<Fiber> pool(max_threads);  // all there are: kept for later launches
-std::vector<Fiber *> fibers;          // those of the block that runs
 Fiber *current;
 Launch *launch;
 bool failed;
@@ -179,14 +178,23 @@ Text name_of(const Index &thread) {
 
 // ---- shared memory ------------------------------------------------------------------------------
 
-// Shared memory that this block has touched. Each piece ends in a canary, to tell a write past its
+// Shared memory that a block has touched. Each piece ends in a canary, to tell a write past its
 // end without a sanitizer.
 struct Piece {
     unsigned char *memory;
     size_t size, canary;
 };
-std::vector<Piece> pieces;
-std::map<void **, void *> *shared_of_block;  // where all blocks are there at once, each has its own
+// A block of threads: alone on the device, or in a cooperative launch together with all others.
+struct Block {
+    Index index;
+    Word serial;
+    std::vector<Fiber *> fibers;
+    std::vector<Piece> pieces;
+    std::map<void **, void *> shared;  // by what a kernel's `__shared__` variables keep
+    void *dynamic;
+    bool waits;  // has threads that have not returned
+};
+Block *block;  // the one that runs
 
 void *allocate_shared(size_t size) {
     void *memory = nullptr;
@@ -196,7 +204,7 @@ void *allocate_shared(size_t size) {
 
 void poison(void *memory, size_t size, size_t canary) {
     memset(memory, 0xff, size + canary);
-    pieces.push_back({static_cast<unsigned char *>(memory), size, canary});
+    block->pieces.push_back({static_cast<unsigned char *>(memory), size, canary});
 }
 
 bool intact(const Piece &piece) {
@@ -206,9 +214,9 @@ bool intact(const Piece &piece) {
 }
 
 const char *overrun() {
-    for (const Piece &piece : pieces)
+    for (const Piece &piece : block->pieces)
         if (!intact(piece))
-            return &piece == &pieces[0] ? "a thread wrote past the end of dynamic shared memory "
+            return &piece == &block->pieces[0] ? "a thread wrote past the end of dynamic shared memory "
                                           "(as large as the launch's shared_mem)"
                                         : "a thread wrote past the end of a __shared__ variable";
     return nullptr;
@@ -221,17 +229,14 @@ void fail(Site site, const char *message) {
 }
 
 void shared(void **memory, Word size) {
-    if (shared_of_block) {
-        void *&own = (*shared_of_block)[memory];
-        const bool known = own != nullptr;
-        if (!known) own = allocate_shared(size + static_canary);
-        *memory = own;
-        if (known) return;
-    }
-    if (*memory == nullptr) *memory = allocate_shared(size + static_canary);
-    poison(*memory, size, static_canary);
+    void *&own = block->shared[memory];
+    const bool known = own != nullptr;
+    if (!known) own = allocate_shared(size + static_canary);
+    *memory = own;
+    if (known) return;
+    poison(own, size, static_canary);
     size_t total = 0;
-    for (const Piece &piece : pieces) total += piece.size;
+    for (const Piece &piece : block->pieces) total += piece.size;
     if (total <= launch->shared_limit) return;
     current->call.site = {"", 0, 0};
     SIMGPU_FAIL(*current, "the block uses %zu bytes of shared memory, the limit is %llu", total,
@@ -253,6 +258,7 @@ int barrier(Site site, const char *name, Barrier kind, int predicate) {
 
 // All threads wait or have returned: open the barrier, or say why it cannot open.
 void open_barrier(unsigned int count) {
+    const std::vector<Fiber *> &fibers = block->fibers;
     Fiber *waiting = nullptr;
     for (unsigned int t = 0; t < count && waiting == nullptr; ++t)
         if (fibers[t]->state == State::at_barrier) waiting = fibers[t];
@@ -412,139 +418,112 @@ void run_warp(const Warp &warp, const std::vector<Word> &lanes) {
         }
 }
 
-bool all_returned(unsigned int count) {
-    for (unsigned int t = 0; t < count; ++t)
-        if (fibers[t]->state != State::returned) return false;
+bool all_returned() {
+    for (const Fiber *fiber : block->fibers)
+        if (fiber->state != State::returned) return false;
     return true;
 }
 
-void start_threads(unsigned int count) {
-    const Index size = launch->block;
-    for (unsigned int t = 0; t < count; ++t) {
-        fibers[t]->state = State::ready;
-        fibers[t]->thread = {t % size.x, t / size.x % size.y, t / (size.x * size.y)};
-        fibers[t]->lane = t % warp_size;
+void begin(Block &one, Word number) {
+    static Word serial;
+    block = &one;
+    one.index = place(number, launch->grid);
+    one.serial = ++serial;
+    one.waits = true;
+    one.pieces.clear();
+    poison(one.dynamic, launch->dynamic_shared, dynamic_canary);  // always the first piece
+    for (size_t t = 0; t < one.fibers.size(); ++t) {
+        one.fibers[t]->state = State::ready;
+        one.fibers[t]->thread = place(t, launch->block);
+        one.fibers[t]->lane = t % warp_size;
     }
 }
 
+void end(Block &one) {
+    for (auto &[slot, memory] : one.shared) {
+        *slot = nullptr;
+        free(memory);
+    }
+    one.shared.clear();
+}
+
+// What decides the order of a launch's threads.
+struct Orders {
+    std::vector<Word> warps, lanes;
+    void choose() {
+        put_in_order(warps, (threads_of(launch->block) + warp_size - 1) / warp_size);
+        put_in_order(lanes, warp_size);
+    }
+};
+
 // Run the block until all its threads have returned, or all wait for the other blocks: then true.
-bool run_block(const std::vector<Word> &warps, const std::vector<Word> &lanes) {
-    const unsigned int count = threads_of(launch->block);
-    while (!failed && !all_returned(count)) {
-        for (const Word warp : warps) {
+bool run_block(const Orders &orders) {
+    const unsigned int count = (unsigned int)block->fibers.size();
+    while (!failed && !all_returned()) {
+        for (const Word warp : orders.warps) {
             const unsigned int first = (unsigned int)warp * warp_size, rest = count - first;
-            run_warp({&fibers[first], rest < warp_size ? rest : warp_size}, lanes);
+            run_warp({&block->fibers[first], rest < warp_size ? rest : warp_size}, orders.lanes);
             if (failed) return false;
         }
-        if (all_returned(count)) return false;
-        for (unsigned int t = 0; t < count; ++t)
-            if (fibers[t]->state == State::at_barrier && fibers[t]->call.barrier == Barrier::grid) return true;
+        if (all_returned()) return false;
+        for (const Fiber *fiber : block->fibers)
+            if (fiber->state == State::at_barrier && fiber->call.barrier == Barrier::grid) {
+                if (!launch->cooperative) SIMGPU_FAIL(*fiber, "%s in a launch that is not cooperative", fiber->call.name);
+                return true;
+            }
         open_barrier(count);
     }
     return false;
 }
 
-void begin_block(Word number, void *dynamic) {
-    static Word serial;
-    Thread &thread = *launch->thread;
-    const Index grid = launch->grid;
-    thread.block = {(unsigned int)(number % grid.x), (unsigned int)(number / grid.x % grid.y),
-                    (unsigned int)(number / ((Word)grid.x * grid.y))};
-    thread.block_serial = ++serial;
-    pieces.clear();
-    poison(dynamic, launch->dynamic_shared, dynamic_canary);  // always the first piece
-}
-
-void check_overrun() {
-    const char *problem = failed ? nullptr : overrun();
-    if (problem != nullptr) describe_failure({"", 0, 0}, "%s", problem);
-}
-
-void run_blocks(void *dynamic) {
-    const Word blocks = (Word)launch->grid.x * launch->grid.y * launch->grid.z;
-    const unsigned int warp_count = (threads_of(launch->block) + warp_size - 1) / warp_size;
-    std::vector<Word> order, warps, lanes;
-    random_state = launch->seed;
-    put_in_order(order, blocks);
-    put_in_order(warps, warp_count);
-    put_in_order(lanes, warp_size);
-    for (const Word block : order) {
-        begin_block(block, dynamic);
-        start_threads(threads_of(launch->block));
-        run_block(warps, lanes);
-        check_overrun();
-        if (failed) return;
-        if (launch->order == 2) {
-            put_in_order(warps, warp_count);
-            put_in_order(lanes, warp_size);
-        }
-    }
-}
-
-// ---- a cooperative launch: all blocks at once, which may wait for each other ---------------------
-
-struct Resident {
-    Index block;
-    Word serial;
-    std::vector<Fiber *> fibers;
-    std::vector<Piece> pieces;
-    std::map<void **, void *> shared;
-    void *dynamic;
-    bool waits = true;
-};
-
-void run_cooperative() {
-    const Word count = (Word)launch->grid.x * launch->grid.y * launch->grid.z;
-    const unsigned int threads = threads_of(launch->block);
-    std::vector<Word> order, warps, lanes;
-    random_state = launch->seed;
-    put_in_order(order, count);
-    put_in_order(warps, (threads + warp_size - 1) / warp_size);
-    put_in_order(lanes, warp_size);
-    std::vector<Resident> all(count);
-    for (Word i = 0; i < count; ++i) {
-        Resident &one = all[i];
-        for (unsigned int t = 0; t < threads; ++t) one.fibers.push_back(&pool[i * threads + t]);
-        one.dynamic = allocate_shared(launch->dynamic_shared + dynamic_canary);
-        begin_block(i, one.dynamic);
-        fibers = one.fibers;
-        start_threads(threads);
-        one.block = launch->thread->block;
-        one.serial = launch->thread->block_serial;
-        one.pieces = pieces;
-    }
-    for (size_t waiting = count; waiting != 0 && !failed;) {
+// Run blocks that may wait for each other to their end.
+void run_together(std::vector<Block> &all, const std::vector<Word> &order, const Orders &orders) {
+    for (size_t waiting = all.size(); waiting != 0;) {
         waiting = 0;
         for (const Word i : order) {
-            Resident &one = all[i];
+            Block &one = all[i];
             if (!one.waits) continue;
-            fibers = one.fibers;
-            pieces = one.pieces;
-            shared_of_block = &one.shared;
+            block = &one;
             Thread &thread = *launch->thread;
-            thread.block = one.block, thread.block_serial = one.serial, thread.dynamic_shared = one.dynamic;
-            if (threads && fibers[0]->state == State::at_barrier) open_barrier(threads);
-            if (!failed) one.waits = run_block(warps, lanes);
-            one.pieces = pieces;
-            check_overrun();
-            if (failed) break;
+            thread.block = one.index, thread.block_serial = one.serial, thread.dynamic_shared = one.dynamic;
+            if (one.fibers[0]->state == State::at_barrier) open_barrier((unsigned int)one.fibers.size());
+            if (!failed) one.waits = run_block(orders);
+            const char *problem = failed ? nullptr : overrun();
+            if (problem != nullptr) describe_failure({"", 0, 0}, "%s", problem);
+            if (failed) return;
             waiting += one.waits;
         }
-        for (const Resident &one : all)
-            if (waiting != 0 && !one.waits && !failed) {
-                for (const Resident &other : all)
-                    if (other.waits) SIMGPU_FAIL(*other.fibers[0], "%s: block (%u, %u, %u) has returned without reaching it",
-                                                 other.fibers[0]->call.name, one.block.x, one.block.y, one.block.z);
-            }
+        if (waiting == 0 || waiting == all.size()) continue;
+        for (const Block &gone : all)
+            for (const Block &other : all)
+                if (!gone.waits && other.waits)
+                    SIMGPU_FAIL(*other.fibers[0], "%s: block (%u, %u, %u) has returned without reaching it",
+                                other.fibers[0]->call.name, gone.index.x, gone.index.y, gone.index.z);
+        return;
     }
-    shared_of_block = nullptr;
-    for (Resident &one : all) {
-        free(one.dynamic);
-        for (auto &[slot, memory] : one.shared) {
-            *slot = nullptr;
-            free(memory);
-        }
+}
+
+void run_blocks(Word count, Word at_once) {
+    const unsigned int threads = threads_of(launch->block);
+    std::vector<Word> order, inner;
+    Orders orders;
+    random_state = launch->seed;
+    put_in_order(order, count);
+    orders.choose();
+    if (at_once > 1) inner = order;
+    else inner = {0};
+    std::vector<Block> all(at_once);
+    for (Word i = 0; i < at_once; ++i) {
+        for (unsigned int t = 0; t < threads; ++t) all[i].fibers.push_back(&pool[i * threads + t]);
+        all[i].dynamic = allocate_shared(launch->dynamic_shared + dynamic_canary);
     }
+    for (Word first = 0; first < count && !failed; first += at_once) {
+        for (Word i = 0; i < at_once; ++i) begin(all[i], at_once > 1 ? i : order[first]);
+        run_together(all, inner, orders);
+        for (Block &one : all) end(one);
+        if (launch->order == 2) orders.choose();
+    }
+    for (const Block &one : all) free(one.dynamic);
 }
 
 bool make_stacks(Word count) {
@@ -580,21 +559,13 @@ extern "C" int simgpu_run(simgpu::Launch *wanted) {
     launch->thread->block_dim = launch->block;
     launch->thread->grid_dim = launch->grid;
     const unsigned int threads = threads_of(launch->block);
-    const Word blocks = launch->cooperative ? (Word)launch->grid.x * launch->grid.y * launch->grid.z : 1;
-    if (!make_stacks(threads * blocks)) {
+    const Word count = (Word)launch->grid.x * launch->grid.y * launch->grid.z;
+    const Word at_once = launch->cooperative ? count : 1;
+    if (!make_stacks(threads * at_once)) {
         describe_failure({"", 0, 0}, "out of host memory for the threads' stacks");
         return 1;
     }
-    if (launch->cooperative) {
-        run_cooperative();
-    } else {
-        fibers.clear();
-        for (unsigned int t = 0; t < threads; ++t) fibers.push_back(&pool[t]);
-        void *dynamic = allocate_shared(launch->dynamic_shared + dynamic_canary);
-        launch->thread->dynamic_shared = dynamic;
-        run_blocks(dynamic);
-        free(dynamic);
-    }
+    run_blocks(count, at_once);
     abandon_threads();
     return failed;
 }
