@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet import metrics, saving, threads, where
+from gpunet import metrics, notebook, saving, threads, where
 from gpunet.backend import Array, array_module, to_device, to_host
 from gpunet.context import no_grad
 from gpunet.data import Dataset
@@ -137,6 +137,17 @@ class Predictor:
         if self.data.classes is None:
             return metrics.r2(answers.truth, y)
         return metrics.accuracy(answers.truth, y.argmax(axis=1))
+
+    def __repr__(self) -> str:
+        return f"Predictor({self.data.plan})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the columns, and what becomes of them."""
+        features = self.data.features or ()
+        rows = [(f.name, f.kind, f.filling, ", ".join(f.values)) for f in features]
+        plain = [(name, "number", "", "") for name in self.data.columns or ()]
+        heads = ("column", "kind", "where missing", "names")
+        return notebook.table(self.data.plan, heads, rows or plain)
 
     @property
     def label(self) -> str:

@@ -49,6 +49,8 @@ def output(tmp_path_factory: pytest.TempPathFactory):
 
     @cache
     def output(name: str) -> str:
+        if "gpunet[tables]" in (FOLDER / f"{name}.py").read_text("utf-8"):
+            pytest.importorskip("sklearn", reason="the extra tables is not installed")
         folder = tmp_path_factory.mktemp(name)
         printed = run(name, folder, *options)
         pictures = [f"{name}.png"] if name in PLOTS and options else []
@@ -266,3 +268,14 @@ def test_the_mistake_in_cocob_is_one_line() -> None:
     right, wrong = module.on_a_line(module.gn.COCOB, 3), module.on_a_line(module.AddedUp, 3)
     assert right[1] == wrong[1] == pytest.approx(0.01)
     assert wrong[2] - wrong[1] == pytest.approx(right[2], rel=0.05)  # the bet, on top of the last
+
+
+def test_a_table_is_read_trained_on_and_predicted_in_another_process(output) -> None:
+    text = output("table_to_predictions")
+    assert "4 columns read: 2 numbers, 1 category, 1 boolean; predicts: outcome" in text
+    assert "left out: customer (another text in every row), since (a date or a time)" in text
+    assert "age 25, Seoul: stays" in text
+    assert "age 70, Seoul: leaves" in text
+    assert "age 70, Busan: stays" in text
+    assert "'city' has names that training did not have: Paris" in text
+    assert numbers(text, "outcome: accuracy #")[0] > 0.85

@@ -136,6 +136,7 @@ def test_csv_quantities_need_a_word(tmp_path: Path) -> None:
         ("1,2,0.5\n3,4,inf\n", "column 3: .* found inf in line 2, column 3;"),
         ("1,2,a\n3,4,\n", "line 2, column 3: expected a label, found a missing value, ''"),
         ("1,2,0\n3,4,nan\n", "line 2, column 3: expected a label, found a missing value, 'nan'"),
+        ("1,0\n3,1\n2,NA\n", "line 3, column 2: expected a label, found a missing value, 'NA'"),
         ("1,0.5\n3,1.5\n2,oops\n", "line 3, column 2: .* as in other lines, found 'oops'"),
         ("1,2,a\n3,4,a\n", "column 3: expected at least two classes, found only 'a'"),
         ("1,a\n", "at least two classes"),

@@ -74,5 +74,4 @@ def _feature(feature: Feature) -> str:
     if feature.kind == "category":
         other = " and others" if feature.other else ""
         inside = f" of {len(feature.values)} names{other} ({common.listed(feature.values)})"
-    fill = f"{feature.fill:g}" if isinstance(feature.fill, float) else feature.fill
-    return f"{feature.name}: {feature.kind}{inside}{flag}; where missing, {fill}"
+    return f"{feature.name}: {feature.kind}{inside}{flag}; where missing, {feature.filling}"

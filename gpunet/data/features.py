@@ -53,6 +53,11 @@ class Feature:
             inside = [self.name]
         return [*inside, f"{self.name} missing"] if self.flag else inside
 
+    @property
+    def filling(self) -> str:
+        """What stands for a missing value, as text."""
+        return f"{self.fill:g}" if isinstance(self.fill, float) else self.fill
+
     def encode(self, cells: Cells, number: Number, place: OnePlace) -> NDArray[np.float64]:
         """float64 (n, len(names)) for cells (n,). DataError for what cannot be read."""
         if self.kind == "category":

@@ -189,7 +189,7 @@ def _prepared(
 def _notes(columns: list[Column], features: list[Feature], left: list[str]) -> Iterator[str]:
     """What was filled, and what was left out."""
     filled = [
-        f"{column.name} ({int(_missing(column, column.cells).sum()):,} rows, {_shown(feature)})"
+        f"{column.name} ({int(_missing(column, column.cells).sum()):,} rows, {feature.filling})"
         for column, feature in zip(columns, features, strict=True)
         if _missing(column, column.cells).any()
     ]
@@ -197,7 +197,3 @@ def _notes(columns: list[Column], features: list[Feature], left: list[str]) -> I
         yield f"filled where missing: {listed(filled)}"
     if left:
         yield f"left out: {listed(left)}"
-
-
-def _shown(feature: Feature) -> str:
-    return f"{feature.fill:g}" if isinstance(feature.fill, float) else feature.fill

@@ -240,8 +240,11 @@ def _labels(
 ) -> tuple[Array, Array | None]:
     """The label column: float64 if every cell is a number, with the cells as written; else text."""
     values, other = [], None
+    numbers = sum(is_number(cell, number) for cell in cells)
+    # Among numbers such a word is no name.
+    gaps = MISSING if 2 * numbers > len(cells) else MISSING_LABELS
     for row, cell in enumerate(cells):
-        if cell.lower() in MISSING_LABELS:
+        if cell.lower() in gaps:
             where = f"{path}: {place(row, None)}"
             found = f"a missing value, {shown(cell)}"
             raise unusable(where, "a label", found, "fill it in or remove the line")
