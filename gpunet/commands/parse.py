@@ -102,6 +102,30 @@ def interval(text: str) -> int | str:
     return value
 
 
+def number(text: str) -> float:
+    value = finite(text)
+    if math.isnan(value):
+        raise ValueError(f"{text.strip()!r} is no finite number")
+    return value
+
+
+def numbers(text: str) -> list[float]:
+    """ "5,3,-1" as numbers."""
+    return [number(part) for part in text.split(",")]
+
+
+def setting(text: str) -> tuple[str, bool | float | tuple[float, ...]]:
+    """ "alpha=0.9" as ("alpha", 0.9); several numbers become a tuple, true and false a bool."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip().isidentifier():
+        raise ValueError(f"{text!r} is no setting, such as alpha=0.9")
+    word = value.strip().lower()
+    if word in ("true", "false"):
+        return name.strip(), word == "true"
+    found = numbers(value)
+    return name.strip(), found[0] if len(found) == 1 else tuple(found)
+
+
 def positive(text: str) -> float:
     value = finite(text)
     if not value > 0:

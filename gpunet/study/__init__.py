@@ -5,6 +5,7 @@ from gpunet import lazy
 _HOMES = {
     "batchnorm_walk": "batchnorm",
     "loss_surface": "Surface surface",
+    "optimizer_walk": "optimizer",
     "probe": "Probe",
     "trajectory": "Trajectory",
     "watch": "watching",

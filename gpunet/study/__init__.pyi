@@ -3,6 +3,7 @@
 from gpunet.study.batchnorm_walk import batchnorm as batchnorm
 from gpunet.study.loss_surface import Surface as Surface
 from gpunet.study.loss_surface import surface as surface
+from gpunet.study.optimizer_walk import optimizer as optimizer
 from gpunet.study.probe import Probe as Probe
 from gpunet.study.trajectory import Trajectory as Trajectory
 from gpunet.study.watch import watching as watching

@@ -143,7 +143,7 @@ def prepare(folder: Path) -> None:
     np.savez(folder / "objects.npz", x=np.array([{}] * 3, object), t=np.arange(3))
     data = load(folder / "good.csv")
     gn.Predictor(gn.MLP([2, 3, 2]), data).save(folder / "model.safetensors")
-    (folder / "config.toml").write_text('epochs = 1\nhidden = [3]\n')
+    (folder / "config.toml").write_text("epochs = 1\nhidden = [3]\n")
     (folder / "closed.npz").write_bytes((folder / "good.npz").read_bytes()[:-30])
 
 
