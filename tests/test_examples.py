@@ -11,22 +11,32 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import gpunet as gn
 from gpunet.study.pictures import can_plot
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "examples"
 EXAMPLES = sorted(path.stem for path in FOLDER.glob("*.py"))
 PLOTS = [name for name in EXAMPLES if "--plot" in (FOLDER / f"{name}.py").read_text("utf-8")]
+NEEDS = {
+    "grid_search": ("sklearn",),
+    "house_prices": ("sklearn",),
+    "served_without_gpunet": ("onnx", "onnxruntime"),
+}
 NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)"
 
 
 def run(name: str, folder: Path, *options: str) -> str:
     """What it prints; a failure, a warning or a word on stderr fails the test."""
+    for module in NEEDS.get(name, ()):
+        pytest.importorskip(module, reason=f"{module} is not installed")
     variables = {k: v for k, v in os.environ.items() if not k.startswith("GPUNET_")}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -260,11 +270,65 @@ def test_regression_reaches_the_noise_inside_and_fails_outside(output) -> None:
     assert numbers(text, "outside.*network #")[0] > 5 * net
 
 
-def test_the_mistake_in_cocob_is_one_line() -> None:
-    """The example's wrong form is the paper's step, added to the last weights."""
-    spec = importlib.util.spec_from_file_location("cocob", FOLDER / "second_look_at_cocob.py")
+def test_house_prices_are_fitted_as_well_as_by_scikit_learn(output) -> None:
+    text = output("house_prices")
+    mean = float(re.search(r"prices ([\d,]+) ±", text)[1].replace(",", ""))
+    assert mean == pytest.approx(200_000, rel=0.02)
+    ours = numbers(text, "gpunet +R2 #")[0]
+    assert ours == pytest.approx(numbers(text, "targets scaled +R2 #")[0], abs=0.02)
+    assert ours > 0.9
+    assert numbers(text, "as it is +R2 #")[0] < 0
+
+
+def test_grid_search_finds_good_settings_both_ways(output) -> None:
+    text = output("grid_search")
+    grid, halving = numbers(text, "grid: 6 .* best #")[0], numbers(text, "halving: 13 .* best #")[0]
+    assert min(grid, halving) > 0.94
+    unseen = re.findall(rf"has not seen: ({NUMBER})", text)
+    assert [float(score) > 0.9 for score in unseen] == [True, True]
+
+
+def test_a_model_is_served_by_onnxruntime(output) -> None:
+    text = output("served_without_gpunet")
+    assert "no gpunet here" in text
+    assert numbers(text, "accuracy of the answers #")[0] > 0.9
+    assert numbers(text, "probabilities #")[0] < 1e-6
+
+
+def test_the_server_needs_no_gpunet_installed(tmp_path: Path) -> None:
+    """It runs on what is installed beside gpunet, where there is none, not even hidden."""
+    for module in NEEDS["served_without_gpunet"]:
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    site = tmp_path / "site"
+    site.mkdir()
+    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for path in Path(folder).iterdir():
+            if "gpunet" not in path.name and path.suffix != ".pth":
+                (site / path.name).symlink_to(path)
+    gn.to_onnx(gn.MLP([64, 5, 10]), tmp_path / "digits.onnx", softmax=True)
+    np.save(tmp_path / "pixels.npy", np.ones((3, 64), np.float32))
+    program = (
+        f"import sys; sys.path.append({str(site)!r})\n" + loaded("served_without_gpunet").SERVER
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "no gpunet here"
+    assert np.load(tmp_path / "answer.npy").sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+def loaded(name: str):
+    """The example as a module."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_mistake_in_cocob_is_one_line() -> None:
+    """The example's wrong form is the paper's step, added to the last weights."""
+    module = loaded("second_look_at_cocob")
     right, wrong = module.on_a_line(module.gn.COCOB, 3), module.on_a_line(module.AddedUp, 3)
     assert right[1] == wrong[1] == pytest.approx(0.01)
     assert wrong[2] - wrong[1] == pytest.approx(right[2], rel=0.05)  # the bet, on top of the last
