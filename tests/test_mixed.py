@@ -323,3 +323,27 @@ def test_numbers_are_predicted(tmp_path: Path) -> None:
     data = load(written(tmp_path / "a.csv", columns), label="income")
     assert (data.classes, data.label) == (None, "income")
     assert data.columns == ("age", "city", "kind")
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_the_index_that_pandas_writes_is_left_out(text: bool, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    columns = (
+        people(np.random.default_rng(0)) if text else {"a": [3.0] * N, "kind": ["x", "y"] * 100}
+    )
+    frame = pandas.DataFrame(columns)
+    frame.to_csv(tmp_path / "a.csv")
+    data = load(tmp_path / "a.csv")
+    assert data.columns == tuple(columns)[:-1]
+    assert any("left out: (unnamed)" in note for note in data.notes)
+    predictor = gn.Predictor(gn.MLP([data.features, 2]), data)
+    expected = predictor.predict(tmp_path / "a.csv")
+    np.testing.assert_array_equal(predictor.predict(pandas.read_csv(tmp_path / "a.csv")), expected)
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    np.testing.assert_array_equal(predictor.predict(tmp_path / "b.csv"), expected)
+
+
+def test_a_column_without_a_name_that_counts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(",a,kind\n" + "1,2,x\n1,3,y\n" * 20)
+    with pytest.raises(DataError, match="a name for every column of the header, found none"):
+        load(tmp_path / "a.csv")

@@ -13,6 +13,7 @@ from gpunet.data.errors import DataError, PathLike, shown, unusable
 from gpunet.data.targets import FEW
 
 LABEL_NAMES = ("label", "target", "class")
+UNNAMED = "(unnamed)"  # pandas' index, as it is written to a file
 BYTE = 255
 
 Label: TypeAlias = str | int | None
@@ -38,8 +39,9 @@ class Columns:
 
     def name(self, column: int) -> str:
         """For whoever reads what a run predicts."""
-        named = self.titles and not self.numbered
-        return self.titles[column] if self.titles and named else f"column {column + 1}"
+        if self.titles is None or self.numbered:
+            return f"column {column + 1}"
+        return self.titles[column] or UNNAMED
 
 
 def read_columns(path: PathLike, first: Row, second: Row | None, label: Label) -> Columns:
@@ -62,7 +64,7 @@ def read_columns(path: PathLike, first: Row, second: Row | None, label: Label) -
     told = label is not None and str(label).strip() in cells and not is_number(str(label))
     if not (named or numbered or told) and any(map(is_number, cells)):
         return Columns(len(cells), None, False, _places(path, label, None, len(cells)))
-    _check_titles(where, cells)
+    _check_titles(where, cells, second)
     found = titled(path, cells, label)
     if label is None and numbered:  # the last is it by custom, but no name says so
         return replace(found, labels=_places(path, None, cells, len(cells)))
@@ -98,16 +100,29 @@ def _counts(where: str, cells: Sequence[str], second: Row | None) -> bool:
     return True
 
 
-def _check_titles(where: str, cells: Sequence[str]) -> None:
-    unnamed = next((i for i, cell in enumerate(cells, 1) if cell in ("", "?")), None)
-    if unnamed is not None:
-        # pandas writes its index without a name: a feature that may give the label away.
-        raise unusable(
-            where,
-            "a name for every column of the header",
-            f"none for column {unnamed}",
-            "name that column or, if it counts the rows, remove it",
-        )
+def _check_titles(where: str, cells: Sequence[str], second: Row | None) -> None:
+    """DataError where a column has no name, unless it may be the index that pandas writes first,
+    which `check_index` looks at when all is read.
+    """
+    unnamed = [i for i, cell in enumerate(cells, 1) if cell in ("", "?")]
+    index = len(cells) > 2 and second is not None and second[1][:1] in (["0"], ["1"])
+    if unnamed and not (unnamed == [1] and cells[0] == "" and index):
+        raise _no_name(where, unnamed[0])
+
+
+def check_index(where: object, read: Sequence[str]) -> None:
+    """DataError where the first column has no name and does not count the rows."""
+    if UNNAMED in read:
+        raise _no_name(where, 1)
+
+
+def _no_name(where: object, column: int) -> DataError:
+    return unusable(
+        where,
+        "a name for every column of the header",
+        f"none for column {column}",
+        "name that column or, if it counts the rows, remove it",
+    )
 
 
 def _places(path: PathLike, label: Label, titles: list[str] | None, count: int) -> tuple[int, ...]:

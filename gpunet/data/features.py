@@ -8,6 +8,7 @@ file can hold it and new rows are treated as those that the network was trained 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -106,26 +107,43 @@ def as_numbers(cells: Cells, number: Number, name: str, place: OnePlace) -> NDAr
     """float64 (n,), nan where a value is missing. DataError, with its place, for what is none."""
     if cells.dtype.kind in "biuf":
         return cells.astype(np.float64)
-    try:
+    with suppress(ValueError, TypeError, AttributeError):  # of most columns: none is missing
         return np.fromiter(map(number, cells), np.float64, len(cells))
+    values = np.full(len(cells), np.nan)
+    known = np.flatnonzero([not is_missing(cell) for cell in cells.tolist()])
+    try:
+        values[known] = np.fromiter(map(number, cells[known]), np.float64, len(known))
     except (ValueError, TypeError, AttributeError):
-        pass  # one by one, then
-    values = np.empty(len(cells))
-    for row, cell in enumerate(cells):
-        try:
-            values[row] = np.nan if is_missing(cell) else number(cell)
-        except (ValueError, TypeError, AttributeError):
-            where = f"{place(row)}, column {shown(name)}"
-            expected = "yes or no" if number is boolean else "a number"
-            raise unusable(where, expected, shown(cell), "mend that cell") from None
+        row = next(row for row in known.tolist() if not _is_number(cells[row], number))
+        where = f"{place(row)}, column {shown(name)}"
+        expected = "yes or no" if number is boolean else "a number"
+        raise unusable(where, expected, shown(cells[row]), "mend that cell") from None
     return values
+
+
+def _is_number(cell: Any, number: Number) -> bool:
+    try:
+        number(cell)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
+
+
+class _Texts(dict[str, str | None]):
+    """What a cell's text is, made once for each of them."""
+
+    def __missing__(self, cell: str) -> str | None:
+        self[cell] = found = None if is_missing(cell) else cell.strip()
+        return found
 
 
 def as_texts(cells: Cells) -> Cells:
     """Objects (n,): text without spaces around it, None where a value is missing."""
-    texts = np.empty(len(cells), object)
-    for row, cell in enumerate(cells.tolist()):
-        texts[row] = None if is_missing(cell) else _text(cell)
+    given, texts = cells.tolist(), np.empty(len(cells), object)
+    if all(type(cell) is str for cell in given):
+        texts[:] = list(map(_Texts().__getitem__, given))
+    else:
+        texts[:] = [None if is_missing(cell) else _text(cell) for cell in given]
     return texts
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpunet.data.assemble import Part, assemble
-from gpunet.data.columns import Label, titled
+from gpunet.data.columns import UNNAMED, Label, titled
 from gpunet.data.dataset import SHARES, Dataset, Shares
 from gpunet.data.errors import DataError, PathLike, unusable
 from gpunet.data.features import Cells, as_texts, is_missing
@@ -21,6 +21,7 @@ from gpunet.data.mixed import Table, learn
 from gpunet.data.targets import Target
 
 SUFFIX = ".parquet"
+_PANDAS = "Unnamed: 0"  # of a file's first column, where it has no name
 
 
 def read_parquet(path: PathLike) -> Any:
@@ -43,7 +44,7 @@ def columns_of(frame: Any) -> tuple[list[str], Callable[[int], Cells]]:
     """The names of a frame's columns, and what gives the cells (n,) of the k-th: numbers as they
     are, all else as objects. Of pandas, polars, or what is like them.
     """
-    names = [str(name) for name in frame.columns]
+    names = [UNNAMED if name == _PANDAS else str(name) for name in frame.columns]
 
     def column(k: int) -> Cells:
         return cells(frame.iloc[:, k] if hasattr(frame, "iloc") else frame[frame.columns[k]])

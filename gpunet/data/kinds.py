@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunet.data.cells import Number, is_number
+from gpunet.data.columns import UNNAMED
 from gpunet.data.errors import shown, unusable
 from gpunet.data.features import (
     FALSE,
@@ -134,7 +135,7 @@ def is_key(name: str, values: Cells) -> bool:
     "customer_no", "고객번호".
     """
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
-    called = bool(_KEY.fullmatch(words)) or words.endswith(_KOREAN_KEYS)
+    called = name == UNNAMED or bool(_KEY.fullmatch(words)) or words.endswith(_KOREAN_KEYS)
     return called and _are_different(values)
 
 

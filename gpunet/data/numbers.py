@@ -66,9 +66,12 @@ def loosely(number: Number) -> Number:
     """That reader, and spaces or apostrophes between thousands as well: 1 234.5."""
 
     def read(cell: str) -> float:
-        if _SPACED.fullmatch(cell.strip()):
-            cell = re.sub(rf"[{_SPACES}]", "", cell)
-        return number(cell)
+        try:
+            return number(cell)
+        except ValueError:
+            if not _SPACED.fullmatch(cell.strip()):
+                raise
+            return number(re.sub(rf"[{_SPACES}]", "", cell))
 
     return read
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpunet.data.cells import Number, Row, read_rows
+from gpunet.data.columns import UNNAMED
 from gpunet.data.description import Description
 from gpunet.data.errors import unusable
 from gpunet.data.features import Cells, OnePlace, as_numbers, encode, plain_number
@@ -153,7 +154,7 @@ def from_csv(name: str, content: bytes, about: Description, truth: bool = False)
     first = next(lines, None)
     if first is None:
         raise unusable(name, "rows", "blank lines only", "check that it is the file")
-    titles = [cell.strip() for cell in first[1]] if has_header(first[1], about) else None
+    titles = [cell.strip() or UNNAMED for cell in first[1]] if has_header(first[1], about) else None
     count = len(first[1])
     found = match(titles, count, about, name, truth)
     number = number_reader(name, text, delimiter)

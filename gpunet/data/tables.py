@@ -13,7 +13,7 @@ import numpy as np
 
 from gpunet.data.assemble import Part, Place, assemble
 from gpunet.data.cells import MISSING, Number, Row, is_number, read_rows
-from gpunet.data.columns import Columns, Label, choose, read_columns
+from gpunet.data.columns import Columns, Label, check_index, choose, read_columns
 from gpunet.data.dataset import SHARES, Array, Dataset, Shares
 from gpunet.data.errors import CellError, DataError, PathLike, read_bytes, shown, unusable
 from gpunet.data.kinds import without_keys
@@ -77,7 +77,7 @@ def load_csv(
             raise
     table, label = _mixed(path, columns, lines, number)
     found = learn(table, normalise=normalise, target=target, shares=shares)
-    return _named(found, columns, label)
+    return _named(path, found, columns, label)
 
 
 def _is_first(columns: Columns, lines: list[Row], number: Number) -> bool:
@@ -116,7 +116,8 @@ def _mixed(path: PathLike, columns: Columns, lines: list[Row], number: Number) -
     return table, label
 
 
-def _named(found: Dataset, columns: Columns, label: int) -> Dataset:
+def _named(path: PathLike, found: Dataset, columns: Columns, label: int) -> Dataset:
+    check_index(path, found.columns or ())
     header = tuple(map(columns.name, range(columns.count)))
     return replace(found, label=columns.name(label), header=header)
 
@@ -178,6 +179,8 @@ class _Table:
         self._check_title(label)
         x, used, notes = without_keys(x, list(map(columns.name, kept)))
         kept = [kept[k] for k in used]
+        read = tuple(map(columns.name, kept))
+        check_index(self.path, read)
 
         def place(row: int, column: int | None) -> str:
             number = label if column is None else kept[column]
@@ -186,8 +189,7 @@ class _Table:
         t, written = _labels(path, self.texts[label], place, self.number)
         part = Part(x, t, str(path), f"{path}: {columns.called(label)}", place, written)
         found = assemble(Path(path).stem, part, normalise=normalise, target=target, shares=shares)
-        read = tuple(map(columns.name, kept))
-        return replace(_named(found, columns, label), columns=read, notes=notes)
+        return _named(path, replace(found, columns=read, notes=notes), columns, label)
 
     def _number(self, row: int, column: int) -> float:
         """That of a cell that might have been a label."""
