@@ -14,7 +14,7 @@ from gpunet.backend import Array, array_module
 from gpunet.kernel import CudaText, Kernel, declare
 from gpunet.optim import native
 from gpunet.optim.rows import ROWS, Row
-from gpunet.source import Argument
+from gpunet.source import Argument, kernel_dir
 
 NO_LIMITS = (math.inf, math.inf)
 BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
@@ -73,6 +73,11 @@ class UpdateKernel(Kernel):
         """Whether weight decay is a part of the formula."""
         return "weight_decay" in self.source.scalars
 
+    @cached_property
+    def is_gpunets(self) -> bool:
+        """Whether the formula is one of gpunet's own."""
+        return self.source.path.is_relative_to(kernel_dir())
+
     def options(self, settings: Mapping[str, Any]) -> frozenset[str]:
         """The compile-time options that are on: those whose setting is neither 0 nor False."""
         return frozenset(option for option in self.source.options if settings[option])
@@ -105,25 +110,41 @@ class UpdateKernel(Kernel):
         (1,), the norm of all gradients; None where nothing clips by it.
         """
         xp, grad, state = arrays.xp, arrays.grad, arrays.state
-        natively = xp is np and native.wanted() and native.suits([grad, *state.values()])
-        if xp is np and not natively:
+        if xp is np and not self._may_be_native(grad.size):
             self.by_numpy(arrays.blocks, row, norm)
             return
         options = frozenset(s.option for s in self.source.outputs if s.option and s.name in state)
         ordered = [grad, *(state[s.name] for s in self.source.outputs_with(options))]
-        if natively:
-            self._loop(grad.dtype, options)(row, 0 if norm is None else norm[0], ordered)
+        if xp is np:
+            loop = self._loop(grad.dtype, options) if native.suits(ordered) else None
+            if loop is None:
+                self.by_numpy(arrays.blocks, row, norm)
+            else:
+                loop(row, 0 if norm is None else norm[0], ordered)
         else:
             table, at = row
             any_norm = table if norm is None else norm  # only compared with an infinite limit
             self.built(xp, options)(grad, table, at, counters.array(xp), any_norm, *ordered[1:])
 
-    def _loop(self, dtype: Any, options: frozenset[str]) -> native.Loop:
+    def _may_be_native(self, size: int) -> bool:
+        """Whether a loop may take an array of so many elements. Without being asked for only where
+        it pays, and only gpunet's own formulas, which are NumPy's to the last bit.
+        """
+        choice = native.choice()
+        return choice == "native" or (size >= native.LEAST and choice == "" and self.is_gpunets)
+
+    def _loop(self, dtype: Any, options: frozenset[str]) -> native.Loop | None:
+        """The loop, or None as long as it is not there."""
         key = (np, (dtype, options))
-        if key not in self._built:
-            self._built[key] = native.Loop(self.text(options), dtype, len(self.row_names))
-        found: native.Loop = self._built[key]
-        return found
+        found = self._built.get(key)
+        if found is None:
+
+            def make() -> native.Loop:
+                return native.Loop(self.text(options), dtype, len(self.row_names))
+
+            found = self._built[key] = make() if native.choice() else native.Later(make)
+        loop: native.Loop | None = found.loop if isinstance(found, native.Later) else found
+        return loop
 
     def by_numpy(self, parts: Sequence[Block], row: Row, norm: Array | None) -> None:
         """What `update` does on NumPy arrays, in the order of `parts`."""

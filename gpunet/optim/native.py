@@ -1,17 +1,22 @@
-"""The optimizers' CUDA text as a loop on the CPU: GPUNET_CPU_KERNELS=native, which needs g++.
+"""The optimizers' CUDA text as a loop on the CPU, where there is g++.
 
-NumPy passes over memory once an operation, the loop once an update. NumPy stays the default, and
-the reference: every product, sum, quotient and root is rounded alike, so the results are its own.
+NumPy passes over memory once an operation, the loop once an update. Every product, sum, quotient
+and root is rounded alike, so the results are NumPy's: it works while g++ compiles in the
+background, and where there is none. GPUNET_CPU_KERNELS says otherwise: `native` waits for the loop,
+`numpy` makes none.
 
 `gpunet.cxx` compiles it; device.h has CUDA's functions in C++.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import platform
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -28,16 +33,20 @@ NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 # The last: partial redundancy elimination makes jumps of choices, which keep a loop from vectors.
 FLAGS = ("-O3", "-march=native", "-fno-tree-pre")
 PART = 1 << 17  # elements: a loop over fewer takes no longer than waking a thread
+LEAST = 1 << 14  # elements: fewer are not worth a compiler
+PATIENCE = 5.0  # seconds at the end of a process for a compiler that has begun
 Pointer = ctypes.c_char * 0  # made three times as fast as `array.ctypes.data`, and keeps the array
 
 
 @cache
-def wanted() -> bool:
-    """Whether GPUNET_CPU_KERNELS asks for it; looked up once. ValueError for an unknown choice."""
-    choice = os.environ.get(VARIABLE, "")
-    if choice not in ("", "numpy", "native"):
-        raise ValueError(f"{VARIABLE} is {choice!r}; leave it empty, or set `numpy` or `native`")
-    return choice == "native"
+def choice() -> str:
+    """What GPUNET_CPU_KERNELS says: "native", "numpy", or "" for whichever is quicker; looked up
+    once. ValueError for another word.
+    """
+    found = os.environ.get(VARIABLE, "")
+    if found not in ("", "numpy", "native"):
+        raise ValueError(f"{VARIABLE} is {found!r}; leave it empty, or set `numpy` or `native`")
+    return found
 
 
 def suits(arrays: Sequence[Array]) -> bool:
@@ -48,6 +57,29 @@ def suits(arrays: Sequence[Array]) -> bool:
     return dtype in NUMBERS and all(
         a.flags.carray and a.dtype == dtype and a.shape == shape for a in arrays
     )
+
+
+class Later:
+    """A loop that is made in the background: `loop` is None until it is there, and for good where
+    it cannot be made.
+    """
+
+    def __init__(self, make: Callable[[], Loop]) -> None:
+        self.loop: Loop | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(make,), name="gpunet-compile", daemon=True
+        )
+        self._thread.start()
+        atexit.register(self._finish)
+
+    def _run(self, make: Callable[[], Loop]) -> None:
+        with suppress(Exception):  # no g++, no folder: NumPy goes on
+            self.loop = make()
+
+    def _finish(self) -> None:
+        """Let a short process leave the library to the next one."""
+        with suppress(KeyboardInterrupt):
+            self._thread.join(PATIENCE)
 
 
 class Loop:

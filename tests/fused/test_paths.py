@@ -27,10 +27,10 @@ def native_updates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if not cxx.available()[0]:
         pytest.skip(cxx.available()[1])
     monkeypatch.setenv("GPUNET_CPU_KERNELS", "native")
-    native.wanted.cache_clear()
+    native.choice.cache_clear()
     yield
     monkeypatch.undo()
-    native.wanted.cache_clear()
+    native.choice.cache_clear()
 
 
 @pytest.fixture(params=PATHS)

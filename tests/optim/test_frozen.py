@@ -128,7 +128,7 @@ def test_frozen_gradients_are_no_part_of_the_norm(device: str) -> None:
 def test_native_updates_too(clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     if not cxx.available()[0]:
         pytest.skip(cxx.available()[1])
-    monkeypatch.setattr(native, "wanted", lambda: True)
+    monkeypatch.setattr(native, "choice", lambda: "native")
     run = Run("cpu", ("lion", {}), clip_norm=clip)
     step = run.stepper("fused")
     step(0)

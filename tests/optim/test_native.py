@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def switch(monkeypatch: pytest.MonkeyPatch) -> Switch:
         pytest.skip(f"no native kernels: {reason}")
     monkeypatch.setattr(native, "_cores", lambda: CORES)
     monkeypatch.setattr(native, "PART", PART)
-    return lambda on: monkeypatch.setattr(native, "wanted", lambda: on)
+    return lambda on: monkeypatch.setattr(native, "choice", lambda: "native" if on else "numpy")
 
 
 @pytest.fixture
@@ -181,25 +182,125 @@ def test_an_empty_array_and_one_number(switch: Switch, loops: list[Any]) -> None
     assert len(loops) == 2
 
 
-@pytest.mark.parametrize(("choice", "found"), [("", False), ("numpy", False), ("native", True)])
-def test_the_choice(choice: str, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("choice", ["", "numpy", "native"])
+def test_the_choice(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(native.VARIABLE, choice)
-    assert native.wanted.__wrapped__() is found
+    assert native.choice.__wrapped__() == choice
 
 
-def test_numpy_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(native.VARIABLE, raising=False)
-    assert native.wanted.__wrapped__() is False
+# By default
+
+
+@pytest.fixture
+def background(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """As where GPUNET_CPU_KERNELS is not set, with no kernel made yet; a call of it lets them be
+    made, and waits for them.
+    """
+    usable, reason = cxx.available()
+    if not usable:
+        pytest.skip(f"no native kernels: {reason}")
+    made, gate = list[native.Later](), threading.Event()
+
+    class Noted(native.Later):
+        def __init__(self, make: Any) -> None:
+            made.append(self)
+            super().__init__(make)
+
+        def _run(self, make: Any) -> None:
+            gate.wait(60)
+            super()._run(make)
+
+    monkeypatch.setattr(native, "Later", Noted)
+    monkeypatch.setattr(native, "choice", lambda: "")
+    for kind in gn.OPTIMIZERS.values():
+        monkeypatch.setattr(kind.kernel, "_built", {})
+
+    def wait() -> None:
+        gate.set()
+        for one in made:
+            one._thread.join()
+
+    return wait
+
+
+@pytest.mark.parametrize("name", gn.OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_loop_takes_over_and_nobody_sees_it(
+    name: str, dtype: Any, background: Any, loops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw = np.random.default_rng(1)
+    start = draw.normal(size=native.LEAST + 3).astype(dtype)
+    gradients = draw.normal(size=(6, start.size)).astype(dtype)
+
+    def trained(after: Callable[[int], None]) -> list[bytes]:
+        p = gn.Parameter(start)
+        one = gn.OPTIMIZERS[name]([p], weight_decay=0.01, clip_norm=100.0)
+        for k, gradient in enumerate(gradients):
+            p.grad = gradient
+            one.step()
+            after(k)
+        return [array.tobytes() for array in one.buffers()]
+
+    found = trained(lambda k: background() if k == 2 else None)
+    assert len(loops) == 3
+    monkeypatch.setattr(native, "choice", lambda: "numpy")
+    assert trained(lambda k: None) == found
+    assert len(loops) == 3
+
+
+def test_small_arrays_and_kernels_of_one_s_own_stay_numpy_s(
+    background: Any, loops: list[Any], tmp_path: Path
+) -> None:
+    small = {"w": np.ones(native.LEAST - 1, np.float32)}
+    gn.SGD(lr=0.5).update(small, {"w": np.ones_like(small["w"])})
+    file = tmp_path / "mine.cu"
+    file.write_text("// in: T grad\n// scalars: lr\n// out: T param\nparam -= lr * exp(grad);\n")
+    kernel = UpdateKernel(file, lambda grad, lr, param: np.subtract(param, lr, out=param))
+    many = np.ones(native.LEAST)
+    for _ in range(2):
+        kernel.update(Arrays(many, {"param": many.copy()}), (np.inf, np.inf, 0.0, 0.1))
+        background()
+    assert loops == []
+
+
+def test_without_a_compiler_nothing_is_said(
+    background: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    params = {"w": np.ones(native.LEAST, np.float32)}
+    for _ in range(2):
+        gn.SGD(lr=0.5).update(params, {"w": np.ones_like(params["w"])})
+        background()
+    assert (params["w"] == 0).all()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_short_process_leaves_the_library_to_the_next(tmp_path: Path) -> None:
+    if not cxx.available()[0]:
+        pytest.skip(cxx.available()[1])
+    program = "import numpy as np, gpunet as gn\np = gn.Parameter(np.ones(20_000, 'f'))\n"
+    program += "o = gn.Lion([p])\np.grad = np.ones(20_000, 'f')\no.step()\n"
+    environment = {k: v for k, v in os.environ.items() if k != native.VARIABLE}
+    environment |= {cxx.CACHE: str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [f.name for f in (tmp_path / "cxx").glob("*.so")]
 
 
 def test_another_choice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(native.VARIABLE, "fast")
     with pytest.raises(ValueError, match=r"GPUNET_CPU_KERNELS is 'fast'.*`numpy` or `native`"):
-        native.wanted.__wrapped__()
+        native.choice.__wrapped__()
 
 
 def test_without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "wanted", lambda: True)
+    monkeypatch.setattr(native, "choice", lambda: "native")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(gn.SGD, "kernel", UpdateKernel("optim/sgd", gn.SGD.kernel.reference))
     params = {"w": np.ones(3, np.float32)}

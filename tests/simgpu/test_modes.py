@@ -210,7 +210,9 @@ def test_a_block_that_does_not_reach_the_grid_barrier(cp: Any) -> None:
 
 def test_a_grid_barrier_needs_a_cooperative_launch(cp: Any) -> None:
     out = cp.zeros(4, np.int32)
-    with pytest.raises(cp.cuda.driver.CUDADriverError, match=r"grid\.sync in a launch that is not cooperative"):
+    with pytest.raises(
+        cp.cuda.driver.CUDADriverError, match=r"grid\.sync in a launch that is not cooperative"
+    ):
         cp.RawKernel(RING, "ring")((4,), (32,), (out, np.int32(1)))
 
 
