@@ -1,5 +1,5 @@
-"""How good predictions are, as plain NumPy functions: of numbers R2, MAE and RMSE, of classes the
-accuracy, the confusion matrix, and precision, recall and F1 of each class.
+"""How good predictions are, as functions of NumPy arrays (`r2` of CuPy's too): of numbers R2, MAE
+and RMSE, of classes the accuracy, the confusion matrix, and precision, recall and F1 of each class.
 
 t is what is true, y what is predicted; the names are those of Pedregosa et al., "Scikit-learn"
 (2011), and so are the values, which a test holds together.
@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gpunet.backend import array_module
 
 Array: TypeAlias = NDArray[Any]
 
@@ -52,18 +54,18 @@ def scores(matrix: Array) -> Scores:
     )
 
 
-def r2(t: Array, y: Array) -> float:
+def r2(t: Any, y: Any, weight: Any = None) -> float:
     """The share of the targets' variance that is explained, 1 - sum (t - y)^2 / sum (t - mean)^2;
     below 0 for what is worse than the mean. Of targets that do not vary: 1 if all are right, else
-    0. Of several outputs (n, outputs) their mean.
+    0. Of several outputs (n, outputs) their mean. weight: (n,), what each row counts.
     """
     t, y = _columns(t), _columns(y)
-    left = ((t - y) ** 2).sum(axis=0)
-    whole = ((t - t.mean(axis=0)) ** 2).sum(axis=0)
+    xp = array_module(t)
+    around = t - xp.average(t, axis=0, weights=weight)
+    left, whole = (xp.average(d**2, axis=0, weights=weight) for d in (t - y, around))
     varies = whole > 0
-    return float(
-        np.where(varies, 1 - left / np.where(varies, whole, 1), np.where(left, 0, 1)).mean()
-    )
+    explained = 1 - left / xp.where(varies, whole, 1)
+    return float(xp.where(varies, explained, xp.where(left, 0, 1)).mean())
 
 
 def mae(t: Array, y: Array) -> float:
@@ -130,9 +132,10 @@ def _cut(name: str) -> str:
     return name if len(name) <= _WIDTH else name[: _WIDTH - 3] + "..."
 
 
-def _columns(numbers: Array) -> Array:
+def _columns(numbers: Any) -> Any:
     """float64 (n, outputs)."""
-    return np.asarray(numbers, np.float64).reshape(len(numbers), -1)
+    xp = array_module(numbers) or np
+    return xp.asarray(numbers, np.float64).reshape(len(numbers), -1)
 
 
 def _ratio(part: Array, whole: Array) -> Array:

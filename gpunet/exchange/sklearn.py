@@ -29,6 +29,8 @@ def from_sklearn(estimator: Any) -> Sequential:
         ValueError: one that was not fitted.
         NotImplementedError: a regressor of counts (loss="poisson"), whose outputs are exponentials.
     """
+    if type(estimator).__module__.startswith("gpunet."):
+        raise TypeError(f"this {type(estimator).__name__} is gpunet's own; take its model_")
     if not hasattr(estimator, "hidden_layer_sizes"):
         raise TypeError(
             f"from_sklearn takes an MLPClassifier or an MLPRegressor, got a "

@@ -115,7 +115,7 @@ class MLPEstimator(BaseEstimator):
         """A trainer of a new network."""
         self._seed = _seed_of(self.random_state)
         hidden = self.hidden_layer_sizes
-        sizes = [hidden] if isinstance(hidden, (int, np.integer)) else list(hidden)
+        sizes = list(hidden) if isinstance(hidden, (Sequence, np.ndarray)) else [hidden]
         dtype = x.dtype if isinstance(self.dtype, str) and self.dtype == "auto" else self.dtype
         sizes = [x.shape[1], *sizes, outputs]
         with rng.apart(self._seed):

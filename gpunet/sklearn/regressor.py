@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin
 
+from gpunet import metrics
 from gpunet.backend import Array, array_module, device_of, to_device, to_host
 from gpunet.loss import Huber, Loss, MeanAbsoluteError, MeanSquaredError
 from gpunet.losses import or_1
@@ -69,12 +70,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
         """R2, of several outputs the mean."""
         if not on_gpu(X):
             return float(super().score(X, y, sample_weight))
-        found = self.predict(X)
-        xp, w = array_module(found), checked_weight(sample_weight, X)
-        y = to_device(y, device_of(found)).reshape(len(y), -1).astype(np.float64)
-        off = ((y - found.reshape(y.shape)) ** 2, (y - xp.average(y, axis=0, weights=w)) ** 2)
-        left, whole = (xp.average(d, axis=0, weights=w) for d in off)
-        return float((1 - left / whole).mean())
+        weight = checked_weight(sample_weight, X)
+        return metrics.r2(to_device(y, device_of(X)), self.predict(X), weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -90,14 +87,28 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
             if y.shape[1] != self.n_outputs_:
                 raise ValueError(f"y has {y.shape[1]} outputs, the network {self.n_outputs_}")
         else:
-            shift, scale = _scaling(y, weight) if self.scale_targets else _none(y)
+            with np.errstate(over="ignore"):
+                shift, scale = _scaling(y, weight) if self.scale_targets else _none(y)
             if epochs is not None:  # of the first rows: later ones may differ where these do not
                 scale = or_1(scale)
             trainer = self._begin(x, y.shape[1], _loss(self.loss))
+        _need_room(y, trainer.model.parameters()[0].dtype)
         xp = array_module(y)
         t = (y.astype(np.float64) - xp.asarray(shift)) / xp.asarray(or_1(scale))
         learnt = {"target_shift_": shift, "target_scale_": scale, "_flat": flat}
         self._train(trainer, x, t, weight, epochs, learnt | {"n_outputs_": y.shape[1]})
+
+
+def _need_room(y: Array, dtype: Any) -> None:
+    """ValueError for numbers so large that those of `dtype` near them overflow, or their squares in
+    float64.
+    """
+    largest, most = float(abs(y).max()), min(float(np.finfo(dtype).max) / 1e3, 1e150)
+    if largest > most:
+        raise ValueError(
+            f"y holds {largest:.3g}, too much for a network of {dtype}, {most:.1g} is the most; "
+            "give y in another unit"
+        )
 
 
 def _none(y: Array) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

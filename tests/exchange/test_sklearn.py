@@ -56,3 +56,10 @@ def test_what_it_does_not_take():
     counts.out_activation_ = "exp"  # of the loss poisson
     with pytest.raises(NotImplementedError, match="ends in exp"):
         gn.from_sklearn(counts)
+
+
+def test_an_estimator_of_gpunets_has_its_network_already():
+    from gpunet.sklearn import MLPClassifier
+
+    with pytest.raises(TypeError, match="this MLPClassifier is gpunet's own; take its model_"):
+        gn.from_sklearn(MLPClassifier())

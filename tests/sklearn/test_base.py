@@ -67,6 +67,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "patience": ({"n_iter_no_change": 0}, ValueError, "n_iter_no_change must be a whole number"),
     "share": ({"validation_fraction": 2, "early_stopping": True}, ValueError, r"in \[0, 1\]"),
     "hidden": ({"hidden_layer_sizes": (0,)}, ValueError, "each of sizes must be a whole number"),
+    "half": ({"hidden_layer_sizes": 10.5}, ValueError, "each of sizes must be a whole number"),
     "dtype": ({"dtype": "float16"}, ValueError, "dtype must be float32 or float64"),
     "cocob": ({"optimizer": "cocob", "lr": 0.1}, TypeError, "no setting 'lr'"),
 }

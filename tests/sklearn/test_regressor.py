@@ -40,6 +40,14 @@ def test_a_constant_target() -> None:
     assert first.score(X, Y) > 0.8
 
 
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 1e36), ("float64", 1e200)])
+def test_targets_that_no_float_near_them_holds(dtype: str, size: float) -> None:
+    with pytest.raises(ValueError, match=f"too much for a network of {dtype}"):
+        MLPRegressor(**QUICK, dtype=dtype).fit(X, Y * size)
+    found = MLPRegressor(**QUICK, dtype=dtype).fit(X, Y * size / 1e70)
+    assert np.isfinite(found.predict(X)).all()
+
+
 def test_without_scaling() -> None:
     found = MLPRegressor(**QUICK, scale_targets=False).fit(X, Y)
     np.testing.assert_allclose(found.predict(X), found.model_(X).data[:, 0])

@@ -403,3 +403,21 @@ def test_data_with_names() -> None:
     trainer(one).fit((X, LABELS), epochs=1)
     trainer(two).fit(SimpleNamespace(x=X, t=LABELS), epochs=1)
     assert_same(one, two)
+
+
+def test_without_a_fingerprint_an_epoch_that_was_stopped_begins_anew() -> None:
+    class Stop(gn.Callback):
+        def on_update(self, trainer: Any) -> None:
+            if trainer.optimizer.t == 2:
+                raise RuntimeError("stop")
+
+    def stopped(**options: Any) -> gn.Trainer:
+        made = trainer(mlp(), callbacks=[Stop()], **options)
+        with pytest.raises(RuntimeError, match="stop"):
+            made.fit((X, LABELS), epochs=1, batch_size=5)
+        made.callbacks = []
+        made.fit((X, LABELS), epochs=1, batch_size=5)
+        return made
+
+    assert stopped(resumable=False).optimizer.t == 2 + 5
+    assert stopped().optimizer.t in (5, 7)  # the callbacks are others: it begins anew, too

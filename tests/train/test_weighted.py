@@ -193,3 +193,14 @@ def test_the_surface_of_weighted_rows() -> None:
     found = surface(model, gn.softmax_cross_entropy, (X, LABELS, times), points=3)
     wanted = surface(model, gn.softmax_cross_entropy, (X[rows], LABELS[rows]), points=3)
     np.testing.assert_allclose(found.loss, wanted.loss, rtol=1e-12)
+
+
+def test_a_captured_step_takes_weights(sim: Any) -> None:
+    one, two = mlp("cuda"), mlp("cuda")
+    steps = [gn.Step(m, gn.SoftmaxWithLoss(), gn.SGD(m.parameters(), lr=0.1)) for m in (one, two)]
+    captured = gn.capture(steps[0])
+    for k in range(5):
+        rows = np.roll(np.arange(23), k)
+        arrays = [sim.asarray(a[rows]) for a in (X, LABELS, WEIGHT)]
+        assert float(captured(*arrays)) == pytest.approx(float(steps[1](*arrays)), rel=1e-12)
+    assert_same(one, two, **CLOSE)
