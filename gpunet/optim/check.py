@@ -18,7 +18,7 @@ ANY: Rule = ("that is finite", lambda v: True)
 
 RULES: dict[str, Rule] = {
     "lr": NOT_NEGATIVE,
-    "momentum": FRACTION,
+    "momentum": ("in [0, 1]", lambda v: 0 <= v <= 1),  # 1: nothing of a velocity is lost
     "rho": FRACTION,
     "betas": FRACTION,
     "eps": NOT_NEGATIVE,

@@ -90,6 +90,11 @@ def _wells(p: Tensor) -> Tensor:
     return (x * x - 1) ** 2 + 0.3 * x
 
 
+def _inflection(p: Tensor) -> Tensor:
+    x = p[..., 0]
+    return x**4 - x**3 * (4 / 3)
+
+
 def _saddle(p: Tensor) -> Tensor:
     x, y = p[..., 0], p[..., 1]
     return x * x - y * y
@@ -165,6 +170,17 @@ LANDSCAPES: dict[str, Landscape] = {
             steps=60,
             lesson="A local minimum on the right stops SGD; Momentum rolls on into the global one.",
             source="a tilted double well; tilt 0.3 leaves a hill 0.72 high before the global one",
+        ),
+        Landscape(
+            name="inflection",
+            formula="x⁴ - 4/3 x³",
+            function=_inflection,
+            minima=((1.0,),),
+            window=((-1.2, 1.9),),
+            starts=((-0.6,), (0.05,)),
+            steps=80,
+            lesson="At 0 the slope is 0, and falls on beyond it: SGD stops short of a minimum.",
+            source="the least polynomial with a flat inflection point above its minimum",
         ),
         Landscape(
             name="saddle",

@@ -26,6 +26,7 @@ class Rates(NamedTuple):
 RATES: dict[str, Rates] = {
     "bowl": Rates(plain=0.95, velocity=0.1, pace=0.3),
     "wells": Rates(plain=0.02, velocity=0.02, pace=0.1),
+    "inflection": Rates(plain=0.05, velocity=0.05, pace=0.1),
     "saddle": Rates(plain=0.1, velocity=0.02, pace=0.05),
     "bounded-saddle": Rates(plain=0.1, velocity=0.02, pace=0.05),
     "plateau": Rates(plain=0.5, velocity=0.5, pace=0.1),

@@ -42,7 +42,7 @@ COMMON = [
     ("betas", "ab"),
     ("rho", 1.0),
     ("rho", -0.1),
-    ("momentum", 1.0),
+    ("momentum", 1.001),
     ("momentum", -0.1),
     ("momentum", "0.9"),
     ("eps", -1e-8),

@@ -20,6 +20,7 @@ SMOOTH = pytest.mark.parametrize(
 KNOWN = [
     ("bowl", (-7, 2), 49 / 20 + 4),
     ("wells", (1,), 0.3),
+    ("inflection", (1,), -1 / 3),
     ("saddle", (-1.5, 0.5), 2.0),
     ("bounded-saddle", (0, math.sqrt(2)), -1.0),
     ("plateau", (3, 4), 1 - math.exp(-12.5)),

@@ -95,6 +95,27 @@ def test_sgd_stops_at_a_saddle_when_started_on_its_axis(name: str) -> None:
     assert (path.points[:, 1] == 0).all()
 
 
+def test_an_inflection_point_holds_sgd_up_and_momentum_rolls_over_it() -> None:
+    """From the left the slope 4 x^2 (x - 1) fades as x^2: SGD's distance to 0 only falls as 1/t."""
+    flat = LANDSCAPES["inflection"]
+    sgd = descend(flat, "sgd", (-0.6,), lr=0.05, steps=1000).points[:, 0]
+    assert (np.diff(sgd) > 0).all()
+    assert -0.01 < sgd[-1] < 0
+    assert 1000 * sgd[-1] == pytest.approx(-1 / (4 * 0.05), rel=0.05)
+    momentum = descend(flat, "momentum", (-0.6,), lr=0.05, steps=1000).points[:, 0]
+    assert momentum[-1] == pytest.approx(1, abs=1e-6)
+
+
+def test_momentum_without_decay_never_settles() -> None:
+    """On a slope that stays its velocity is lr times the steps; in a bowl it swings for ever."""
+    walk = gn.study.optimizer("momentum", [1.0] * 100, lr=0.1, momentum=1.0)
+    assert [-u.step for u in walk.updates] == pytest.approx(0.1 * np.arange(1, 101))
+    heights = descend(BOWL, "momentum", (-7, 2), lr=0.1, steps=4000, momentum=1.0).values
+    settled = descend(BOWL, "momentum", (-7, 2), lr=0.1, steps=4000).values
+    assert heights[-200:].max() > 0.9 * heights[0]
+    assert settled[-200:].max() < 1e-20
+
+
 def test_no_optimizer_leaves_the_axis() -> None:
     for name in gn.OPTIMIZERS:
         assert (descend(SADDLE, name, (-1.5, 0), steps=100).points[:, 1] == 0).all(), name
