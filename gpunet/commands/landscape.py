@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ from gpunet.optim import OPTIMIZERS
 from gpunet.study import pictures
 from gpunet.study.animation import animation
 from gpunet.study.landscapes import LANDSCAPES, Landscape
+from gpunet.study.noisy import SEEDS, share_at_the_lowest
 from gpunet.study.path_picture import draw_paths
 from gpunet.study.paths import Descent, descend
 
@@ -55,6 +57,13 @@ def _list(context: click.Context, option: click.Parameter, value: bool) -> None:
     metavar="X[,Y]",
     help="Where all set out.  [default: the landscape's first]",
 )
+@options.maybe(
+    "--noise",
+    parse.not_negative,
+    "NUMBER",
+    f"Deviation of noise on each gradient, as small batches have it; of {SEEDS} seeds it is told "
+    "how many end at the lowest minimum.",
+)
 @options.out("gpunet-out", "the files")
 @click.option("--no-pictures", is_flag=True, help="The animation only; needs no matplotlib.")
 @click.option(
@@ -71,6 +80,7 @@ def landscape(
     rates: parse.Rates,
     steps: int | None,
     start: tuple[float, ...] | None,
+    noise: float | None,
     out: Path,
     no_pictures: bool,
 ) -> None:
@@ -81,12 +91,20 @@ def landscape(
     """
     with common.mistakes():
         _check(rates, optimizers)
-        walks = [
-            descend(place, name, start, steps=steps, lr=_rate(name, rates)) for name in optimizers
-        ]
+        options: dict[str, dict[str, Any]] = {
+            name: {"steps": steps, "lr": _rate(name, rates)} for name in optimizers
+        }
+        walks = [descend(place, n, start, noise=noise or 0, **options[n]) for n in optimizers]
+        told = (
+            []
+            if noise is None
+            else [_shares(place, name, start, noise, options[name]) for name in optimizers]
+        )
         files = _write(place, walks, out, drawn=not no_pictures)
     for walk in walks:
         click.echo(_ending(walk))
+    for line in told:
+        click.echo(line)
     click.echo(f"written to {readable(out)}: {', '.join(files)}")
 
 
@@ -121,6 +139,14 @@ def _write(place: Landscape, walks: list[Descent], out: Path, drawn: bool) -> li
             common.fail(f"the animation is in {out}; {error}, or --no-pictures")
         folder.commit()
     return names
+
+
+def _shares(place: Landscape, name: str, start: Any, noise: float, options: dict[str, Any]) -> str:
+    """How often noise leads to the lowest minimum, beside the whole gradient."""
+    noisy = share_at_the_lowest(place, name, start, noise=noise, **options)
+    alone = share_at_the_lowest(place, name, start, noise=0.0, seeds=1, **options)
+    whole = "so does the path without" if alone else "the path without does not"
+    return f"{name:10} with noise {noisy:.1%} of {SEEDS} seeds end at the lowest minimum; {whole}"
 
 
 def _ending(walk: Descent) -> str:

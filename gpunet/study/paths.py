@@ -69,6 +69,7 @@ def descend(
     *,
     steps: int | None = None,
     lr: float | None = None,
+    noise: float = 0.0,
     **settings: Any,
 ) -> Descent:
     """Up to `steps` updates of one of gpunet's own optimizers, in float64.
@@ -77,6 +78,7 @@ def descend(
         optimizer: a name in `gn.OPTIMIZERS`.
         start, steps: the landscape's by default.
         lr: by default one that suits the landscape (`gpunet.study.rates`).
+        noise: the deviation of normal noise that is added to each gradient, by a fixed seed.
         settings: others of the optimizer, such as momentum=0.5. (weight_decay leaves a point
             alone, as it does biases, unless decay_all=True.)
 
@@ -95,7 +97,7 @@ def descend(
         settings["lr"] = lr
     opt = OPTIMIZERS[optimizer]([point], **settings)
     points, values, gradients, diverged = _walk(
-        landscape, point, opt, landscape.steps if steps is None else steps
+        landscape, point, opt, landscape.steps if steps is None else steps, noise
     )
     return Descent(
         optimizer=optimizer,
@@ -108,7 +110,7 @@ def descend(
 
 
 def _walk(
-    landscape: Landscape, point: Parameter, opt: Optimizer, steps: int
+    landscape: Landscape, point: Parameter, opt: Optimizer, steps: int, noise: float
 ) -> tuple[Host, Host, Host, bool]:
     """Points, values, gradients, and whether it ended early."""
 
@@ -119,11 +121,14 @@ def _walk(
         if not (np.isfinite(value.data) and np.isfinite(point.data).all()):
             return False
         value.backward()
+        if noise and point.grad is not None:
+            point.grad = point.grad + noise * draw.standard_normal(point.shape)
         points.append(point.data.copy())
         values.append(value.item())
         gradients.append(np.array(point.grad))
         return True
 
+    draw = np.random.default_rng(0)
     points: list[Host] = []
     values: list[float] = []
     gradients: list[Host] = []
