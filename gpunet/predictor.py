@@ -171,6 +171,8 @@ class Predictor:
             for block in rows:
                 outputs.append(self._outputs(block))
                 true.append(block.t)
+        if not outputs:
+            raise unusable(rows.name, f"rows with {self.label}", "none", "it is what is compared")
         y = array_module(outputs[0]).concatenate(outputs)
         if t is not None:
             given = np.asarray(to_host(t))

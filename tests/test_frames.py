@@ -93,7 +93,12 @@ def test_numbers_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "options", "said"),
     [
-        ({"price": [None] + [1.5] * 79}, {}, r"row 0 .*, column 6 \('price'\): .* missing value"),
+        ({"price": None}, {}, r"column 6 \('price'\): expected labels, found nothing but missing"),
+        (
+            {"age": [1.5, 1.5, "x", 1.5] * 20, "price": [None, *[2.5] * 79]},
+            {},
+            r"row 2 .*, column 1 .* found 'x'",
+        ),
         ({}, {"label": "kind"}, "the label column 'kind', found the columns 'age, city"),
         ({"class": 1, "label": 2}, {}, "one label column, found 'class' and 'label'"),
     ],
@@ -106,3 +111,21 @@ def test_what_is_refused(change: dict[str, Any], options: dict[str, Any], said: 
 def test_no_rows() -> None:
     with pytest.raises(DataError, match="expected rows of two columns or more, found 0 rows of 6"):
         load(frame().iloc[:0])
+
+
+def test_rows_without_a_label_are_left_out(tmp_path: Path) -> None:
+    whole = frame()
+    whole.loc[[3, 17], "price"] = np.nan
+    whole.to_csv(tmp_path / "a.csv", index=False)
+    found = load(whole)
+    assert found.notes[-1] == "left out: 2 rows without price"
+    assert sum(len(part) for part in (found.train, found.valid, found.test)) == 78
+    same(found, load(tmp_path / "a.csv"))
+    predictor = gn.Predictor(gn.MLP([found.features, 1]), found)
+    for rows in (whole, tmp_path / "a.csv"):
+        answers = predictor.answers(rows, truth=True)
+        assert len(answers.outputs) == len(answers.truth) == 78
+        assert answers.notes[-1].endswith(": left out: 2 rows without price")
+        assert len(predictor.predict(rows)) == 80
+    with pytest.raises(DataError, match="expected rows with price, found none"):
+        predictor.score(whole.assign(price=None))

@@ -17,6 +17,7 @@ from gpunet.data.dataset import SHARES, Dataset, Shares
 from gpunet.data.errors import DataError, PathLike, unusable
 from gpunet.data.features import Cells, as_texts, is_missing
 from gpunet.data.kinds import without_keys
+from gpunet.data.matching import without
 from gpunet.data.mixed import Table, learn
 from gpunet.data.targets import Target
 
@@ -81,12 +82,16 @@ def load_frame(
     names = [columns.name(k) for k in range(columns.count)]
     kept = [k for k in range(columns.count) if k != at]
 
-    def place(row: int, k: int | None) -> str:
-        return f"row {row} (counted from 0), {columns.called(at if k is None else kept[k])}"
-
-    t = _target(column(at), name, place)
+    t, rows = _target(column(at))
     t_name = f"{name}: {columns.called(at)}"
-    read = [column(k) for k in kept]
+    if not len(rows):
+        raise unusable(t_name, "labels", "nothing but missing values", "is this the label column?")
+
+    def place(row: int, k: int | None) -> str:
+        called = columns.called(at if k is None else kept[k])
+        return f"row {rows[row]} (counted from 0), {called}"
+
+    read = [column(k)[rows] for k in kept]
     options: Any = {"normalise": normalise, "target": target, "shares": shares}
     if all(c.dtype.kind in "iuf" and not np.isnan(c).any() for c in read):
         x = np.column_stack([c.astype(np.float64) for c in read])
@@ -101,17 +106,16 @@ def load_frame(
         found = learn(
             Table(name, titles, read, part, lambda row, k: f"{name}: {place(row, k)}"), **options
         )
-    return replace(found, label=columns.name(at), header=tuple(names))
+    notes = (*found.notes, *without(len(frame) - len(rows), columns.name(at)))
+    return replace(found, label=columns.name(at), header=tuple(names), notes=notes)
 
 
-def _target(given: Cells, name: str, place: Callable[[int, int | None], str]) -> NDArray[Any]:
-    """Numbers, or text. DataError where one is missing."""
-    if given.dtype.kind in "iuf" and not np.isnan(given).any():
-        return given
-    missing = [is_missing(cell) for cell in given.tolist()]
-    if any(missing):
-        where = f"{name}: {place(missing.index(True), None)}"
-        raise unusable(where, "a label", "a missing value", "fill it in or remove the row")
-    if all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in given):
-        return given.astype(np.float64)  # of a nullable type
-    return as_texts(given).astype(str)
+def _target(given: Cells) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Numbers or text, and of which rows: of those where it is not missing."""
+    rows = np.flatnonzero([not is_missing(cell) for cell in given.tolist()])
+    known = given[rows]
+    if known.dtype.kind in "iuf":
+        return known, rows
+    if all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in known):
+        return known.astype(np.float64), rows  # of a nullable type
+    return as_texts(known.astype(object)).astype(str), rows

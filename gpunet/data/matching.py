@@ -87,6 +87,16 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MANY]) + rest if names else "none"
 
 
+def without(rows: int, label: str | None) -> list[str]:
+    """What is said of rows in which it is not known what is predicted."""
+    return [f"left out: {counted(rows)} without {label}"] if rows else []
+
+
+def counted(rows: int) -> str:
+    """ "1 row", "2 rows"."""
+    return "1 row" if rows == 1 else f"{rows:,} rows"
+
+
 def _by_place(count: int, about: Description, where: object, truth: bool) -> Match:
     """As in the training file, with the label's column or without it; or only what is read."""
     header, label = list(about.header or ()), about.label

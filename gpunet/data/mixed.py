@@ -20,9 +20,9 @@ from gpunet.data.dataset import SHARES, Dataset, Shares, Split
 from gpunet.data.errors import DataError, unusable
 from gpunet.data.features import Cells, Feature, OnePlace, encode, plain_number
 from gpunet.data.kinds import Column, inspect
-from gpunet.data.matching import listed
+from gpunet.data.matching import counted, listed
 from gpunet.data.scaling import Float64, mean_and_std, rescale
-from gpunet.data.targets import Target
+from gpunet.data.targets import FEW, Target
 
 MOST_VALUES = 50  # of a category that have a column each; the rarer ones share one
 LEAST_ROWS = 2  # that a category needs for a column of its own
@@ -102,9 +102,15 @@ def _judged(column: Column, train: NDArray[np.int64]) -> Column:
         why = "nothing but missing values in the training rows"
     elif len(values) == 1 and not missing.any():
         why = "one value in every row"
-    elif column.kind == "category" and counts.max() < LEAST_ROWS:
+    elif column.kind == "category" and _are_names(counts):
         why = "another text in almost every row"
     return replace(column, left_out=why)
+
+
+def _are_names(counts: NDArray[np.int64]) -> bool:
+    """Whether texts, each in so many rows, tell the rows apart more than they tell of them."""
+    many = len(counts) > FEW and 2 * len(counts) > counts.sum()
+    return bool(many or counts.max() < LEAST_ROWS)
 
 
 def _missing(column: Column, cells: Cells) -> NDArray[np.bool_]:
@@ -189,7 +195,7 @@ def _prepared(
 def _notes(columns: list[Column], features: list[Feature], left: list[str]) -> Iterator[str]:
     """What was filled, and what was left out."""
     filled = [
-        f"{column.name} ({int(_missing(column, column.cells).sum()):,} rows, {feature.filling})"
+        f"{column.name} ({counted(int(_missing(column, column.cells).sum()))}, {feature.filling})"
         for column, feature in zip(columns, features, strict=True)
         if _missing(column, column.cells).any()
     ]

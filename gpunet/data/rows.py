@@ -13,8 +13,8 @@ from gpunet.data.cells import Number, Row, read_rows
 from gpunet.data.columns import UNNAMED
 from gpunet.data.description import Description
 from gpunet.data.errors import unusable
-from gpunet.data.features import Cells, OnePlace, as_numbers, encode, plain_number
-from gpunet.data.matching import has_header, listed, match
+from gpunet.data.features import Cells, OnePlace, as_numbers, encode, is_missing, plain_number
+from gpunet.data.matching import has_header, listed, match, without
 from gpunet.data.numbers import loosely, number_reader
 from gpunet.data.targets import known_labels
 from gpunet.data.text import decoded
@@ -57,11 +57,14 @@ class Rows:
         self.name, self.notes = name, list(notes)
         self._about, self._parts = about, parts
         self._unseen: dict[str, set[str]] = {}
+        self._without = 0  # rows of which it is not known what is true
 
     def __iter__(self) -> Iterator[Block]:
         """DataError for a cell that cannot be read."""
         features = self._about.features
-        for columns, t, place, number in self._parts:
+        for columns, t, place, number in map(self._known, self._parts):
+            if t is not None and not len(t):
+                continue
             if features is not None:
                 for feature, cells in zip(features, columns, strict=True):
                     self._unseen.setdefault(feature.name, set()).update(feature.unseen(cells))
@@ -74,10 +77,26 @@ class Rows:
                 x = columns
             true = None if t is None else truths(t, self._about, place, number)
             yield Block(x, true, place)
+        left = without(self._without, self._about.label)
+        self.notes += [f"{self.name}: {line}" for line in left]
         for column, unseen in self._unseen.items():
             if unseen:
                 told = f"names that training did not have: {listed(sorted(unseen)[:8])}"
                 self.notes.append(f"{self.name}: the column {column!r} has {told}")
+
+    def _known(self, part: Part) -> Part:
+        """Those rows of which it is known what is true, if that is asked."""
+        columns, t, place, number = part
+        if t is None or t.dtype.kind not in "Of" or not isinstance(columns, list):
+            return part
+        classes = self._about.classes or ()
+        gaps = [is_missing(cell) and str(cell).strip() not in classes for cell in t.tolist()]
+        if not any(gaps):
+            return part
+        rows = np.flatnonzero(np.logical_not(gaps))
+        self._without += len(t) - len(rows)
+        known = [column[rows] for column in columns]
+        return Part(known, t[rows], lambda row: place(int(rows[row])), number)
 
 
 def truths(

@@ -17,6 +17,7 @@ from gpunet.data.columns import Columns, Label, check_index, choose, read_column
 from gpunet.data.dataset import SHARES, Array, Dataset, Shares
 from gpunet.data.errors import CellError, DataError, PathLike, read_bytes, shown, unusable
 from gpunet.data.kinds import without_keys
+from gpunet.data.matching import without
 from gpunet.data.mixed import Table, learn
 from gpunet.data.numbers import loosely, number_reader, with_comma
 from gpunet.data.rows import transposed
@@ -75,9 +76,20 @@ def load_csv(
         lines = list(islice(read_rows(path, text)[1], columns.titles is not None, None))
         if len(lines) < FEWEST or _is_first(columns, lines, number):
             raise
-    table, label = _mixed(path, columns, lines, number)
+    labelled = _labelled(columns, lines, number)
+    table, label = _mixed(path, columns, labelled, number)
     found = learn(table, normalise=normalise, target=target, shares=shares)
-    return _named(path, found, columns, label)
+    left = without(len(lines) - len(labelled), columns.name(label))
+    return _named(path, replace(found, notes=(*found.notes, *left)), columns, label)
+
+
+def _labelled(columns: Columns, lines: list[Row], number: Number) -> list[Row]:
+    """The lines whose label is known; all of them where none is, for an error that says so."""
+    label, whole = columns.labels[-1], columns.count  # a damaged line is refused later
+    cells = [row[label].strip() if len(row) == whole else "damaged" for _, row in lines]
+    gaps = _gaps(cells, number)
+    known = [line for line, cell in zip(lines, cells, strict=True) if cell.lower() not in gaps]
+    return known or lines
 
 
 def _is_first(columns: Columns, lines: list[Row], number: Number) -> bool:
@@ -237,19 +249,24 @@ class _Table:
         return unusable(where, "a number", found, remedy, CellError)
 
 
+def _gaps(cells: list[str], number: Number) -> tuple[str, ...]:
+    """The words for a missing label: among numbers more of them than among names."""
+    numbers = sum(is_number(cell, number) for cell in cells)
+    return MISSING if 2 * numbers > len(cells) else MISSING_LABELS
+
+
 def _labels(
     path: PathLike, cells: list[str], place: Place, number: Number
 ) -> tuple[Array, Array | None]:
     """The label column: float64 if every cell is a number, with the cells as written; else text."""
     values, other = [], None
-    numbers = sum(is_number(cell, number) for cell in cells)
-    # Among numbers such a word is no name.
-    gaps = MISSING if 2 * numbers > len(cells) else MISSING_LABELS
+    gaps = _gaps(cells, number)
     for row, cell in enumerate(cells):
         if cell.lower() in gaps:
             where = f"{path}: {place(row, None)}"
             found = f"a missing value, {shown(cell)}"
-            raise unusable(where, "a label", found, "fill it in or remove the line")
+            hint = "fill it in or remove the line"
+            raise unusable(where, "a label", found, hint, CellError)
         try:
             values.append(number(cell))
         except ValueError:
