@@ -90,7 +90,7 @@ def _explained(message: str) -> str:
     """g++'s message in NVRTC's words, and what to do where the program is not at fault."""
     message, missing = _MISSING.subn(r'error: cannot open source file "\1"', message)
     if missing:
-        message += f"if it is the CUDA toolkit's, the simulated GPU does not have it: {MEND}\n"
+        message += f"the simulated GPU has no headers of CUDA's toolkit, nor the host's: {MEND}\n"
     if _NO_PTX.search(message):
         message += f"the simulated GPU has no PTX instructions (asm): {MEND}\n"
     return message

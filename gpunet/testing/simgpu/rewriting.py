@@ -12,8 +12,12 @@ _SHARED = re.compile(
 _ALIGNMENT = re.compile(r"alignas\s*\([^()]*\)|__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)")
 _DECLARATOR = re.compile(r"(?P<type>.*?)(?P<name>[A-Za-z_]\w*)\s*(?P<extents>(?:\[.*\])?)", re.S)
 # CuPy's kernels of `partition` count on the threads of a warp to go step by step.
-_STEP = re.compile(r"\bvoid bitonic_sort_step\([^)]*\)\s*\{")
-_TOGETHER = " struct Step { Step() { __syncwarp(); } ~Step() { __syncwarp(); } } step;"
+_TOGETHER = {
+    r"\bvoid bitonic_sort_step\([^)]*\)\s*\{": r"\g<0> __syncwarp();",
+    r"\bvoid (bitonic_sort|merge)\([^)]*\)\s*\{": (
+        r"\g<0> struct AtEnd { ~AtEnd() { __syncwarp(); } } at_end;"
+    ),
+}
 # The instructions of PTX in what CuPy uses of libcu++, and in its own jit.
 _PTX = {
     r'\basm\s*\("prmt\.b32[^"]*"[^;]*;': "__dest = __byte_perm(__a_reg, __b_reg, __c_reg);",
@@ -27,7 +31,10 @@ _TRAILING_COMMA = re.compile(rf"{_STRING}|,(?=\s*>)")
 
 def before_macros(text: str) -> str:
     """The program's text for the preprocessor."""
-    return _STEP.sub(lambda step: step[0] + _TOGETHER, text)
+    if "bitonic_sort_step" in text:
+        for function, start in _TOGETHER.items():
+            text = re.sub(function, start, text)
+    return text
 
 
 def after_macros(text: str) -> str:
