@@ -155,28 +155,18 @@ SIMGPU_FN unsigned long long __umul64hi(unsigned long long x, unsigned long long
 
 // libm's fmax is a call that stops a loop from vectorising; this is a compare and a blend. A NaN
 // loses against a number, as in CUDA. (CUDA also orders -0 below +0; this keeps the first.)
-SIMGPU_FN float simgpu_max(float a, float b) { return (a >= b || b != b) ? a : b; }
-SIMGPU_FN double simgpu_max(double a, double b) { return (a >= b || b != b) ? a : b; }
-SIMGPU_FN float simgpu_min(float a, float b) { return (a <= b || b != b) ? a : b; }
-SIMGPU_FN double simgpu_min(double a, double b) { return (a <= b || b != b) ? a : b; }
-
-extern "C" {
-inline float fmaxf(float a, float b) noexcept { return simgpu_max(a, b); }
-inline float fminf(float a, float b) noexcept { return simgpu_min(a, b); }
-inline double fmax(double a, double b) noexcept { return simgpu_max(a, b); }
-inline double fmin(double a, double b) noexcept { return simgpu_min(a, b); }
-}
-SIMGPU_FN float fmax(float a, float b) { return simgpu_max(a, b); }
-SIMGPU_FN float fmin(float a, float b) { return simgpu_min(a, b); }
-
-SIMGPU_FN float max(float a, float b) { return simgpu_max(a, b); }
-SIMGPU_FN float min(float a, float b) { return simgpu_min(a, b); }
-SIMGPU_FN double max(double a, double b) { return simgpu_max(a, b); }
-SIMGPU_FN double min(double a, double b) { return simgpu_min(a, b); }
-SIMGPU_FN double max(float a, double b) { return simgpu_max((double)a, b); }
-SIMGPU_FN double min(float a, double b) { return simgpu_min((double)a, b); }
-SIMGPU_FN double max(double a, float b) { return simgpu_max(a, (double)b); }
-SIMGPU_FN double min(double a, float b) { return simgpu_min(a, (double)b); }
+#define SIMGPU_EXTREME(name, sign)                                                               \
+    SIMGPU_FN float simgpu_##name(float a, float b) { return (a sign b || b != b) ? a : b; }     \
+    SIMGPU_FN double simgpu_##name(double a, double b) { return (a sign b || b != b) ? a : b; }  \
+    extern "C" inline float f##name##f(float a, float b) noexcept { return simgpu_##name(a, b); } \
+    extern "C" inline double f##name(double a, double b) noexcept { return simgpu_##name(a, b); } \
+    SIMGPU_FN float f##name(float a, float b) { return simgpu_##name(a, b); }                    \
+    SIMGPU_FN float name(float a, float b) { return simgpu_##name(a, b); }                       \
+    SIMGPU_FN double name(double a, double b) { return simgpu_##name(a, b); }                    \
+    SIMGPU_FN double name(float a, double b) { return simgpu_##name((double)a, b); }             \
+    SIMGPU_FN double name(double a, float b) { return simgpu_##name(a, (double)b); }
+SIMGPU_EXTREME(max, >=) SIMGPU_EXTREME(min, <=)
+#undef SIMGPU_EXTREME
 
 #define SIMGPU_MINMAX(S, U)                                                                      \
     SIMGPU_FN S max(S a, S b) { return a > b ? a : b; }                                          \
@@ -312,14 +302,11 @@ SIMGPU_FN double abs(double x) { return __builtin_fabs(x); }
 SIMGPU_FN long abs(long x) { return labs(x); }
 SIMGPU_FN long long abs(long long x) { return llabs(x); }
 
-SIMGPU_FN bool isnan(float x) { return __builtin_isnan(x); }
-SIMGPU_FN bool isnan(double x) { return __builtin_isnan(x); }
-SIMGPU_FN bool isinf(float x) { return __builtin_isinf(x); }
-SIMGPU_FN bool isinf(double x) { return __builtin_isinf(x); }
-SIMGPU_FN bool isfinite(float x) { return __builtin_isfinite(x); }
-SIMGPU_FN bool isfinite(double x) { return __builtin_isfinite(x); }
-SIMGPU_FN bool signbit(float x) { return __builtin_signbit(x); }
-SIMGPU_FN bool signbit(double x) { return __builtin_signbit(x); }
+#define SIMGPU_ASK(name)                                                                         \
+    SIMGPU_FN bool name(float x) { return __builtin_##name(x); }                                 \
+    SIMGPU_FN bool name(double x) { return __builtin_##name(x); }
+SIMGPU_ASK(isnan) SIMGPU_ASK(isinf) SIMGPU_ASK(isfinite) SIMGPU_ASK(signbit)
+#undef SIMGPU_ASK
 
 // sin(pi x) and cos(pi x), exact at multiples of 1/2: reduce to a quarter turn first.
 SIMGPU_FN void sincospi(double x, double *s, double *c) {
@@ -341,14 +328,10 @@ SIMGPU_FN double normcdf(double x) { return 0.5 * erfc(-x * 0.707106781186547524
 SIMGPU_FN float normcdff(float x) { return (float)normcdf((double)x); }
 
 // Intrinsics. The fast ones (__expf, ...) trade accuracy for speed on a GPU; here they are exact.
-SIMGPU_FN float __expf(float x) { return expf(x); }
-SIMGPU_FN float __exp10f(float x) { return exp10f(x); }
-SIMGPU_FN float __logf(float x) { return logf(x); }
-SIMGPU_FN float __log2f(float x) { return log2f(x); }
-SIMGPU_FN float __log10f(float x) { return log10f(x); }
-SIMGPU_FN float __sinf(float x) { return sinf(x); }
-SIMGPU_FN float __cosf(float x) { return cosf(x); }
-SIMGPU_FN float __tanf(float x) { return tanf(x); }
+#define SIMGPU_FAST(name) SIMGPU_FN float __##name(float x) { return name(x); }
+SIMGPU_FAST(expf) SIMGPU_FAST(exp10f) SIMGPU_FAST(logf) SIMGPU_FAST(log2f) SIMGPU_FAST(log10f)
+SIMGPU_FAST(sinf) SIMGPU_FAST(cosf) SIMGPU_FAST(tanf)
+#undef SIMGPU_FAST
 SIMGPU_FN void __sincosf(float x, float *s, float *c) { sincosf(x, s, c); }
 SIMGPU_FN float __powf(float x, float y) { return powf(x, y); }
 SIMGPU_FN float __saturatef(float x) { return x > 0.0f ? (x < 1.0f ? x : 1.0f) : 0.0f; }
@@ -358,21 +341,17 @@ SIMGPU_FN float __fdividef(float x, float y) {
 }
 SIMGPU_FN float fdividef(float x, float y) { return x / y; }
 
-SIMGPU_FN float __fadd_rn(float x, float y) { return x + y; }
-SIMGPU_FN float __fsub_rn(float x, float y) { return x - y; }
-SIMGPU_FN float __fmul_rn(float x, float y) { return x * y; }
-SIMGPU_FN float __fdiv_rn(float x, float y) { return x / y; }
-SIMGPU_FN float __frcp_rn(float x) { return 1.0f / x; }
-SIMGPU_FN float __fsqrt_rn(float x) { return __builtin_sqrtf(x); }
+#define SIMGPU_ROUNDED(T, f, sqrt, fma)                                                          \
+    SIMGPU_FN T __##f##add_rn(T x, T y) { return x + y; }                                        \
+    SIMGPU_FN T __##f##sub_rn(T x, T y) { return x - y; }                                        \
+    SIMGPU_FN T __##f##mul_rn(T x, T y) { return x * y; }                                        \
+    SIMGPU_FN T __##f##div_rn(T x, T y) { return x / y; }                                        \
+    SIMGPU_FN T __##f##rcp_rn(T x) { return 1 / x; }                                             \
+    SIMGPU_FN T __##f##sqrt_rn(T x) { return __builtin_##sqrt(x); }                              \
+    SIMGPU_FN T __##fma##_rn(T x, T y, T z) { return fma(x, y, z); }
+SIMGPU_ROUNDED(float, f, sqrtf, fmaf) SIMGPU_ROUNDED(double, d, sqrt, fma)
+#undef SIMGPU_ROUNDED
 SIMGPU_FN float __frsqrt_rn(float x) { return rsqrtf(x); }
-SIMGPU_FN float __fmaf_rn(float x, float y, float z) { return fmaf(x, y, z); }
-SIMGPU_FN double __dadd_rn(double x, double y) { return x + y; }
-SIMGPU_FN double __dsub_rn(double x, double y) { return x - y; }
-SIMGPU_FN double __dmul_rn(double x, double y) { return x * y; }
-SIMGPU_FN double __ddiv_rn(double x, double y) { return x / y; }
-SIMGPU_FN double __drcp_rn(double x) { return 1.0 / x; }
-SIMGPU_FN double __dsqrt_rn(double x) { return __builtin_sqrt(x); }
-SIMGPU_FN double __fma_rn(double x, double y, double z) { return fma(x, y, z); }
 
 // Conversions saturate and turn NaN into 0 on a GPU; a plain C++ cast would be undefined.
 namespace simgpu {
@@ -403,15 +382,12 @@ SIMGPU_TO_INTEGER(unsigned int, __float2uint, __double2uint)
 SIMGPU_TO_INTEGER(long long, __float2ll, __double2ll)
 SIMGPU_TO_INTEGER(unsigned long long, __float2ull, __double2ull)
 #undef SIMGPU_TO_INTEGER
+#define SIMGPU_FROM(T, name)                                                                     \
+    SIMGPU_FN float __##name##2float_rn(T x) { return (float)x; }                                \
+    SIMGPU_FN double __##name##2double_rn(T x) { return (double)x; }
+SIMGPU_FROM(int, int) SIMGPU_FROM(unsigned int, uint) SIMGPU_FROM(long long, ll) SIMGPU_FROM(unsigned long long, ull)
+#undef SIMGPU_FROM
 SIMGPU_FN float __double2float_rn(double x) { return (float)x; }
-SIMGPU_FN float __int2float_rn(int x) { return (float)x; }
-SIMGPU_FN float __uint2float_rn(unsigned int x) { return (float)x; }
-SIMGPU_FN float __ll2float_rn(long long x) { return (float)x; }
-SIMGPU_FN float __ull2float_rn(unsigned long long x) { return (float)x; }
-SIMGPU_FN double __int2double_rn(int x) { return (double)x; }
-SIMGPU_FN double __uint2double_rn(unsigned int x) { return (double)x; }
-SIMGPU_FN double __ll2double_rn(long long x) { return (double)x; }
-SIMGPU_FN double __ull2double_rn(unsigned long long x) { return (double)x; }
 
 // Cycles: they go on a little at each question, so that a loop that waits for some ends.
 using clock_t = long;
@@ -420,15 +396,12 @@ SIMGPU_FN clock_t clock() { return (clock_t)clock64(); }
 
 // ---- memory -------------------------------------------------------------------------------------
 
+#define SIMGPU_CACHED(load, store)                                                               \
+    template <class T> SIMGPU_FN T load(const T *p) { return *p; }                               \
+    template <class T> SIMGPU_FN void store(T *p, T value) { *p = value; }
+SIMGPU_CACHED(__ldca, __stwb) SIMGPU_CACHED(__ldcg, __stcg) SIMGPU_CACHED(__ldcs, __stcs) SIMGPU_CACHED(__ldcv, __stwt)
+#undef SIMGPU_CACHED
 template <class T> SIMGPU_FN T __ldg(const T *p) { return *p; }
-template <class T> SIMGPU_FN T __ldca(const T *p) { return *p; }
-template <class T> SIMGPU_FN T __ldcg(const T *p) { return *p; }
-template <class T> SIMGPU_FN T __ldcs(const T *p) { return *p; }
-template <class T> SIMGPU_FN T __ldcv(const T *p) { return *p; }
-template <class T> SIMGPU_FN void __stwb(T *p, T value) { *p = value; }
-template <class T> SIMGPU_FN void __stcg(T *p, T value) { *p = value; }
-template <class T> SIMGPU_FN void __stcs(T *p, T value) { *p = value; }
-template <class T> SIMGPU_FN void __stwt(T *p, T value) { *p = value; }
 
 // One host thread runs every device thread, so an atomic is a read and a write. Each returns the
 // value that was there before.
