@@ -45,8 +45,9 @@ PYTHON = {  # functions by name, in files
     "gpunet/normal.py": ("normal_cdf", "_tail", "_nodes"),
     "gpunet/losses.py": (
         *("softmax_cross_entropy", "mean_squared_error", "mean_absolute_error", "huber"),
-        *("kl_divergence", "sigmoid_cross_entropy", "_differences", "_mean_backward"),
+        *("kl_divergence", "sigmoid_cross_entropy", "_differences", "_mean_backward", "_mean"),
     ),
+    "gpunet/weights.py": ("of_data", "rows_of", "of_batch", "counted"),
 }
 OUT = re.compile(r"^//\s*out:\s*(.*)$", re.MULTILINE)
 POST = re.compile(r"^//\s*post:\s*\w+ = (.*)$", re.MULTILINE)
