@@ -164,12 +164,12 @@ def streaming(place: str) -> dict[str, Any]:
 
 def copies(w: Workload, batches: int) -> Run:
     """run(n): n batches gathered and copied to the GPU, and nothing done with them."""
-    x, t = (streams.HostRows(a, a.dtype) for a in data(w, batches))
+    parts = [streams.HostRows(a, a.dtype) for a in data(w, batches)]
     groups = list(order(w.batch * batches, w.batch, 0))
 
     def run(steps: int) -> None:
         for _ in range(steps // batches):
-            with closing(streams.batches(x, t, groups)) as running:
+            with closing(streams.batches(parts, groups)) as running:
                 for _ in running:
                     pass
 
