@@ -347,3 +347,19 @@ def test_a_column_without_a_name_that_counts_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(",a,kind\n" + "1,2,x\n1,3,y\n" * 20)
     with pytest.raises(DataError, match="a name for every column of the header, found none"):
         load(tmp_path / "a.csv")
+
+
+def test_rows_on_a_gpu(tmp_path: Path, sim: Any) -> None:
+    """Numbers with gaps are filled there; text has no arrays there."""
+    columns = people(np.random.default_rng(0))
+    numbers = {"age": columns["age"], "income": columns["income"], "kind": columns["kind"]}
+    data = load(written(tmp_path / "a.csv", numbers))
+    predictor = gn.Predictor(gn.MLP([data.features, 2]), data)
+    x = np.array([[30.0, 5e4], [np.nan, 4e4]])
+    expected = predictor.predict_proba(x)
+    found = predictor.to("cuda").predict_proba(sim.asarray(x))
+    np.testing.assert_allclose(found.get(), expected, atol=1e-6)
+    data = load(written(tmp_path / "b.csv", columns))
+    predictor = gn.Predictor(gn.MLP([data.features, 2]), data).to("cuda")
+    with pytest.raises(DataError, match="expected text for city, found an array of cupy"):
+        predictor.predict(sim.zeros((2, 3)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import gpunet as gn
 from gpunet import saving
 from gpunet.data import DataError, Dataset, load
+from gpunet.data.features import Feature
 from gpunet.testing import simgpu
 
 Load = Callable[..., Dataset]
@@ -54,6 +55,7 @@ def price(tmp_path: Path) -> gn.Predictor:
     return gn.Predictor(model, data)
 
 
+FEATURE = Feature("a", "number", 0.0).config()
 COLD, WARM = [40_000.0, 3, 0], [60_000.0, 3, 0]
 
 
@@ -276,6 +278,12 @@ def test_standard_input(kinds: gn.Predictor, monkeypatch: pytest.MonkeyPatch) ->
         ({"columns": ["a"]}, "damaged"),
         ({"classes": 3}, "damaged"),
         ({"features": [{"name": "a"}] * 3}, "damaged"),
+        ({"features": [FEATURE | {"fill": "x"}] * 3}, "damaged"),
+        ({"features": [FEATURE | {"fill": None}] * 3}, "damaged"),
+        ({"features": [FEATURE | {"fill": float("inf")}] * 3}, "damaged"),
+        ({"features": [FEATURE | {"kind": "date"}] * 3}, "damaged"),
+        ({"features": [FEATURE | {"kind": "category", "fill": "x"}] * 3}, "damaged"),
+        ({"features": [FEATURE | {"flag": True}] * 3}, "damaged"),
         ({"shape": [7]}, "damaged"),
     ],
 )

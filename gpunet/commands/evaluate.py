@@ -15,9 +15,9 @@ from gpunet.commands import common, options
 @options.rows
 @options.predicts_on
 def evaluate(model: Path, data: str, device: str) -> None:
-    """Compare what MODEL predicts for the rows of DATA with what is true of them.
+    """Say how good MODEL is on the rows of DATA.
 
-    MODEL is a file that `gpunet train` wrote (or its folder). DATA is a .csv, .npz or .parquet, a
+    MODEL is a file that `gpunet train` wrote, or its folder. DATA is a .csv, .npz or .parquet, a
     folder of IDX files, or - for standard input, and has the column that is predicted. Of numbers
     R2, MAE and RMSE are printed; of classes the accuracy, precision, recall and F1 of each, and the
     confusion matrix.

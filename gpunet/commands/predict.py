@@ -29,11 +29,11 @@ from gpunet.predictor import Predictor
 @click.option("--proba", is_flag=True, help="The probability of each class.")
 @options.predicts_on
 def predict(model: Path, data: str, out: Path | None, proba: bool, device: str) -> None:
-    """Predict the rows of DATA with MODEL, a file that `gpunet train` wrote (or its folder).
+    """Predict the rows of DATA with MODEL.
 
-    DATA is a .csv, .npz or .parquet, a folder of IDX files, or - for standard input. Columns are
-    found by their names, in any order. The answer is a CSV with a line for each row, in their
-    order.
+    MODEL is a file that `gpunet train` wrote, or its folder. DATA is a .csv, .npz or .parquet, a
+    folder of IDX files, or - for standard input. Columns are found by their names, in any order.
+    The answer is a CSV with a line for each row, in their order.
     """
     with common.mistakes():
         _check_out(out, common.model_file(model), data)

@@ -17,7 +17,11 @@ from gpunet.files import readable
 @click.command()
 @options.model
 def show(model: Path) -> None:
-    """Say what the file MODEL holds: the network, what it was trained on, and what it predicts."""
+    """Say what the file MODEL holds.
+
+    MODEL is a file that gpunet wrote, or the folder of a `gpunet train`. Told are the network, what
+    it was trained on, what it reads and what it predicts.
+    """
     with common.mistakes():
         path = common.model_file(model)
         metadata, arrays = saving.read(path, *saving.HOLDERS)

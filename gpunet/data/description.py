@@ -145,6 +145,10 @@ def _feature(words: Mapping[str, Any]) -> Feature:
     found = Feature(**{**words, "values": tuple(map(str, words["values"]))})
     if found.kind not in ("number", "boolean", "category"):
         raise ValueError(f"features of kind {found.kind!r}")
+    if isinstance(found.fill, str) != (found.kind == "category") or not found.names:
+        raise ValueError(f"{found.fill!r} for a {found.kind}")
+    if not isinstance(found.fill, str):
+        _numbers(found.fill)
     return found
 
 

@@ -130,6 +130,10 @@ def from_array(x: Array, t: Array | None, about: Description, name: str = "x") -
         raise unusable(name, f"rows of shape (rows, {shape})", f"shape {tuple(x.shape)}", hint)
     if x.dtype.kind not in ("biuf" if about.features is None else "biufOSU"):
         raise unusable(name, "numbers", f"dtype {x.dtype}", "convert it, or name the columns")
+    text = [f.name for f in about.features or () if f.kind == "category"]
+    if text and not isinstance(x, np.ndarray):
+        given = f"an array of {type(x).__module__.split('.')[0]}"
+        raise unusable(name, f"text for {listed(text)}", given, "give rows on the host")
     check_lengths([len(x)] if t is None else [len(x), len(t)], name)
     found = match(None, x.shape[1], about, name, False)
     places = None if found.places == list(range(x.shape[1])) else found.places

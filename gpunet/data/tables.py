@@ -71,7 +71,7 @@ def load_csv(
         )
     except CellError as error:
         if find_spec("sklearn") is None:
-            extras = "; pip install 'gpunet[tables]' to read text and fill what is missing"
+            extras = "; or pip install 'gpunet[tables]' to read text and fill what is missing"
             raise CellError(f"{error}{extras}") from None
         lines = list(islice(read_rows(path, text)[1], columns.titles is not None, None))
         if len(lines) < FEWEST or _is_first(columns, lines, number):
