@@ -36,7 +36,10 @@ def load_csv(
     label: Label = None,
     shares: Shares = SHARES,
 ) -> Dataset:
-    """The data set in a CSV file: UTF-8, a sample a line, numbers but for the label column.
+    """The data set in a CSV file: a sample a line, numbers but for the label column.
+
+    Other text, and missing values, are read where scikit-learn is installed: see `mixed.learn` and
+    docs/tables.md. The file is UTF-8, UTF-16 or CP949; see `text.decoded`.
 
     The delimiter is found among comma, semicolon and tab, or named by a first line "sep=;"; numbers
     may have decimal commas throughout. The first line is a header if a cell in it is "label",
@@ -49,9 +52,10 @@ def load_csv(
 
     label: the label column: its name in the header, or its number, from 1 (or -1 for the last).
 
-    Raises DataError, with line and column, where a cell is missing or not a number, or a line has
-    too many or too few cells; where a number, a header or the label column may be this or that;
-    also where the file is empty or is not text.
+    Raises DataError, with line and column, where a cell is missing or not a number (without
+    scikit-learn, in fewer than FEWEST rows, or among numbers), or a line has too many or too few
+    cells; where a number, a header or the label column may be this or that; also where the file is
+    empty or is not text.
     """
     text = decoded(path, read_bytes(path))
     delimiter, rows = read_rows(path, text)

@@ -326,7 +326,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     ),
     "dropout 1": (["train", "--dropout", "1"], "--dropout.*1 is not a share from 0 to below 1"),
     "dropout nan": (["train", "--dropout", "nan"], "--dropout.*nan is not a share"),
-    "epochs 0": (["train", "--epochs", "0"], "--epochs.*0 is not in the range x>=1"),
+    "epochs 0": (["train", "--epochs", "0"], "--epochs.*0 is not in the range"),
     "epochs 1.5": (["train", "--epochs", "1.5"], "--epochs.*'1.5' is not a valid integer"),
     "batch size 0": (["train", "--batch-size", "0"], "--batch-size.*0 is not in the range"),
     "batch of one": (
