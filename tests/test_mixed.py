@@ -11,7 +11,7 @@ import pytest
 import gpunet as gn
 from gpunet.data import DataError, Dataset, load, tables
 from gpunet.data.features import encode
-from gpunet.data.kinds import is_key
+from gpunet.data.kinds import inspect, is_key
 
 pytest.importorskip("sklearn")
 
@@ -363,3 +363,28 @@ def test_rows_on_a_gpu(tmp_path: Path, sim: Any) -> None:
     predictor = gn.Predictor(gn.MLP([data.features, 2]), data).to("cuda")
     with pytest.raises(DataError, match="expected text for city, found an array of cupy"):
         predictor.predict(sim.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("head", ["", "a,b,label\n"])
+def test_damaged_lines_are_told(head: str, tmp_path: Path) -> None:
+    lines = [f"{k},{'' if k % 3 else k},{'xy'[k % 2]}" for k in range(20)]
+    lines[7] = "1,2"
+    (tmp_path / "a.csv").write_text(head + "\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=r"line \d+: expected 3 cells as in .* found 2"):
+        load(tmp_path / "a.csv")
+
+
+DATES = ["2024-01-02", "2024.1.2", "02/01/2024", "1-2-24", "2024-01-02T03:04:05Z", "3 Mar 2024",
+         "March 5, 2024", "2024년 3월 1일", "13:45", "2024-01-02 03:04:05.6+09:00"]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", DATES)
+def test_dates(cell: str) -> None:
+    cells = np.array([cell, cell, ""], object)
+    assert inspect("a", cells, float, str).left_out == "a date or a time"
+
+
+@pytest.mark.parametrize("cell", ["10-20", "1.2.3", "A1", "May", "12 Main St", "3/4", "2024Q1"])
+def test_no_dates(cell: str) -> None:
+    column = inspect("a", np.array([cell, cell, "other"], object), float, str)
+    assert (column.kind, column.left_out) == ("category", None)

@@ -16,6 +16,7 @@ from gpunet.data.cells import MISSING, Number, Row, is_number, read_rows
 from gpunet.data.columns import Columns, Label, check_index, choose, read_columns
 from gpunet.data.dataset import SHARES, Array, Dataset, Shares
 from gpunet.data.errors import CellError, DataError, PathLike, read_bytes, shown, unusable
+from gpunet.data.features import Cells
 from gpunet.data.kinds import without_keys
 from gpunet.data.matching import without
 from gpunet.data.mixed import Table, learn
@@ -78,50 +79,52 @@ def load_csv(
             extras = "; or pip install 'gpunet[tables]' to read text and fill what is missing"
             raise CellError(f"{error}{extras}") from None
         lines = list(islice(read_rows(path, text)[1], columns.titles is not None, None))
-        if len(lines) < FEWEST or _is_first(columns, lines, number):
+        cells = transposed(lines, columns.count, str(path))
+        if len(lines) < FEWEST or _is_first(columns, cells, number):
             raise
-    labelled = _labelled(columns, lines, number)
-    table, label = _mixed(path, columns, labelled, number)
+    label = columns.labels[-1]
+    known = _labelled(cells[label], number)
+    numbers = [lines[row][0] for row in known]
+    table = _mixed(path, columns, [column[known] for column in cells], numbers, number)
     found = learn(table, normalise=normalise, target=target, shares=shares)
-    left = without(len(lines) - len(labelled), columns.name(label))
+    left = without(len(lines) - len(known), columns.name(label))
     return _named(path, replace(found, notes=(*found.notes, *left)), columns, label)
 
 
-def _labelled(columns: Columns, lines: list[Row], number: Number) -> list[Row]:
-    """The lines whose label is known; all of them where none is, for an error that says so."""
-    label, whole = columns.labels[-1], columns.count  # a damaged line is refused later
-    cells = [row[label].strip() if len(row) == whole else "damaged" for _, row in lines]
-    gaps = _gaps(cells, number)
-    known = [line for line, cell in zip(lines, cells, strict=True) if cell.lower() not in gaps]
-    return known or lines
-
-
-def _is_first(columns: Columns, lines: list[Row], number: Number) -> bool:
+def _is_first(columns: Columns, cells: list[Cells], number: Number) -> bool:
     """Whether the first column may well be the label, and no name says so: it is text, and the last
     is not.
     """
     if len(columns.labels) == 1:
         return False
-    first, last = ({row[k].strip() for _, row in lines} for k in columns.labels)
-    text = (not all(is_number(cell, number) for cell in cells) for cells in (first, last))
+    ends = ({cell.strip() for cell in cells[k]} for k in columns.labels)
+    text = (not all(is_number(cell, number) for cell in end) for end in ends)
     return list(text) == [True, False]
 
 
-def _mixed(path: PathLike, columns: Columns, lines: list[Row], number: Number) -> tuple[Table, int]:
-    """A table with text and missing values, and which column is its label."""
-    cells = transposed(lines, columns.count, str(path))
+def _labelled(cells: Cells, number: Number) -> list[int]:
+    """The rows whose label is known; all of them where none is, for an error that says so."""
+    stripped = [cell.strip() for cell in cells]
+    gaps = _gaps(stripped, number)
+    known = [row for row, cell in enumerate(stripped) if cell.lower() not in gaps]
+    return known or list(range(len(cells)))
+
+
+def _mixed(
+    path: PathLike, columns: Columns, cells: list[Cells], lines: list[int], number: Number
+) -> Table:
+    """A table with text and missing values, from its columns and their lines' numbers."""
     label = columns.labels[-1]
     kept = [column for column in range(columns.count) if column != label]
-    numbers = [line for line, _ in lines]
 
     def place(row: int, column: int | None) -> str:
         number = label if column is None else kept[column]
-        return f"line {numbers[row]}, {columns.called(number)}"
+        return f"line {lines[row]}, {columns.called(number)}"
 
     t, written = _labels(path, [cell.strip() for cell in cells[label]], place, number)
     index = np.arange(len(lines)).reshape(-1, 1)
     part = Part(index, t, str(path), f"{path}: {columns.called(label)}", place, written)
-    table = Table(
+    return Table(
         Path(path).stem,
         [columns.name(k) for k in kept],
         [cells[k] for k in kept],
@@ -129,7 +132,6 @@ def _mixed(path: PathLike, columns: Columns, lines: list[Row], number: Number) -
         lambda row, column: f"{path}: {place(row, column)}",
         loosely(number),
     )
-    return table, label
 
 
 def _named(path: PathLike, found: Dataset, columns: Columns, label: int) -> Dataset:
