@@ -172,6 +172,8 @@ def test_a_csv_that_is_none(kinds: gn.Predictor, tmp_path: Path, text: str, said
         ({"a": [1, 2], "b": [1], "c": [1]}, "found 1 and 2"),
         ({"a": [[1]], "b": [1], "c": [1]}, "one value a row"),
         ({}, "missing: a, b, c"),
+        ({"a": [[1], [1, 2]], "b": [1, 2], "c": [1, 2]}, r"row 0 .*'a'.*found \[1\]"),
+        ({"a": 10**400, "b": 1, "c": 1}, "row 0 .*'a': expected a number, found 1000"),
     ],
 )
 def test_rows_that_are_none(kinds: gn.Predictor, x: Any, said: str) -> None:

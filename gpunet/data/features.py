@@ -23,6 +23,8 @@ Cells: TypeAlias = NDArray[Any]  # (n,): numbers, or objects such as text
 OnePlace: TypeAlias = Callable[[int], str]  # what a row is called in an error
 Kind: TypeAlias = Literal["number", "boolean", "category"]
 
+# What float() and the like make of objects that are no numbers.
+UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError)
 TRUE = ("true", "yes", "y", "t", "on", "1", "1.0")
 FALSE = ("false", "no", "n", "f", "off", "0", "0.0")
 
@@ -107,13 +109,13 @@ def as_numbers(cells: Cells, number: Number, name: str, place: OnePlace) -> NDAr
     """float64 (n,), nan where a value is missing. DataError, with its place, for what is none."""
     if cells.dtype.kind in "biuf":
         return cells.astype(np.float64)
-    with suppress(ValueError, TypeError, AttributeError):  # of most columns: none is missing
+    with suppress(*UNREADABLE):  # of most columns: none is missing
         return np.fromiter(map(number, cells), np.float64, len(cells))
     values = np.full(len(cells), np.nan)
     known = np.flatnonzero([not is_missing(cell) for cell in cells.tolist()])
     try:
         values[known] = np.fromiter(map(number, cells[known]), np.float64, len(known))
-    except (ValueError, TypeError, AttributeError):
+    except UNREADABLE:
         row = next(row for row in known.tolist() if not _is_number(cells[row], number))
         where = f"{place(row)}, column {shown(name)}"
         expected = "yes or no" if number is boolean else "a number"
@@ -124,7 +126,7 @@ def as_numbers(cells: Cells, number: Number, name: str, place: OnePlace) -> NDAr
 def _is_number(cell: Any, number: Number) -> bool:
     try:
         number(cell)
-    except (ValueError, TypeError, AttributeError):
+    except UNREADABLE:
         return False
     return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,11 @@ def columns_of(frame: Any) -> tuple[list[str], Callable[[int], Cells]]:
 
 def cells(column: Any) -> Cells:
     """A column (n,) as an array: numbers, dates as they are, all else as objects."""
-    found = np.atleast_1d(np.asarray(column))
+    try:
+        found = np.atleast_1d(np.asarray(column))
+    except ValueError:  # lists of several lengths among the cells
+        found = np.empty(len(column), object)
+        found[:] = list(column)
     if found.ndim > 1:
         raise DataError(f"a column must have one value a row, got shape {found.shape}")
     return found if found.dtype.kind in "biufMm" else found.astype(object)
@@ -117,5 +122,6 @@ def _target(given: Cells) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if known.dtype.kind in "iuf":
         return known, rows
     if all(isinstance(cell, (int, float)) and not isinstance(cell, bool) for cell in known):
-        return known.astype(np.float64), rows  # of a nullable type
+        with suppress(OverflowError):
+            return known.astype(np.float64), rows  # of a nullable type
     return as_texts(known.astype(object)).astype(str), rows
