@@ -99,6 +99,9 @@ ALIKE: dict[str, Callable[[Any], Any]] = {
     ),
     "matrix of integers": lambda xp: xp.arange(12).reshape(3, 4) @ xp.arange(12).reshape(4, 3),
     "small integers overflow": lambda xp: xp.arange(-128, 128, dtype=xp.int8) * xp.int8(3),
+    "any byte is a bool": lambda xp: (
+        xp.asarray([0, 1, 2, 255], dtype=xp.uint8).view(xp.bool_).astype(xp.int8)
+    ),
     "complex functions": lambda xp: xp.stack(
         [f(a(xp)[0] + 1j * b(xp)[0]) for f in (xp.exp, xp.sqrt, xp.tanh, xp.arcsin, xp.log)]
     ),

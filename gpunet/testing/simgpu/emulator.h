@@ -209,6 +209,12 @@ template <class T, class F> T reduce(Site site, const char *name, unsigned int m
                  : simgpu::scheduler->fail(SIMGPU_SITE, "assertion failed: " #condition))
 #define __trap() (simgpu::scheduler->fail(SIMGPU_SITE, "__trap()"))
 
+namespace simgpu {
+template <class T> const T &read(const T &x) { return x; }
+template <class T> T read(const T &&x) { return x; }  // of an array without axes CuPy gives a value
+inline bool read(const bool &x) { return reinterpret_cast<const unsigned char &>(x) != 0; }
+}  // namespace simgpu
+
 // ---- the entry points that Python calls ---------------------------------------------------------
 
 namespace simgpu {

@@ -25,6 +25,8 @@ _PTX = {
         r"\1 = simgpu::self.lane"
     ),
 }
+# How CuPy's kernels read an element; of bools any byte but 0 is true, which g++ does not look at.
+_READ = re.compile(r"(\bconst [\w ]+&? ?\w+(?: = |\())(_raw_\w+\[_(?:in_)?ind\.get\(\)\])")
 # NVRTC takes `extents<T,>`, which CuPy's tests rely on.
 _TRAILING_COMMA = re.compile(rf"{_STRING}|,(?=\s*>)")
 
@@ -43,6 +45,7 @@ def after_macros(text: str) -> str:
     """
     for instruction, meaning in _PTX.items():
         text = re.sub(instruction, meaning, text)
+    text = _READ.sub(r"\1simgpu::read(\2)", text)
     text = _TRAILING_COMMA.sub(lambda match: match[0].removeprefix(","), text)
     return _SHARED.sub(_rewrite_declaration, text)
 
