@@ -36,10 +36,10 @@ def _korean(content: bytes) -> str | None:
     """
     try:
         text = content.decode("cp949")
-    except UnicodeDecodeError:
+        letters = [c for c in text if not c.isascii()]
+        known = sum(len(c.encode("euc_kr", "ignore")) == 2 for c in letters)
+    except (UnicodeDecodeError, LookupError):  # the latter of a small Python, without this encoding
         return None
-    letters = [c for c in text if not c.isascii()]
-    known = sum(len(c.encode("euc_kr", "ignore")) == 2 for c in letters)
     return text if 2 * known > len(letters) else None
 
 

@@ -44,7 +44,7 @@ def table() -> dict[str, list[Any]]:
         "age": ["" if rng.random() < 0.2 else int(k) for k in rng.integers(18, 80, n)],
         "y": [("Seoul", "Busan", "NA", "Jeju")[k] for k in rng.integers(0, 4, n)],
         "member": [("yes", "no")[k] for k in rng.integers(0, 2, n)],
-        "street": [f"s{k}" for k in rng.integers(0, 90, n)],
+        "street": [f"s{k}" for k in rng.integers(0, 40, n)],
         "kind": [("b", "a", "c")[k % 3] for k in range(n)],
     }
 
