@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterator
-from importlib.util import find_spec
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ import gpunet.study
 import gpunet.train
 
 PACKAGES = [gn, gn.data, gn.functional, gn.losses, gn.optim, gn.schedules, gn.study, gn.train]
-if find_spec("sklearn"):
-    PACKAGES.append(gn.sklearn)
+with suppress(ImportError):  # where scikit-learn is
+    PACKAGES.append(importlib.import_module("gpunet.sklearn"))
 IN_THE_CLASS = {"reference", "derived"}  # an optimizer's formula; its class tells it
 
 

@@ -216,6 +216,7 @@ def test_a_training_that_diverges_says_so(kind: Any) -> None:
 
 
 @BOTH
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_search_too(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not swallowed; what was trained stays."""
     import signal
