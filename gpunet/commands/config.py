@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,13 @@ def read(context: click.Context, option: click.Parameter, path: Path | None) -> 
     """Let the file's values be the defaults of the command. They are read as if they were typed."""
     if path is None:
         return
-    known = {p.name: p for p in context.command.params if p.name not in APART}
+    known = {str(p.name): p for p in context.command.params if p.name not in APART}
     defaults: dict[str, Any] = {}
     for key, value in _parsed(path).items():
         name = key.replace("-", "_")
         if name not in known:
-            near = difflib.get_close_matches(name, list(map(str, known)), 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_keys(known))}"
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             raise click.ClickException(f"{readable(path)}: unknown setting {key!r}; {hint}")
         defaults[name] = _typed(value, known[name], f"{readable(path)}: {key}")
     context.default_map = {**(context.default_map or {}), **defaults}
@@ -75,10 +74,6 @@ def _typed(value: Any, p: click.Parameter, where: str) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise click.ClickException(f"{where} must be a number, a text or a list, got {value!r}")
     return str(value)
-
-
-def _keys(known: Mapping[Any, Any]) -> Iterator[str]:
-    return map(str, known)
 
 
 def _literal(value: Any) -> str:
