@@ -20,6 +20,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.study.pictures import can_plot
+from tests.notes import Claim, assert_quoted, claims
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "examples"
@@ -343,3 +344,8 @@ def test_a_table_is_read_trained_on_and_predicted_in_another_process(output) -> 
     assert "age 70, Busan: stays" in text
     assert "'city' has names that training did not have: Paris" in text
     assert numbers(text, "outcome: accuracy #")[0] > 0.85
+
+
+@pytest.mark.parametrize("claim", [c for c in claims() if c.example], ids=lambda c: c.words[:60])
+def test_it_prints_what_the_notes_quote(claim: Claim, output) -> None:
+    assert_quoted(claim, output(claim.example))

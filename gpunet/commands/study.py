@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from gpunet.commands import common, options, parse
+from gpunet.commands import common, options, parse, studies
 from gpunet.files import readable
 
 
@@ -91,3 +91,7 @@ def batchnorm(rows: int, features: int, seed: int, out: Path) -> None:
         walk.save(picture)
     click.echo(walk)
     click.echo(f"written to {readable(picture)}")
+
+
+for command in studies.COMMANDS:
+    study.add_command(command)

@@ -1,0 +1,72 @@
+"""docs/notes.md as it is read by the tests: claims, what shows them, and what that prints."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import NamedTuple
+
+PAGE = Path(__file__).resolve().parent.parent / "docs/notes.md"
+SPAN = re.compile(r"`([^`\n]+)`")
+NUMBER = re.compile(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?")
+ABOUT = 0.25  # how far a number behind "about" may be off: those of trainings differ by the BLAS
+
+
+class Claim(NamedTuple):
+    """A row: its words, its command as arguments, and what is quoted of the answer; about: whether
+    numbers may be a little off.
+    """
+
+    words: str
+    command: tuple[str, ...]
+    quoted: tuple[tuple[str, bool], ...]
+    condition: str
+
+    @property
+    def example(self) -> str | None:
+        """The example's name, where it is one."""
+        return Path(self.command[1]).stem if self.command[0] == "python" else None
+
+
+def claims() -> list[Claim]:
+    found = []
+    for line in PAGE.read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == 4 and SPAN.search(cells[1]):
+            words, shown, given, condition = cells
+            quoted = re.findall(r"(about )?`([^`]+)`", given)
+            command = tuple(shlex.split(SPAN.findall(shown)[0]))
+            spans = tuple((text, bool(about)) for about, text in quoted)
+            found.append(Claim(words, command, spans, condition))
+    return found
+
+
+def assert_quoted(claim: Claim, printed: str) -> None:
+    """Each quotation stands in a line of what was printed; spaces may be more."""
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    for text, about in claim.quoted:
+        seen = any(_near(text, line) if about else _in(text, line) for line in lines)
+        assert seen, f"{shlex.join(claim.command)} does not print {text!r}:\n{printed}"
+
+
+def _in(text: str, line: str) -> bool:
+    """Not as part of a longer word or number."""
+    return bool(re.search(rf"(?<![\w.]){re.escape(text)}(?![\w]|\.\d)", line))
+
+
+def _near(text: str, line: str) -> bool:
+    parts = [re.escape(part) for part in NUMBER.split(text)]
+    pattern = f"({NUMBER.pattern})".join(parts)
+    wanted = [_value(number) for number in NUMBER.findall(text)]
+    return any(
+        all(
+            abs(_value(number) - value) <= ABOUT * abs(value)
+            for number, value in zip(match.groups(), wanted, strict=True)
+        )
+        for match in re.finditer(rf"(?<![\w.]){pattern}", line)
+    )
+
+
+def _value(number: str) -> float:
+    return float(number.replace(",", ""))

@@ -1,0 +1,88 @@
+"""docs/notes.md: every command in it runs and prints what the row says it does.
+
+Rows that name an example are in tests/test_examples.py, where each example runs once.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gpunet.cli import cli
+from gpunet.commands.study import study
+from tests.notes import Claim, assert_quoted, claims
+
+CLAIMS = claims()
+COMMANDS = [claim for claim in CLAIMS if claim.command[0] == "gpunet"]
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]], str]:
+    """What a command prints; each runs once, and leaves its files in a folder of the test's."""
+
+    @cache
+    def printed(command: tuple[str, ...]) -> str:
+        out = ["--out", str(tmp_path_factory.mktemp("out"))] if _writes(command) else []
+        found = CliRunner().invoke(cli, [*command[1:], *out])
+        assert found.exit_code == 0, f"{shlex.join(command)}: {found.output}"
+        return found.output
+
+    return printed
+
+
+def _writes(command: tuple[str, ...]) -> bool:
+    parsed = cli.commands[command[1]]
+    parsed = parsed.commands[command[2]] if command[1] == "study" else parsed  # type: ignore[attr-defined]
+    return any("--out" in option.opts for option in parsed.params)
+
+
+@pytest.mark.parametrize("claim", COMMANDS, ids=lambda claim: claim.words[:60])
+def test_the_command_prints_what_the_row_says(
+    claim: Claim, printed: Callable[[tuple[str, ...]], str]
+) -> None:
+    assert_quoted(claim, printed(claim.command))
+
+
+def test_every_claim_has_a_command_and_a_number_that_it_prints() -> None:
+    assert len(CLAIMS) > 10
+    for claim in CLAIMS:
+        assert claim.command[0] in ("gpunet", "python"), claim.words
+        assert claim.quoted, f"{claim.words}: nothing of the answer is quoted"
+        assert claim.condition, f"{claim.words}: say whether it is right as it stands"
+
+
+def test_every_study_is_in_the_notes() -> None:
+    assert set(study.commands) <= {c.command[2] for c in COMMANDS if c.command[1] == "study"}
+
+
+@pytest.mark.parametrize(
+    ("quoted", "about", "printed", "holds"),
+    [
+        ("0.5 2", False, "x  0.5   2", True),
+        ("0.5", False, "10.5", False),
+        ("0.5", False, "0.51", False),
+        ("0.5", False, "at 0.5.", True),
+        ("loss 0.5", True, "loss 0.6, and", True),
+        ("loss 0.5", True, "loss 0.7, and", False),
+        ("loss 0.5", True, "gain 0.5, and", False),
+        ("1,000 rows", True, "1,100 rows", True),
+    ],
+)
+def test_a_wrong_number_is_seen(quoted: str, about: bool, printed: str, holds: bool) -> None:
+    claim = Claim("", ("gpunet",), ((quoted, about),), "")
+    if holds:
+        assert_quoted(claim, printed)
+    else:
+        with pytest.raises(AssertionError, match="does not print"):
+            assert_quoted(claim, printed)
+
+
+def test_a_page_without_its_numbers_is_seen(tmp_path: Path) -> None:
+    row = Claim("w", ("gpunet", "info"), (("gpunet 99.9", False),), "c")
+    with pytest.raises(AssertionError, match="does not print"):
+        assert_quoted(row, CliRunner().invoke(cli, ["info"]).output)
