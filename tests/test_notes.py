@@ -8,7 +8,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -80,9 +79,3 @@ def test_a_wrong_number_is_seen(quoted: str, about: bool, printed: str, holds: b
     else:
         with pytest.raises(AssertionError, match="does not print"):
             assert_quoted(claim, printed)
-
-
-def test_a_page_without_its_numbers_is_seen(tmp_path: Path) -> None:
-    row = Claim("w", ("gpunet", "info"), (("gpunet 99.9", False),), "c")
-    with pytest.raises(AssertionError, match="does not print"):
-        assert_quoted(row, CliRunner().invoke(cli, ["info"]).output)

@@ -20,7 +20,8 @@ from gpunet.study.paths import Descent, descend
 DEFAULT = "sgd,momentum,adagrad,rmsprop,adam,cocob"
 
 
-def _landscape(text: str) -> Landscape:
+def named(text: str) -> Landscape:
+    """The landscape of this name."""
     return LANDSCAPES[parse.one_of(text, LANDSCAPES, "landscape")]
 
 
@@ -35,7 +36,7 @@ def _list(context: click.Context, option: click.Parameter, value: bool) -> None:
 
 
 @click.command()
-@click.argument("place", metavar="NAME", callback=options.read(_landscape))
+@click.argument("place", metavar="NAME", callback=options.read(named))
 @options.optimizers(DEFAULT)
 @click.option(
     "--lr",

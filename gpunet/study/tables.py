@@ -36,7 +36,7 @@ class Table:
         return notebook.table(self.title, self.head, self.cells())
 
     def _text(self, cell: Cell) -> str:
-        return cell if isinstance(cell, str) else f"{cell:.{self.digits}g}"
+        return f"{cell:.{self.digits}g}" if isinstance(cell, float) else str(cell)
 
 
 def report(tables: Sequence[Table]) -> str:
