@@ -51,8 +51,12 @@ def update_alone(workload: Workload, device: str) -> Optimizer:
 
 
 def _optimizer(workload: Workload, parameters: list[Parameter]) -> Optimizer:
+    """As it is in a long training, its loop for the CPU made."""
     kind: Callable[..., Optimizer] = OPTIMIZERS[workload.optimizer]
-    return kind(parameters, lr=workload.lr)
+    made = kind(parameters, lr=workload.lr)
+    for part in (part for s in made.segments for part in s.parts(made.decay_all)):
+        made.kernel.settle(part)
+    return made
 
 
 def modes(workload: Workload, device: str) -> list[str]:

@@ -27,6 +27,8 @@ Block = tuple[Array, State]
 class Arrays:
     """What one launch updates: a gradient, and `state`: param and the state arrays by name, all of
     one shape and dtype.
+
+    loop: what updates them on the CPU in NumPy's place. updates: made by NumPy until then.
     """
 
     def __init__(self, grad: Array, state: State) -> None:
@@ -34,6 +36,8 @@ class Arrays:
         self.grad = grad
         self.state = state
         self.size, self.dtype = grad.size, grad.dtype
+        self.loop: native.Bound | None = None
+        self.updates = 0
 
     @cached_property
     def blocks(self) -> list[Block]:
@@ -109,29 +113,54 @@ class UpdateKernel(Kernel):
         table of all rows and the row's place in it, from which the counters count on. norm: array
         (1,), the norm of all gradients; None where nothing clips by it.
         """
-        xp, grad, state = arrays.xp, arrays.grad, arrays.state
-        if xp is np and not self._may_be_native(grad.size):
-            self.by_numpy(arrays.blocks, row, norm)
-            return
-        options = frozenset(s.option for s in self.source.outputs if s.option and s.name in state)
-        ordered = [grad, *(state[s.name] for s in self.source.outputs_with(options))]
+        xp = arrays.xp
         if xp is np:
-            loop = self._loop(grad.dtype, options) if native.suits(ordered) else None
+            loop = arrays.loop or self._loop_over(arrays)
             if loop is None:
                 self.by_numpy(arrays.blocks, row, norm)
             else:
-                loop(row, 0 if norm is None else norm[0], ordered)
-        else:
-            table, at = row
-            any_norm = table if norm is None else norm  # only compared with an infinite limit
-            self.built(xp, options)(grad, table, at, counters.array(xp), any_norm, *ordered[1:])
+                loop(row, norm)
+            return
+        options, ordered = self._in_order(arrays)
+        table, at = row
+        any_norm = table if norm is None else norm  # only compared with an infinite limit
+        grad, *outputs = ordered
+        self.built(xp, options)(grad, table, at, counters.array(xp), any_norm, *outputs)
 
-    def _may_be_native(self, size: int) -> bool:
-        """Whether a loop may take an array of so many elements. Without being asked for only where
-        it pays, and only gpunet's own formulas, which are NumPy's to the last bit.
+    def _in_order(self, arrays: Arrays) -> tuple[frozenset[str], list[Array]]:
+        """The options that the state tells of, and the arrays in the header's order."""
+        source, state = self.source, arrays.state
+        options = frozenset(s.option for s in source.outputs if s.option and s.name in state)
+        return options, [arrays.grad, *(state[s.name] for s in source.outputs_with(options))]
+
+    def _loop_over(self, arrays: Arrays) -> native.Bound | None:
+        """The formula compiled for these, from now on; None as long as it is not there."""
+        arrays.updates += 1
+        if not self._may_be_native(arrays):
+            return None
+        options, ordered = self._in_order(arrays)
+        loop = self._loop(arrays.dtype, options) if native.suits(ordered) else None
+        if loop is not None:
+            arrays.loop = loop.over(ordered)
+        return arrays.loop
+
+    def settle(self, arrays: Arrays) -> None:
+        """Wait for the loop that a long training would come to have, if any: for benchmarks."""
+        arrays.updates = native.OFTEN
+        if arrays.xp is np and self._loop_over(arrays) is None:
+            for found in self._built.values():
+                if isinstance(found, native.Later):
+                    found.wait()
+            self._loop_over(arrays)
+
+    def _may_be_native(self, arrays: Arrays) -> bool:
+        """Whether a loop may take them. Without being asked for only where it pays, and only
+        gpunet's own formulas, which are NumPy's to the last bit.
         """
         choice = native.choice()
-        return choice == "native" or (size >= native.LEAST and choice == "" and self.is_gpunets)
+        if choice or not self.is_gpunets:
+            return choice == "native"
+        return arrays.size >= native.LEAST or arrays.updates > native.OFTEN
 
     def _loop(self, dtype: Any, options: frozenset[str]) -> native.Loop | None:
         """The loop, or None as long as it is not there."""

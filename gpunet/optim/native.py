@@ -33,7 +33,8 @@ NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 # The last: partial redundancy elimination makes jumps of choices, which keep a loop from vectors.
 FLAGS = ("-O3", "-march=native", "-fno-tree-pre")
 PART = 1 << 17  # elements: a loop over fewer takes no longer than waking a thread
-LEAST = 1 << 14  # elements: fewer are not worth a compiler
+LEAST = 1 << 14  # elements: fewer are not worth a compiler,
+OFTEN = 1 << 13  # unless they have been updated so many times
 PATIENCE = 5.0  # seconds at the end of a process for a compiler that has begun
 Pointer = ctypes.c_char * 0  # made three times as fast as `array.ctypes.data`, and keeps the array
 
@@ -76,6 +77,10 @@ class Later:
         with suppress(Exception):  # no g++, no folder: NumPy goes on
             self.loop = make()
 
+    def wait(self) -> None:
+        """Until it is there, or will never be."""
+        self._thread.join()
+
     def _finish(self) -> None:
         """Let a short process leave the library to the next one."""
         with suppress(KeyboardInterrupt):
@@ -95,33 +100,42 @@ class Loop:
             raise cxx.CompileError(
                 f"{VARIABLE}=native needs a compiler: {reason}, or leave {VARIABLE} empty"
             )
-        self.dtype = np.dtype(dtype)
+        self.dtype, self._width = np.dtype(dtype), width
         source = program(text, NUMBERS[self.dtype], width)
         self._run = cxx.compile_shared(source, name=text.name, flags=FLAGS).gpunet_update
         self._run.restype = None
 
-    def __call__(self, row: Sequence[Any], norm: Any, arrays: Sequence[Array]) -> None:
-        """One update, in place. arrays: gradient, parameter and states, as `suits` wants them.
-        row: the scalars. norm: a number.
-        """
+    def over(self, arrays: Sequence[Array]) -> Bound:
+        """The loop over these: gradient, parameter and states, as `suits` wants them."""
+        return Bound(self._run, arrays, np.empty(self._width + 1, self.dtype))
+
+
+class Bound:
+    """A loop over arrays that stay where they are: to call it is one call of a C function.
+
+    numbers: what the C function reads the row and the norm from.
+    """
+
+    def __init__(self, run: Any, arrays: Sequence[Array], numbers: Array) -> None:
+        self._run, self._numbers = run, numbers
+        self._row: Sequence[Any] | None = None
+        pointers = [Pointer.from_buffer(a) for a in (numbers, *arrays)]
         size = arrays[0].size
-        arrays = [np.array((*row, norm), self.dtype), *arrays]
-        count = min(_cores(), size // PART)
-        if count < 2:
-            self._part(0, size, arrays)
-            return
-        cuts = [size * k // count for k in range(count + 1)]
-        first, *others = pairwise(cuts)
+        count = max(1, min(_cores(), size // PART))
+        cuts = [ctypes.c_ssize_t(size * k // count) for k in range(count + 1)]
+        self._own, *self._others = [(*cut, *pointers) for cut in pairwise(cuts)]
+
+    def __call__(self, row: Sequence[Any], norm: Array | None) -> None:
+        """One update, in place. row: the scalars. norm: array (1,), or None."""
+        if norm is not None or row is not self._row:
+            self._numbers[:-1] = row
+            self._numbers[-1] = 0 if norm is None else norm[0]
+            self._row = row
         # Python's threads sleep between updates; OpenMP's would spin, in the way of BLAS.
-        running = [_threads(os.getpid()).submit(self._part, *cut, arrays) for cut in others]
-        self._part(*first, arrays)
+        running = [_threads(os.getpid()).submit(self._run, *part) for part in self._others]
+        self._run(*self._own)
         for part in running:
             part.result()
-
-    def _part(self, start: int, stop: int, arrays: Sequence[Array]) -> None:
-        """Elements start to stop, while other threads may run."""
-        pointers = [Pointer.from_buffer(a) for a in arrays]
-        self._run(ctypes.c_ssize_t(start), ctypes.c_ssize_t(stop), *pointers)
 
 
 def program(text: CudaText, number: str, width: int) -> str:

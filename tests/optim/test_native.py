@@ -42,13 +42,13 @@ def switch(monkeypatch: pytest.MonkeyPatch) -> Switch:
 def loops(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Grows by one for each update that a loop made."""
     found: list[Any] = []
-    call = native.Loop.__call__
+    call = native.Bound.__call__
 
     def counted(self: Any, *arguments: Any) -> None:
         found.append(self)
         call(self, *arguments)
 
-    monkeypatch.setattr(native.Loop, "__call__", counted)
+    monkeypatch.setattr(native.Bound, "__call__", counted)
     return found
 
 
@@ -218,7 +218,7 @@ def background(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def wait() -> None:
         gate.set()
         for one in made:
-            one._thread.join()
+            one.wait()
 
     return wait
 
@@ -261,6 +261,35 @@ def test_small_arrays_and_kernels_of_one_s_own_stay_numpy_s(
         kernel.update(Arrays(many, {"param": many.copy()}), (np.inf, np.inf, 0.0, 0.1))
         background()
     assert loops == []
+
+
+def test_small_arrays_that_are_updated_often_get_a_loop(
+    background: Any, loops: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> bytes:
+        p = gn.Parameter(np.ones(5, np.float32))
+        adam = gn.Adam([p])
+        for k in range(native.OFTEN + 10):
+            p.grad = np.full(5, np.sin(k), np.float32)
+            adam.step()
+            if k == native.OFTEN:
+                background()
+        return p.data.tobytes()
+
+    found = trained()
+    assert len(loops) == 9
+    monkeypatch.setattr(native, "choice", lambda: "numpy")
+    assert trained() == found
+    assert len(loops) == 9
+
+
+def test_a_benchmark_waits_for_the_loop(background: Any, loops: list[Any]) -> None:
+    threading.Timer(0.2, background).start()
+    arrays = Arrays(np.ones(5), {"param": np.ones(5)})
+    gn.SGD.kernel.settle(arrays)
+    gn.SGD.kernel.update(arrays, (np.inf, np.inf, 0.0, 0.25))
+    assert (arrays.state["param"] == 0.75).all()
+    assert len(loops) == 1
 
 
 def test_without_a_compiler_nothing_is_said(
