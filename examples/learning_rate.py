@@ -2,7 +2,8 @@
 
 What to notice: 0.01 goes straight downhill, but slowly; 1.1 leaps from one side of the minimum
 to the other and never comes nearer; 1.2 leaps among four points. Neither diverges: on a loss curve
-the one looks flat and the other noisy, and both are only a learning rate that is too large.
+the one looks flat and the other noisy, and both are only a learning rate that is too large. A rate
+that falls cures the swings: it begins as large as that, and ends in the minimum.
 
     python examples/learning_rate.py --plot     # also writes learning_rate.png
 """
@@ -42,6 +43,10 @@ def main():
         places = np.unique(values[-64:].round(3))
         print(f"lr {lr}: f after 1, 2, 3, 15, 16 steps: {first}")
         print(f"    steps 937 to 1000 are at {len(places)} height(s): {places.tolist()}")
+    for lr in (1.1, 1.2):
+        last = descend(gn.schedules.cosine(lr, 1000), 1000)[-64:]
+        ends = 10 * np.sin(last) / last
+        print(f"lr {lr} falling to 0: steps 937 to 1000 from {ends.max():.3f} to {ends.min():.3f}")
 
 
 def plot():

@@ -346,6 +346,20 @@ def test_a_table_is_read_trained_on_and_predicted_in_another_process(output) -> 
     assert numbers(text, "outcome: accuracy #")[0] > 0.85
 
 
+def test_a_rate_that_falls_ends_the_swings(output) -> None:
+    for lr in ("1.1", "1.2"):
+        high, low = numbers(output("learning_rate"), f"lr {lr} falling .* from # to #")
+        assert high == pytest.approx(low) == pytest.approx(-2.172)
+
+
+def test_sgd_ends_above_adam_on_wilsons_problem(output) -> None:
+    text = output("sgd_beside_adam")
+    assert numbers(text, "SGD +training #, new rows #") == [1, 1]
+    assert numbers(text, "Adam +training #, new rows #")[0] == 1
+    apart, deviation = numbers(text, r"above Adam by # \+- #, in 100%")
+    assert apart > 5 * deviation
+
+
 @pytest.mark.parametrize("claim", [c for c in claims() if c.example], ids=lambda c: c.words[:60])
 def test_it_prints_what_the_notes_quote(claim: Claim, output) -> None:
     assert_quoted(claim, output(claim.example))

@@ -16,6 +16,8 @@ from gpunet.study.landscapes import LANDSCAPES, Landscape
 from gpunet.study.noisy import SEEDS, share_at_the_lowest
 from gpunet.study.path_picture import draw_paths
 from gpunet.study.paths import Descent, descend
+from gpunet.study.second_order import SECOND_ORDER
+from gpunet.study.styles import style
 
 DEFAULT = "sgd,momentum,adagrad,rmsprop,adam,cocob"
 
@@ -23,6 +25,14 @@ DEFAULT = "sgd,momentum,adagrad,rmsprop,adam,cocob"
 def named(text: str) -> Landscape:
     """The landscape of this name."""
     return LANDSCAPES[parse.one_of(text, LANDSCAPES, "landscape")]
+
+
+def _walkers(text: str) -> list[str]:
+    """Optimizers, and the second-order methods beside them."""
+    names = [part.strip().lower() for part in text.split(",")]
+    second = [name for name in SECOND_ORDER if name in names]
+    others = ",".join(name for name in names if name and name not in second)
+    return [*(parse.optimizers(others) if others or not second else []), *second]
 
 
 def _list(context: click.Context, option: click.Parameter, value: bool) -> None:
@@ -37,7 +47,13 @@ def _list(context: click.Context, option: click.Parameter, value: bool) -> None:
 
 @click.command()
 @click.argument("place", metavar="NAME", callback=options.read(named))
-@options.optimizers(DEFAULT)
+@options.text(
+    "--optimizers",
+    _walkers,
+    "NAMES",
+    DEFAULT,
+    'Names with commas between, or "all"; newton and lbfgs may stand beside them.',
+)
 @click.option(
     "--lr",
     "rates",
@@ -91,11 +107,11 @@ def landscape(
     landscape-NAME.png and .svg to --out.
     """
     with common.mistakes():
-        _check(rates, optimizers)
+        _check(rates, optimizers, noise)
         options: dict[str, dict[str, Any]] = {
             name: {"steps": steps, "lr": _rate(name, rates)} for name in optimizers
         }
-        walks = [descend(place, n, start, noise=noise or 0, **options[n]) for n in optimizers]
+        walks = [_walk(place, n, start, noise or 0, options[n]) for n in optimizers]
         told = (
             []
             if noise is None
@@ -109,18 +125,33 @@ def landscape(
     click.echo(f"written to {readable(out)}: {', '.join(files)}")
 
 
-def _check(rates: parse.Rates, optimizers: list[str]) -> None:
-    """ValueError for a rate that nothing would use."""
+def _check(rates: parse.Rates, optimizers: list[str], noise: float | None) -> None:
+    """ValueError for a rate that nothing would use, and for noise on second-order methods."""
+    second = [name for name in optimizers if name in SECOND_ORDER]
+    if second and noise is not None:
+        raise ValueError(f"--noise is for the optimizers, and not for {' and '.join(second)}")
     for name in rates:
         if name and name not in optimizers:
             raise ValueError(f"--lr: {name} is not among the --optimizers")
-    if rates and not any(OPTIMIZERS[name].has_lr for name in optimizers):
-        names = " and ".join(OPTIMIZERS[name].__name__ for name in optimizers)
+    if rates and not any(_has_lr(name) for name in optimizers):
+        names = " and ".join(style(name).label for name in optimizers)
         raise ValueError(f"--lr: {names} has no learning rate; leave it out")
 
 
+def _has_lr(name: str) -> bool:
+    return name in OPTIMIZERS and OPTIMIZERS[name].has_lr
+
+
+def _walk(
+    place: Landscape, name: str, start: Any, noise: float, options: dict[str, Any]
+) -> Descent:
+    if name in SECOND_ORDER:
+        return SECOND_ORDER[name](place, start, steps=options["steps"])
+    return descend(place, name, start, noise=noise, **options)
+
+
 def _rate(optimizer: str, rates: parse.Rates) -> float | None:
-    if not OPTIMIZERS[optimizer].has_lr:
+    if not _has_lr(optimizer):
         return None
     return rates.get(optimizer, rates.get(""))
 

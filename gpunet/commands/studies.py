@@ -101,4 +101,17 @@ def corrections(betas: list[float], noise: float) -> None:
         _show([find(betas, noise)])
 
 
-COMMANDS = (momentum, batches, rates, units, corrections)
+@click.command()
+@options.seed("the network's weights")
+def curvature(seed: int) -> None:
+    """Minimum or saddle? The curvature where the slope is 0, on landscapes and in a network.
+
+    In Python gpunet.study.curvature(model, loss, data) looks at a network of your own.
+    """
+    from gpunet.study.standstill import standstill
+
+    with common.mistakes():
+        _show(standstill(seed))
+
+
+COMMANDS = (momentum, batches, rates, units, corrections, curvature)

@@ -4,9 +4,11 @@ from gpunet import lazy
 
 _HOMES = {
     "batchnorm_walk": "batchnorm",
+    "hessian": "Curvature curvature",
     "loss_surface": "Surface surface",
     "optimizer_walk": "optimizer",
     "probe": "Probe",
+    "second_order": "lbfgs newton",
     "trajectory": "Trajectory",
     "watch": "watching",
 }

@@ -20,8 +20,8 @@ from gpunet.fused.step import Step
 from gpunet.loss import SoftmaxWithLoss
 from gpunet.optim import SGD
 from gpunet.study import pictures
+from gpunet.study.lines import line
 from gpunet.study.step_noise import row_gradients, step_noise
-from gpunet.study.styles import DASHES, ON_LIGHT
 from gpunet.study.tables import Table
 
 if TYPE_CHECKING:
@@ -114,13 +114,8 @@ class Batches:
         figure = pictures.new_figure(6.4, 4.0)
         axes = figure.subplots()
         for k, run in enumerate(self.trainings):
-            dash = tuple(n / 1.6 for n in DASHES[k // len(ON_LIGHT) % len(DASHES)])
-            look: dict[str, Any] = {
-                "label": f"batches of {run.batch}" if run.batch < ROWS else "all rows at once",
-                "color": ON_LIGHT[k % len(ON_LIGHT)],
-                "linestyle": (0, dash) if dash else "-",
-            }
-            axes.plot(1e3 * run.seconds, run.loss, linewidth=1.6, **look)
+            name = f"batches of {run.batch}" if run.batch < ROWS else "all rows at once"
+            axes.plot(1e3 * run.seconds, run.loss, label=name, **line(k))
         axes.set(xlabel="time of the updates, ms", ylabel="loss over all rows", xscale="log")
         axes.legend(frameon=False)
         pictures.bare(axes)

@@ -91,7 +91,7 @@ def descend(
         raise ValueError(f"unknown optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)}")
     if lr is not None and not OPTIMIZERS[optimizer].has_lr:
         raise ValueError(f"{optimizer} has no learning rate; leave it out")
-    point = Parameter(_start(landscape, start), decay=False)
+    point = Parameter(start_of(landscape, start), decay=False)
     lr = default_lr(landscape, optimizer) if lr is None else lr
     if lr is not None:
         settings["lr"] = lr
@@ -143,7 +143,8 @@ def _walk(
     return np.array(points), np.array(values), used, not alive
 
 
-def _start(landscape: Landscape, start: Sequence[float] | None) -> Host:
+def start_of(landscape: Landscape, start: Sequence[float] | None) -> Host:
+    """`start`, or the landscape's first; ValueError for one of another dimension."""
     point = np.array(landscape.starts[0] if start is None else start, np.float64)
     if point.shape != (landscape.dim,):
         count = "1 number" if landscape.dim == 1 else f"{landscape.dim} numbers"
