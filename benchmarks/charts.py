@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import RESULTS, Record, newest, taken_on
+from gpunet.colours import COLOURS, GREY
 from gpunet.study.pictures import bare, new_figure, save_figure
 
-INK, GRID, SOFT = "#1f2933", "#e4e7eb", "#7b8794"
-# By Okabe & Ito (2008); a library's variants share its colour.
-COLOURS = {
-    "gpunet": "#d55e00",
-    "PyTorch": "#0072b2",
-    "JAX": "#009e73",
-    "NumPy": "#444c56",
-    "scikit-learn": "#cc79a7",
-}
+INK, SOFT = "black", GREY
+GRID = {"color": GREY, "alpha": 0.3}
+# A library's variants share its colour.
+LIBRARIES = ("PyTorch", "gpunet", "JAX", "scikit-learn", "NumPy")
+PEERS = dict(zip(LIBRARIES, COLOURS, strict=False))
 MARKERS = {
     "plain tape": "D",
     "captured": "s",
@@ -35,7 +32,7 @@ MARKERS = {
     "graph": "P",
     "scan": "s",
 }
-PLACES = {"cpu": ("CPU", "#0072b2"), "cuda": ("GPU", "#d55e00")}
+PLACES = {"cpu": ("CPU", COLOURS[0]), "cuda": ("GPU", COLOURS[1])}
 TITLES = {
     "batch": "Rows in the batch",
     "width": "Width of the hidden layers",
@@ -67,14 +64,14 @@ def peers_figure(one: Record) -> Any:
     axes.set_ylim(len(workloads) - 0.4, -0.6)
     axes.set_xscale("log")
     _plain_numbers(axes.xaxis, axes.get_xlim())
-    axes.axvline(1, color=COLOURS["gpunet"], lw=1, zorder=0)
-    axes.grid(axis="y", color=GRID, lw=1)
+    axes.axvline(1, color=PEERS["gpunet"], lw=1, zorder=0)
+    axes.grid(axis="y", **GRID, lw=1)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, length=0)
     axes.set_xlabel("time of a step, as a multiple of gpunet's (left of the line: faster)")
     bare(axes)
     axes.spines["left"].set_visible(False)
-    order = sorted(shown, key=lambda n: list(COLOURS).index(library(n)))
+    order = sorted(shown, key=lambda n: LIBRARIES.index(library(n)))
     figure.legend(
         [shown[n] for n in order],
         order,
@@ -97,11 +94,11 @@ def _time(us: float) -> str:
 
 
 def library(name: str) -> str:
-    return next((key for key in COLOURS if name.startswith(key)), "NumPy")
+    return next((key for key in LIBRARIES if name.startswith(key)), "NumPy")
 
 
 def colour_of(name: str) -> str:
-    return COLOURS[library(name)]
+    return PEERS[library(name)]
 
 
 def marker_of(name: str) -> str:
@@ -175,7 +172,7 @@ def _panel(axes: Any, title: str, what: str) -> None:
     _plain_numbers(axes.yaxis, axes.get_ylim())
     axes.set_title(f"{title}\n", fontsize=10.5, color=INK, loc="left")
     axes.text(0, 1.02, what, transform=axes.transAxes, fontsize=8.5, color=SOFT)
-    axes.grid(color=GRID, lw=0.8)
+    axes.grid(**GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=INK, labelsize=8.5, length=3, which="major")
     axes.tick_params(length=0, which="minor")

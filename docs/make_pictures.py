@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.colours import GREY
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import LANDSCAPES, Landscape
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent / "images"
 GRID = (121, 97)
-GREY = "#6b7480"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _over_steps(axes: Axes, landscape: Landscape, paths: list[Descent], name: st
     low, high = landscape.window[0]
     for place, point in enumerate(landscape.minima):
         label = "minimum" if place == 0 else None
-        axes.axhline(point[0], color="#8a93a0", linewidth=0.8, dashes=(4, 3), label=label)
+        axes.axhline(point[0], color=GREY, linewidth=0.8, dashes=(4, 3), label=label)
     points = np.concatenate([walk.points[:, 0] for walk in paths])
     axes.set(title=landscape.formula, xlabel="step", ylabel="x")
     axes.set_ylim(max(low, points.min() - 0.5), min(high, points.max() + 0.5))

@@ -16,6 +16,7 @@ import sys
 import numpy as np
 
 import gpunet as gn
+from gpunet.colours import COLOURS
 from gpunet.data import load
 
 STDS = (1.0, 0.1, 0.01, 0.001, 0.0001)
@@ -131,9 +132,8 @@ def plot(data, curves):
 
     figure = new_figure(12, 5)
     rows = figure.subplots(2, DEPTH + 1)
-    colours = ("black", "#d55e00", "#009e73", "#0072b2", "#cc79a7")
     for axes, batch_norm in zip(rows, (False, True), strict=True):
-        for std, colour in zip(STDS, colours, strict=True):
+        for std, colour in zip(STDS, COLOURS, strict=False):
             losses = curves[std, batch_norm]
             axes[0].plot(np.arange(1, len(losses) + 1), losses, color=colour, label=f"std {std:g}")
             for k, a in enumerate(activations(network(std, batch_norm), data.train.x[:500]), 1):

@@ -13,6 +13,7 @@ import sys
 import numpy as np
 
 import gpunet as gn
+from gpunet.colours import COLOURS
 from gpunet.data import load
 
 SETTINGS = {  # dropout, weight decay
@@ -64,8 +65,7 @@ def plot(histories):
 
     figure = new_figure(7, 4)
     axes = figure.subplots()
-    colours = ("black", "#d55e00", "#0072b2", "#009e73")
-    for (name, history), colour in zip(histories.items(), colours, strict=True):
+    for (name, history), colour in zip(histories.items(), COLOURS, strict=False):
         axes.plot(history["epoch"], history["valid_loss"], color=colour, label=name)
         axes.plot(
             history["epoch"], history["train_loss"], color=colour, linewidth=0.8, dashes=(4, 3)

@@ -13,6 +13,7 @@ import sys
 import numpy as np
 
 import gpunet as gn
+from gpunet.colours import COLOURS, GREY
 
 
 @gn.op
@@ -56,8 +57,8 @@ def plot():
     curve = np.linspace(-2, 9, 501)
     for axes, lr in zip(figure.subplots(1, 3, sharey=True), (0.01, 1.1, 1.2), strict=True):
         path = descend(lr, 16)
-        axes.plot(curve, 10 * np.sinc(curve / np.pi), color="#8a93a0", linewidth=1)
-        axes.plot(path, 10 * np.sinc(path / np.pi), "o-", color="#d55e00", markersize=3)
+        axes.plot(curve, 10 * np.sinc(curve / np.pi), color=GREY, linewidth=1)
+        axes.plot(path, 10 * np.sinc(path / np.pi), "o-", color=COLOURS[1], markersize=3)
         axes.set(title=f"lr {lr}, 16 steps", xlabel="x")
     save_figure(figure, "learning_rate.png")
 

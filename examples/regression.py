@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 import gpunet as gn
+from gpunet.colours import COLOURS, GREY
 
 NOISE = 0.1
 
@@ -59,10 +60,10 @@ def plot(model):
     figure = new_figure(8, 4)
     axes = figure.subplots()
     x, y = samples(400, -3, 3, 0)
-    axes.plot(x, y, ".", color="#b9c0ca", label="training points")
+    axes.plot(x, y, ".", color=GREY, label="training points")
     grid = np.linspace(-6, 8, 400, dtype=np.float32)[:, None]
-    axes.plot(grid, np.sin(grid), color="#8a93a0", linestyle="--", label="sin(x)")
-    axes.plot(grid, model(grid).data, color="#d55e00", label="network")
+    axes.plot(grid, np.sin(grid), color=COLOURS[0], linestyle="--", label="sin(x)")
+    axes.plot(grid, model(grid).data, color=COLOURS[1], label="network")
     axes.legend(frameon=False)
     save_figure(figure, "regression.png")
 

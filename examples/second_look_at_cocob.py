@@ -16,6 +16,7 @@ import sys
 import numpy as np
 
 import gpunet as gn
+from gpunet.colours import COLOURS
 from gpunet.data import load
 
 
@@ -81,7 +82,7 @@ def plot(curves):
 
     figure = new_figure(7, 4)
     axes = figure.subplots()
-    for (name, losses), colour in zip(curves.items(), ("#0072b2", "#d55e00"), strict=True):
+    for (name, losses), colour in zip(curves.items(), COLOURS, strict=False):
         axes.plot(np.arange(1, len(losses) + 1), losses, color=colour, label=name)
     axes.set(yscale="log", xlabel="epoch", ylabel="training loss", title="COCOB on digits")
     axes.legend(frameon=False)

@@ -6,19 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from gpunet.colours import COLOURS
+
 WIDTH, HEIGHT, LEFT, BOTTOM, ROOM = 460, 170, 54, 22, 12  # of a chart, in pixels
-# At least 3:1 on white and on black, and apart for colour-blind readers.
-COLOURS = ("#2b7de9", "#d9480f", "#16907a", "#b14fc5")
 
 Number = float | None
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table under its caption; numbers stand on the right."""
+    """A table under its caption; numbers stand on the right. One that is too wide scrolls."""
     head = "".join(f"<th style='text-align:left'>{escape(word)}</th>" for word in header)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     words = f"<caption style='text-align:left'><b>{escape(caption)}</b></caption>"
-    return f"<table>{words}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    inside = f"{words}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f"<div style='overflow-x:auto'><table>{inside}</table></div>"
 
 
 def _cell(value: object) -> str:
@@ -58,7 +59,7 @@ def chart(x: Sequence[float], lines: Mapping[str, Sequence[Number]]) -> str:
         inside.append(_text(left + 14, 13, name, "start"))
     frame = f"<path d='M{LEFT} {ROOM + 14}v{tall}h{wide}' fill='none' stroke='currentColor'/>"
     size = f"width='{WIDTH}' height='{HEIGHT}' viewBox='0 0 {WIDTH} {HEIGHT}'"
-    style = "style='max-width:100%;font:11px sans-serif' fill='currentColor'"
+    style = "style='max-width:100%;height:auto;font:11px sans-serif' fill='currentColor'"
     return f"<svg xmlns='http://www.w3.org/2000/svg' {size} {style}>{frame}{''.join(inside)}</svg>"
 
 

@@ -14,6 +14,7 @@ from gpunet.data import Dataset
 from gpunet.files import readable
 from gpunet.outputs import Outputs
 from gpunet.study import pictures
+from gpunet.study.columns import room
 from gpunet.study.compare import pool, table
 from gpunet.study.compare.cache import Cache
 from gpunet.study.compare.comparison import compare as summarise
@@ -152,7 +153,7 @@ def _report(
 ) -> None:
     comparison = summarise(results, planned, reach)
     verdict = judge(comparison, about.setup, about.valid_rows)
-    click.echo(f"\n{table.text(comparison)}\n\n{verdict.headline}")
+    click.echo(f"\n{table.text(comparison, room())}\n\n{verdict.headline}")
     for finding in verdict.findings:
         click.echo(f"\n{finding.title}. {finding.text}")
     if comparison.done < planned:

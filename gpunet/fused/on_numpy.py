@@ -41,8 +41,6 @@ class Workspace:
         self.rows, self.samples = np.array(rows), np.arange(rows)
         self.places = np.empty_like(self.samples)
         self.counters: Array = None
-        self.dot: Any = dot
-        self.add_dot: Any = add_dot
         self._temporary: dict[Any, Array] = {}
 
     def like(self, a: Array, number: int = 0) -> Array:
@@ -96,7 +94,7 @@ def bias_act_backward(
         seen = np.add(seen, b, out=work.like(seen, 1))
     _act_backward(g, seen, after, work)
     if db is not None:
-        (work.add_dot if add else work.dot)(work.ones, g, db)
+        (add_dot if add else dot)(work.ones, g, db)
 
 
 def batch_norm(
@@ -110,10 +108,10 @@ def batch_norm(
     work: Workspace,
 ) -> None:
     """y = dropout(act(gamma (z - mean) inv + beta)), inv = 1 / sqrt(variance + eps)."""
-    rows = z.shape[-2]
-    work.dot(work.share, z, mean)
+    rows = len(z)
+    dot(work.share, z, mean)
     centred = np.subtract(z, mean, out=y)
-    var = work.dot(work.share, np.multiply(centred, centred, out=work.like(z)))
+    var = dot(work.share, np.multiply(centred, centred, out=work.like(z)))
     np.add(var, layer.eps, out=inv)
     np.sqrt(inv, out=inv)
     np.reciprocal(inv, out=inv)
@@ -143,10 +141,10 @@ def batch_norm_backward(
     if SOURCE.get(after.act) == "input":
         y = _scaled(layer, np.subtract(z, mean, out=work.like(z, 1)), inv)
     _act_backward(g, y, after, work)
-    rows = g.shape[-2]
+    rows = len(g)
     centred = np.subtract(z, mean, out=work.like(z, 1))
     product_ = np.multiply(g, centred, out=work.like(z))
-    sum_g, sum_g_normal = work.dot(work.ones, g), work.dot(work.ones, product_) * inv
+    sum_g, sum_g_normal = dot(work.ones, g), dot(work.ones, product_) * inv
     np.multiply(centred, inv * sum_g_normal / rows, out=centred)
     np.subtract(g, centred, out=g)
     np.subtract(g, sum_g / rows, out=g)
@@ -247,7 +245,7 @@ def _act_backward(g: Array, seen: Array, after: After, work: Workspace) -> None:
     if act == "relu":
         np.multiply(g, np.greater(seen, ZERO, out=work.like(seen)), out=g)
     elif act is not None:
-        if 0 < drop.threshold < rng.ALL and SOURCE[act] != "input":
+        if drop.threshold and drop.scale and SOURCE[act] != "input":
             seen = np.divide(seen, drop.scale, out=work.like(seen))
         if act in SLOPES:
             slope = work.like(seen, 1)
@@ -263,7 +261,8 @@ def _act_backward(g: Array, seen: Array, after: After, work: Workspace) -> None:
 def _mask(y: Array, after: After, work: Workspace) -> Array:
     """What dropout multiplies y with: 0, or the scale."""
     drop = after.drop
-    kept = drop.kept(y.shape, int(work.counters[CALL]))
+    step = (drop.step + int(work.counters[CALL])) % 2**64
+    kept = rng.kept(y.shape, drop.threshold, drop.seed, step)
     return np.multiply(kept, y.dtype.type(drop.scale), out=work.like(y))
 
 

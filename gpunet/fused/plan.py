@@ -17,7 +17,6 @@ import numpy as np
 from gpunet import context
 from gpunet.activation import ACTIVATIONS, Activation
 from gpunet.containers import MLP, Sequential, flat
-from gpunet.fused.after import Dropouts
 from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 from gpunet.loss import SoftmaxWithLoss
@@ -27,13 +26,13 @@ from gpunet.parameter import Parameter
 @dataclass(frozen=True)
 class Block:
     """An Affine and what follows it: BatchNorm, activation, Dropout, in this order; each but the
-    first may be missing. In a plan for several models their parameters have a leading axis.
+    first may be missing.
     """
 
     affine: Affine
     norm: BatchNorm | None = None
     act: Activation | None = None
-    dropout: Dropout | Dropouts | None = None
+    dropout: Dropout | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 from gpunet.files import write_atomically
 from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import Landscape
-from gpunet.study.paths import Descent, longest_first
-from gpunet.study.styles import style
+from gpunet.study.paths import Descent, best, longest_first
+from gpunet.study.styles import style, themes
 
 GRID = (121, 91)
 CURVE = 601
@@ -38,7 +39,9 @@ def animation(landscape: Landscape, paths: Sequence[Descent]) -> str:
     # "<" would let a text end the script element that holds the data.
     data = json.dumps(_data(landscape, paths), separators=(",", ":"), allow_nan=False)
     title = html.escape(f"{landscape.name}: {landscape.formula}")
-    return template.replace("{{title}}", title).replace("{{data}}", data.replace("<", "\\u003c"))
+    colours = themes(":root[data-theme=light]", ":root[data-theme=dark]")
+    parts = {"title": title, "data": data.replace("<", "\\u003c"), "colours": colours}
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
 
 
 def _data(landscape: Landscape, paths: Sequence[Descent]) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def _data(landscape: Landscape, paths: Sequence[Descent]) -> dict[str, Any]:
         "window": landscape.window,
         "steps": steps,
         "rate": max(steps / SECONDS, 3.0),
-        "paths": [_path(path) for path in paths],
+        "paths": [_path(path, best(paths)) for path in paths],
         "order": [list(paths).index(path) for path in longest_first(paths)],
     }
     ground = _ground(landscape) if landscape.dim == 2 else _curve(landscape)
@@ -81,13 +84,13 @@ def _curve(landscape: Landscape) -> dict[str, Any]:
     }
 
 
-def _path(path: Descent) -> dict[str, Any]:
+def _path(path: Descent, shown: Sequence[Descent]) -> dict[str, Any]:
     look = style(path.optimizer)
     return {
         "label": look.label,
         "rate": "no lr" if path.lr is None else f"lr {path.lr:g}",
-        "light": look.light,
-        "dark": look.dark,
+        "colour": look.colour,
+        "shown": path in shown,
         "dash": look.dash,
         "points": [_short(point) for point in path.points],
         "values": _short(path.values),

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import to_host
+from gpunet.colours import COLOURS
 from gpunet.study import svg
 from gpunet.study.batchnorm_stage import CLOSED_FORM, Stage
-from gpunet.study.styles import GRADIENT, ON_LIGHT, TEXT
 
 ROWS, FEATURES = 8, 4  # what is shown of a larger batch
 CELL_WIDTH, CELL_HEIGHT = 62.0, 18.0
 HEAD, GAP, MARGIN = 36.0, 26.0, 24.0  # above a matrix; between two of one stage; around all
-POSITIVE, NEGATIVE = ON_LIGHT[:2]
+POSITIVE, NEGATIVE = COLOURS[:2]
 
 Point = tuple[float, float]
 
@@ -48,13 +48,13 @@ SIGNS = {
 }
 
 STYLE = f"""
-text {{ font-family: {svg.SANS}; fill: {TEXT}; font-size: 12px }}
+text {{ font-family: {svg.SANS}; fill: var(--ink); font-size: 12px }}
 .title {{ font-size: 19px; font-weight: 600 }}
 .name {{ font-size: 13px; font-weight: 600 }}
 .number {{ font-family: {svg.MONO}; font-size: 10.5px }}
-.back {{ fill: {GRADIENT} }}
-.forward-line {{ fill: none; stroke: {TEXT}; stroke-width: 1.4 }}
-.back-line {{ fill: none; stroke: {GRADIENT}; stroke-width: 1.2; stroke-dasharray: 4 3 }}
+.back {{ fill: var(--back) }}
+.forward-line {{ fill: none; stroke: var(--ink); stroke-width: 1.4 }}
+.back-line {{ fill: none; stroke: var(--back); stroke-width: 1.2; stroke-dasharray: 4 3 }}
 """
 
 
@@ -93,8 +93,8 @@ class _Picture:
     def bytes(self) -> bytes:
         arrows = svg.element(
             "defs",
-            _arrowhead("to", TEXT, "auto"),
-            _arrowhead("from", GRADIENT, "auto-start-reverse"),
+            _arrowhead("to", "var(--ink)", "auto"),
+            _arrowhead("from", "var(--back)", "auto-start-reverse"),
         )
         stages = map(self._stage, self.stages.values())
         inside = [arrows, *self._words(), *self._arrows(), *stages]

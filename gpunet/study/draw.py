@@ -9,37 +9,37 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.resources import files
 
+from gpunet.colours import COLOURS, GREY
 from gpunet.study import placing, svg
 from gpunet.study.graph import Card, Graph, Group, graph_of
 from gpunet.study.layering import layout
 from gpunet.study.placing import Box, Placing, box
-from gpunet.study.styles import GRADIENT, TEXT
 from gpunet.study.svg import ADVANCE
 from gpunet.tensor import Tensor
 
 LINE, SMALL, NAME = 14.0, 11.0, 13.0  # height of a line; font sizes of lines and of titles
 INSET = 10.0  # from a card's edge to its words
 SIDE_GAP, STACK_GAP = 30.0, 8.0  # between a card and its leaves; between these
-MARGIN, LEAST = 24.0, 640.0  # around the graph; its least width, for the words above it
+MARGIN, LEAST = 16.0, 328.0  # around the graph; its least width, for the words above it
 
 STYLE = f"""
-text {{ font-family: {svg.SANS}; fill: {TEXT}; font-size: {NAME:g}px }}
+text {{ font-family: {svg.SANS}; fill: var(--ink); font-size: {NAME:g}px }}
 .heading {{ font-size: 19px; font-weight: 600 }}
-.note {{ fill: {GRADIENT} }}
+.note {{ fill: var(--back) }}
 .name {{ font-weight: 600 }}
 .line {{ font-family: {svg.MONO}; font-size: {SMALL:g}px; white-space: pre }}
-.shape, .saved, .summary text {{ fill: #5b6875 }}
-.grad, .bad {{ fill: {GRADIENT} }}
-.box {{ fill: #fff; stroke: #8a97a5 }}
-.layer .box {{ stroke: #33658a; stroke-width: 1.4 }}
-.parameter .box {{ fill: #fdf3df; stroke: #d9a441 }}
-.data .box {{ fill: #e8f3ec; stroke: #5a9c78 }}
-.frame {{ fill: #33658a; fill-opacity: .06; stroke: #33658a; stroke-opacity: .45 }}
+.shape, .saved, .summary text {{ fill: var(--soft) }}
+.grad, .bad {{ fill: var(--back) }}
+.box {{ fill: var(--paper); stroke: {GREY} }}
+.layer .box {{ stroke: var(--accent); stroke-width: 1.4 }}
+.parameter .box {{ fill: var(--panel); stroke: {COLOURS[1]} }}
+.data .box {{ fill: var(--panel); stroke: {COLOURS[2]} }}
+.frame {{ fill: var(--accent); fill-opacity: .06; stroke: var(--accent); stroke-opacity: .6 }}
 .shut .frame {{ fill-opacity: .16 }}
-.edge {{ fill: none; stroke: #4a5763; stroke-width: 1.3 }}
+.edge {{ fill: none; stroke: var(--soft); stroke-width: 1.3 }}
 .toggle, .button {{ cursor: pointer }}
 .toggle:hover .name, .button:hover {{ text-decoration: underline }}
-.button {{ display: none; fill: #33658a }}
+.button {{ display: none; fill: var(--accent) }}
 """
 
 
@@ -153,7 +153,7 @@ class _Picture:
         lines = [("heading", f"{self.graph.result.title} = {_value(self.loss)}", 24.0)]
         lines.append(("", "value and grad: smallest, mean and largest element.", 20.0))
         for note in self.graph.notes:
-            lines += [("note", line, 18.0) for line in textwrap.wrap(note, 92)]
+            lines += [("note", line, 18.0) for line in textwrap.wrap(note, 46)]
         y, found = 14.0, []
         for kind, line, height in lines:
             y += height
@@ -226,7 +226,7 @@ def _arrowhead(name: str, degrees: int) -> str:
     """Turned by itself: a path's end may be a line of length 0, which has no direction."""
     return svg.element(
         "marker",
-        svg.element("path", d="M0 0L8 4L0 8Z", fill="#4a5763"),
+        svg.element("path", d="M0 0L8 4L0 8Z", fill="var(--soft)"),
         id=name,
         viewBox="0 0 8 8",
         refX=8,

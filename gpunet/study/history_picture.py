@@ -6,16 +6,16 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from gpunet.colours import COLOURS
 from gpunet.study import pictures
-from gpunet.study.styles import ON_LIGHT
 from gpunet.train.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOSSES = {"train_loss": ("training", ON_LIGHT[0]), "valid_loss": ("validation", ON_LIGHT[1])}
-ACCURACY = ON_LIGHT[2]
+LOSSES = {"train_loss": ("training", COLOURS[0]), "valid_loss": ("validation", COLOURS[1])}
+ACCURACY = COLOURS[2]
 LOG_FROM = 10.0  # largest loss by smallest, from which equal steps of the axis are equal ratios
 FEW = 3  # epochs; fewer are shown as points
 

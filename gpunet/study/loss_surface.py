@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.backend import Array, module_for, to_device, to_host
+from gpunet.colours import COLOURS
 from gpunet.context import no_grad
 from gpunet.layer import Layer
 from gpunet.loss import as_loss
 from gpunet.study import pictures
 from gpunet.study.contours import levels
-from gpunet.study.styles import ON_LIGHT
 from gpunet.study.trajectory import Trajectory, flat_parameters
 from gpunet.train.feed import Feed
 from gpunet.train.snapshot import Snapshot
@@ -63,14 +63,14 @@ class Surface:
         axes = figure.subplots()
         shown = np.ma.masked_invalid(self.loss)
         bands = pictures.draw_bands(axes, self.x, self.y, shown, levels(self.loss))
-        figure.colorbar(bands, ax=axes, label="loss", format="%.3g")
+        pictures.draw_scale(axes, bands, "loss")
         if self.path is not None:
             axes.plot(*self.path.T, color="white", linewidth=3, alpha=0.7)
-            axes.plot(*self.path.T, "o-", color=ON_LIGHT[0], markersize=3.5, linewidth=1.6)
+            axes.plot(*self.path.T, "o-", color=COLOURS[0], markersize=3.5, linewidth=1.6)
             ring: dict[str, Any] = {
                 "markersize": 9,
                 "markerfacecolor": "none",
-                "color": ON_LIGHT[0],
+                "color": COLOURS[0],
             }
             axes.plot(*self.path[0], "o", **ring)
         axes.plot(0, 0, "*", markersize=13, color="black", markeredgecolor="white", zorder=5)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from html import escape
 
+from gpunet.study.styles import variables
+
 STYLE = """
-:root { --page: #fff; --ink: #15181d; --faint: #5b6470; --line: #c6ccd4; --box: #f1f3f6;
-  color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --page: #14171c; --ink: #eef0f3; --faint: #a0a9b5;
-  --line: #3a414c; --box: #232831; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--page); color: var(--ink);
+body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
   font: 16px/1.45 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.25rem; }
-pre { padding: .75rem; background: var(--box); border-radius: .5rem; overflow-x: auto;
+pre { padding: .75rem; background: var(--panel); border-radius: .5rem; overflow-x: auto;
   overflow-wrap: normal; font-size: .85rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th { font-weight: 400; font-size: .85rem; color: var(--faint); }
+th { font-weight: 400; font-size: .85rem; color: var(--soft); }
 th, td { padding: .25rem .6rem; text-align: right !important; white-space: nowrap; }
 td { border-top: 1px solid var(--line); }
 """
@@ -28,6 +26,6 @@ def page(title: str, body: str) -> str:
     return (
         "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{variables()}{STYLE}</style>\n</head>\n"
         f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
     )

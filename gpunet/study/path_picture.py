@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpunet.colours import GREY
 from gpunet.study import pictures
 from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import Landscape
-from gpunet.study.paths import Descent, longest_first
-from gpunet.study.styles import GREY, style
+from gpunet.study.paths import Descent, best, longest_first
+from gpunet.study.styles import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +49,7 @@ def _over_contours(figure: Figure, landscape: Landscape, paths: Sequence[Descent
     x, y = (np.linspace(*ends, n) for ends, n in zip(landscape.window, GRID, strict=True))
     pictures.draw_bands(axes, x, y, values, levels(values))
     for path in paths:
-        _draw(axes, _near(path.points, landscape), path)
+        _draw(axes, _near(path.points, landscape), path, path in best(paths))
     _stars(axes, landscape.minima)
     axes.set(xlim=landscape.window[0], ylim=landscape.window[1], xlabel="x", ylabel="y")
     return axes
@@ -64,9 +65,9 @@ def _on_curve(figure: Figure, landscape: Landscape, paths: Sequence[Descent]) ->
     for path in paths:
         points = _near(path.points, landscape)
         on_curve = np.column_stack([points, landscape(points)])
-        _draw(above, on_curve, path, chords=True)
+        _draw(above, on_curve, path, path in best(paths), chords=True)
         over_steps = np.column_stack([points, np.arange(len(points))])
-        _draw(below, over_steps, path)
+        _draw(below, over_steps, path, path in best(paths))
     _stars(above, [(*m, landscape.value(m)) for m in landscape.minima])
     room = 0.08 * (curve.max() - curve.min())
     above.set(ylabel="f(x)", ylim=(curve.min() - room, curve.max() + room))
@@ -83,8 +84,13 @@ def _near(points: Any, landscape: Landscape) -> Any:
     return np.clip(points, low - FAR * (high - low), high + FAR * (high - low))
 
 
-def _draw(axes: Axes, points: Any, path: Descent, chords: bool = False) -> None:
-    """The line with its points; `chords`, between points of a curve, stay faint."""
+def _draw(axes: Axes, points: Any, path: Descent, shown: bool, chords: bool = False) -> None:
+    """The line with its points; `chords`, between points of a curve, stay faint. Pale if it is
+    not `shown`.
+    """
+    if not shown:
+        axes.plot(*points.T, **pictures.pale())
+        return
     line = style(path.optimizer).line()
     if not chords:
         axes.plot(*points.T, color="white", linewidth=3, alpha=0.7)
@@ -99,9 +105,12 @@ def _draw(axes: Axes, points: Any, path: Descent, chords: bool = False) -> None:
 def _legend(figure: Figure, landscape: Landscape, paths: Sequence[Descent]) -> None:
     from matplotlib.lines import Line2D
 
-    lines = [Line2D([], [], **style(p.optimizer).line()) for p in paths]
-    labels = [describe(p, landscape) for p in paths]
-    look = {"frameon": False, "fontsize": 9, "handlelength": 3}
+    shown = [p for p in paths if p in best(paths)]
+    lines = [Line2D([], [], **style(p.optimizer).line()) for p in shown]
+    labels = [describe(p, landscape) for p in shown]
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "handlelength": 3}
+    pale = [style(p.optimizer).label for p in paths if p not in shown]
+    look |= pictures.behind(pale)
     figure.legend(lines, labels, loc="outside lower center", ncols=2, **look)
 
 

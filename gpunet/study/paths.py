@@ -12,6 +12,7 @@ from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.parameter import Parameter
 from gpunet.study.landscapes import Landscape
 from gpunet.study.rates import default_lr
+from gpunet.study.styles import SHOWN
 
 Host = np.ndarray[Any, Any]
 
@@ -60,6 +61,15 @@ def longest_first(paths: Sequence[Descent]) -> list[Descent]:
             return float(np.linalg.norm(path.steps, axis=1).sum())
 
     return sorted(paths, key=length, reverse=True)
+
+
+def best(paths: Sequence[Descent], count: int = SHOWN) -> list[Descent]:
+    """The `count` that end lowest; those that diverged come last."""
+
+    def end(path: Descent) -> tuple[bool, float]:
+        return path.diverged, float(path.values[-1])
+
+    return sorted(paths, key=end)[:count]
 
 
 def descend(

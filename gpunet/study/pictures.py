@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import io
+import math
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpunet.colours import GREY
 from gpunet.files import readable, write_atomically
-from gpunet.study.styles import GREY
+from gpunet.study.styles import DARK, LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,19 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 FOR_ASIA = re.compile("CJK|Nanum|Malgun|Gothic|Baekmuk|UnDotum|Sans (KR|JP|SC|TC)|Hei|Droid Sans")
 DPI = 150
+BANDS = "bands"  # the group in an SVG that holds the filled contours
+
+# An SVG fits the window, and is dark where the reader's system is: matplotlib draws on white, in
+# black, and leaves black out where it fills. Bands of light grey become dark ones.
+FOLLOWING = f"""svg {{ max-width: 100%; height: auto }}
+@media (prefers-color-scheme: dark) {{
+svg {{ background: {DARK["paper"]}; fill: {DARK["ink"]} }}
+[style*="fill: #ffffff"] {{ fill: {DARK["paper"]} !important }}
+[style*="stroke: #ffffff"] {{ stroke: {DARK["paper"]} !important }}
+[style*="stroke: #000000"] {{ stroke: {DARK["ink"]} !important }}
+[id^="{BANDS}"] {{ filter: invert(0.85) hue-rotate(180deg) }}
+}}
+"""
 
 
 def can_plot() -> bool:
@@ -60,7 +75,12 @@ def encode_figure(figure: Figure, ending: str, dpi: int = DPI) -> bytes:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "gpunet"}):
         figure.savefig(buffer, format=ending, dpi=dpi, metadata={date: None} if date else None)
-    return buffer.getvalue()
+    drawn = buffer.getvalue()
+    return (
+        drawn.replace(b"</style>", f"\n{FOLLOWING}</style>".encode(), 1)
+        if ending == "svg"
+        else drawn
+    )
 
 
 def entitle(figure: Figure, words: str) -> None:
@@ -105,21 +125,66 @@ def bare(axes: Axes) -> None:
 
 
 def by_ratios(axes: Axes) -> None:
-    """A logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, ..."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    """A logarithmic axis with plain numbers: 0.1, 0.2, 0.5, 1, ..., as many as have room."""
+    from matplotlib.ticker import NullFormatter
 
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_locator(_ratios())
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _ratios() -> Any:
+    """1, 2, 5, 10 over two decades; 1, 3, 10 over four; then powers of ten, at most nine."""
+    from matplotlib.ticker import Locator, LogLocator, MaxNLocator
+
+    class Ratios(Locator):
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            low, high = sorted((max(vmin, 1e-300), max(vmax, 1e-300)))
+            decades = math.log10(high / low)
+            if decades < 0.5:
+                return MaxNLocator(5).tick_values(low, high)
+            subs = (1, 2, 5) if decades <= 2 else (1, 3) if decades <= 4 else (1,)
+            return LogLocator(subs=subs, numticks=9).tick_values(low, high)
+
+        def __call__(self) -> Any:
+            assert self.axis is not None
+            return self.tick_values(*self.axis.get_view_interval())
+
+    return Ratios()
+
+
+def pale() -> dict[str, Any]:
+    """The line of what is there but not among the `SHOWN`, in matplotlib's words."""
+    return {"color": GREY, "linewidth": 0.9, "alpha": 0.45, "zorder": 1}
+
+
+def behind(names: Iterable[str]) -> dict[str, Any]:
+    """A legend's title that names the pale lines, for `Figure.legend`; none if there are none."""
+    told = ", ".join(names)
+    return {"title": f"pale, behind: {told}", "title_fontsize": 9} if told else {}
 
 
 def draw_bands(axes: Axes, x: Any, y: Any, values: Any, levels: Any) -> ContourSet:
     """Filled contours in light greys, lighter below, with thin lines: a ground for colours."""
     from matplotlib.colors import BoundaryNorm, LinearSegmentedColormap
 
-    greys = LinearSegmentedColormap.from_list("heights", ["#fcfcfd", "#b9c0ca"])
+    greys = LinearSegmentedColormap.from_list("heights", [LIGHT["low"], LIGHT["high"]])
     norm = BoundaryNorm(levels, greys.N)
     bands = axes.contourf(x, y, values, levels=levels, cmap=greys, norm=norm)
+    bands.set_gid(BANDS)
     axes.contour(x, y, values, levels=levels, colors=GREY, linewidths=0.5, linestyles="-")
     return bands
+
+
+def draw_scale(axes: Axes, bands: ContourSet, label: str) -> None:
+    """What the bands' greys mean, beside the axes."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    scale = figure.colorbar(
+        bands, ax=axes, label=label, ticks=MaxNLocator(6), spacing="proportional"
+    )
+    for part in scale.ax.collections:
+        part.set_gid(f"{BANDS}-scale")

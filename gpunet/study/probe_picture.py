@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from gpunet.colours import GREY
 from gpunet.study import pictures
 from gpunet.study.probe_look import Look, epochs_of, layers_of, looks_at
-from gpunet.study.styles import GREY
+from gpunet.study.styles import SHOWN, ramp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLUMNS = 4
-SHOWN = 4  # epochs in a histogram
-NAMED = 16  # layers in the legend of the lines
+TIMES = 4  # epochs in a histogram
 USUAL = 1e-3  # of an update by its weights
+Item = TypeVar("Item")
 HEIGHTS = 1.9, 3.4  # inches of a row of histograms, and of the lines below
 
 
@@ -44,12 +45,9 @@ def draw_looks(looks: Sequence[Look]) -> Figure:
 
 def _histograms(figure: Figure, looks: Sequence[Look], rows: int) -> None:
     """A panel for each layer, with the same few epochs in each."""
-    from matplotlib import colormaps
-
     figure.suptitle("outputs, share of rows and units", fontsize=10)
-    layers, epochs = layers_of(looks), _chosen(epochs_of(looks))
-    shades = colormaps["viridis_r"]
-    colours = {e: shades(0.15 + 0.8 * k / max(len(epochs) - 1, 1)) for k, e in enumerate(epochs)}
+    layers, epochs = layers_of(looks), _spread(epochs_of(looks), TIMES)
+    colours = dict(zip(epochs, ramp(len(epochs)), strict=True))
     figure.subplots(rows, COLUMNS)
     for panel, layer in zip(figure.axes, layers, strict=False):
         own = looks_at(looks, layer)
@@ -78,39 +76,41 @@ def _histogram(axes: Axes, looks: list[Look], colours: dict[int, Any]) -> None:
 
 def _lines(figure: Figure, looks: Sequence[Look]) -> None:
     """Left the gradient norms, right the update ratios, a line for each layer."""
-    from matplotlib import colormaps
     from matplotlib.ticker import MaxNLocator
 
     left, right = figure.subplots(1, 2)
-    depth, layers = colormaps["plasma"], layers_of(looks)
-    for k, layer in enumerate(layers):
-        colour, own = depth(0.9 * k / max(len(layers) - 1, 1)), looks_at(looks, layer)
-        label = f"{layer} {own[0].kind}"
-        _line(left, [(look.epoch, look.gradient) for look in own], colour, label)
-        _line(right, [(look.epoch, look.update) for look in own], colour, label)
+    layers = layers_of(looks)
+    shown = _spread(layers, SHOWN)
+    colours = dict(zip(shown, ramp(len(shown)), strict=True))
+    for layer in layers:
+        own = looks_at(looks, layer)
+        look = {"color": colours[layer]} if layer in colours else pictures.pale()
+        look["label"] = f"{layer} {own[0].kind}" if layer in colours else "_"
+        _line(left, [(one.epoch, one.gradient) for one in own], look)
+        _line(right, [(one.epoch, one.update) for one in own], look)
     left.set(xlabel="epoch", ylabel="gradient norm at the output")
     right.axhline(USUAL, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     right.set(xlabel="epoch", ylabel="update / weights")
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(which="both", labelsize=8)
-    if len(layers) <= NAMED:
-        handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=8)
+    handles, labels = left.get_legend_handles_labels()
+    pale = {"title": "pale: the others", "title_fontsize": 8} if layers[SHOWN:] else {}
+    look = {"frameon": False, "fontsize": 8, **pale}
+    figure.legend(handles, labels, loc="outside right center", **look)
 
 
-def _line(axes: Axes, points: list[tuple[int, float]], colour: Any, label: str) -> None:
+def _line(axes: Axes, points: list[tuple[int, float]], look: dict[str, Any]) -> None:
     known = [(epoch, v) for epoch, v in points if math.isfinite(v) and v > 0]
     if known:
         marker = "o" if len(known) < 3 else None
-        axes.plot(*zip(*known, strict=True), color=colour, label=label, marker=marker)
+        axes.plot(*zip(*known, strict=True), marker=marker, **look)
         pictures.by_ratios(axes)
     pictures.bare(axes)
 
 
-def _chosen(epochs: list[int]) -> list[int]:
-    """The first, the last, and a few between."""
-    if len(epochs) <= SHOWN:
-        return epochs
-    last = len(epochs) - 1
-    return [epochs[round(k * last / (SHOWN - 1))] for k in range(SHOWN)]
+def _spread(items: list[Item], count: int) -> list[Item]:
+    """At most `count`: the first, the last, and a few between."""
+    if len(items) <= count:
+        return items
+    return [items[round(k * (len(items) - 1) / (count - 1))] for k in range(count)]

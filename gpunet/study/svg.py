@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from html import escape
 
 from gpunet.files import write_atomically
+from gpunet.study.styles import variables
 
 SANS = "system-ui, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', sans-serif"
 MONO = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
@@ -46,12 +47,13 @@ def save(path: str | os.PathLike[str], document: bytes) -> None:
 
 
 def document(width: float, height: float, style: str, inside: Iterable[str]) -> bytes:
-    """A whole file, on white."""
+    """A whole file, on white, or dark where the reader's system is; no wider than the window."""
+    style = f"{variables('svg')}svg {{ max-width: 100%; height: auto }}\n{style}"
     size = f"0 0 {short(float(width))} {short(float(height))}"
     return element(
         "svg",
         element("style", escape(style)),
-        element("rect", id="paper", width="100%", height="100%", fill="#fff"),
+        element("rect", id="paper", width="100%", height="100%", fill="var(--paper)"),
         *("\n" + part for part in inside),
         "\n",
         xmlns="http://www.w3.org/2000/svg",

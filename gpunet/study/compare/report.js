@@ -1,12 +1,10 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const shown = new Set(data.optimizers.map((o) => o.name));
+  const shown = new Set(data.optimizers.filter((o) => o.shown).map((o) => o.name));
   const charts = [];
   let picked = null; // the optimizer that is pointed at
 
-  const colour = (o) => (dark.matches ? o.dark : o.light);
   const drawAll = () => charts.forEach((chart) => chart.draw());
 
   function svg(parent, tag, attributes = {}, text = "") {
@@ -35,23 +33,40 @@
     return (x) => start + ((at(x) - at(low)) / width) * (end - start);
   }
 
-  function linearTicks(low, high) {
-    const rough = (high - low) / 5 || 1;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((k) => k * power).find((s) => s >= rough);
-    const ticks = [];
-    for (let k = Math.ceil(low / step); k * step <= high * (1 + 1e-9); k++) ticks.push(k * step);
-    return ticks;
+  // The densest ticks whose words do not touch; room(a, b) is how far apart two must be in pixels.
+
+  function roomy(sets, at, room) {
+    const apart = (ticks) =>
+      ticks.every((t, k) => k === 0 || Math.abs(at(t) - at(ticks[k - 1])) >= room(ticks[k - 1], t));
+    return sets.find(apart) ?? [];
   }
 
-  function logTicks(low, high) {
-    const decades = Math.log10(high / low);
-    const digits = decades > 4 ? [1] : decades > 1.5 ? [1, 3] : [1, 2, 3, 5, 7];
-    const ticks = [];
-    for (let k = Math.floor(Math.log10(low)); k <= Math.ceil(Math.log10(high)); k++) {
-      for (const digit of digits) ticks.push(Number(digit + "e" + k));
+  function linearTicks(low, high, whole = false) {
+    const sets = [];
+    const first = Math.floor(Math.log10((high - low) / 10 || 1));
+    for (let power = first; power <= first + 2; power++) {
+      for (const digit of [1, 2, 5]) {
+        const step = Number(`${digit}e${power}`), ticks = [];
+        if (whole && step < 1) continue;
+        for (let k = Math.ceil(low / step); k * step <= high * (1 + 1e-9); k++) ticks.push(k * step);
+        sets.push(ticks);
+      }
     }
-    return ticks.filter((t) => t >= low * (1 - 1e-9) && t <= high * (1 + 1e-9));
+    return sets;
+  }
+
+  function logTicks(low, high, digitSets) {
+    const [first, last] = [Math.floor(Math.log10(low)), Math.ceil(Math.log10(high))];
+    const inside = (t) => t >= low * (1 - 1e-9) && t <= high * (1 + 1e-9);
+    const sets = digitSets.map((digits) => ({ digits, every: 1 }));
+    for (let every = 2; every <= last - first; every++) sets.push({ digits: [1], every });
+    return sets.map(({ digits, every }) => {
+      const ticks = [];
+      for (let k = first; k <= last; k++) {
+        if (k % every === 0) for (const digit of digits) ticks.push(Number(digit + "e" + k));
+      }
+      return ticks.filter(inside);
+    });
   }
 
   // One chart: lines over common places on x, and a cursor that reads them all at one place
@@ -83,7 +98,7 @@
       const height = Math.max(260, Math.min(430, width * 0.55));
       const what = this.what();
       const series = what.series.filter((s) => shown.has(s.o.name) && s.points.length);
-      const box = { left: 52, right: width - 14, top: 12, bottom: height - 40 };
+      const box = { left: 52, right: width - 24, top: 12, bottom: height - 40 };
       const values = series.flatMap((s) => s.points.map((p) => p.y));
       const seen = values.filter((y) => y !== null && y <= what.top);
       const low = what.log ? Math.max(what.floor, Math.min(...seen, what.top) * 0.85) : 0;
@@ -112,20 +127,20 @@
     }
 
     axes(what, box, low, high) {
-      for (const t of what.log ? logTicks(low, high) : linearTicks(low, high)) {
+      const dense = [[1, 2, 3, 5, 7], [1, 2, 5], [1, 3], [1]];
+      const heights = what.log ? logTicks(low, high, dense) : linearTicks(low, high);
+      for (const t of roomy(heights, this.y, () => 16)) {
         const at = this.y(t);
         svg(this.svg, "line", { class: "grid", x1: box.left, x2: box.right, y1: at, y2: at });
         svg(this.svg, "text", { x: box.left - 6, y: at + 4, "text-anchor": "end" }, short(t));
       }
       const [from, to] = what.xdomain;
-      const ticks = what.xlog
-        ? logTicks(from, to).filter((t) => /^1/.test(t.toExponential()))
-        : linearTicks(from, to).filter(Number.isInteger);
-      for (const t of ticks) {
+      const wide = (a, b) => 3.8 * (short(a).length + short(b).length) + 8;
+      const places = what.xlog ? logTicks(from, to, [[1]]) : linearTicks(from, to, true);
+      for (const t of roomy(places, this.x, wide)) {
         const at = this.x(t);
         svg(this.svg, "line", { class: "grid", x1: at, x2: at, y1: box.bottom, y2: box.bottom + 5 });
-        const end = at > box.right - 12 ? "end" : "middle";
-        svg(this.svg, "text", { x: at, y: box.bottom + 18, "text-anchor": end }, short(t));
+        svg(this.svg, "text", { x: at, y: box.bottom + 18, "text-anchor": "middle" }, short(t));
       }
       const middle = (box.left + box.right) / 2;
       svg(this.svg, "text", { x: middle, y: box.bottom + 35, "text-anchor": "middle" }, what.xlabel);
@@ -135,7 +150,7 @@
       const known = points.filter((p) => p.y !== null);
       const path = (list) => list.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join("L");
       const at = (p, value) => [this.x(p.x), this.y(value)];
-      const stroke = colour(o);
+      const stroke = o.colour;
       const dim = picked && picked !== o.name ? " dim" : "";
       const group = svg(parent, "g", { "data-optimizer": o.name, class: dim.trim() });
       if (picked === o.name) {
@@ -174,7 +189,7 @@
       for (const { o, p } of this.here()) {
         const row = html(body, "tr", "", o.name === picked ? "picked" : "");
         const sample = svg(svg(html(row, "td"), "svg", { width: 26, height: 8 }), "line", {
-          x1: 0, x2: 26, y1: 4, y2: 4, stroke: colour(o), "stroke-width": 2.5,
+          x1: 0, x2: 26, y1: 4, y2: 4, stroke: o.colour, "stroke-width": 2.5,
         });
         sample.setAttribute("stroke-dasharray", o.dash || "none");
         html(row, "td", o.name);
@@ -236,7 +251,7 @@
     const label = html(chips, "label");
     const box = html(label, "input");
     box.type = "checkbox";
-    box.checked = true;
+    box.checked = o.shown;
     box.value = o.name;
     const sample = svg(label, "svg", { width: 36, height: 10, "aria-hidden": "true" });
     svg(sample, "line", {
@@ -259,7 +274,7 @@
 
   function paint() {
     chips.querySelectorAll("line").forEach((line, k) => {
-      line.setAttribute("stroke", colour(data.optimizers[k]));
+      line.setAttribute("stroke", data.optimizers[k].colour);
     });
     drawAll();
   }
@@ -268,7 +283,8 @@
     button.addEventListener("click", () => {
       const kind = button.dataset.show;
       boxes.forEach((box, k) => {
-        box.checked = kind === "all" || (kind === "leads" && data.optimizers[k].leads);
+        const o = data.optimizers[k];
+        box.checked = kind === "all" || (kind === "leads" && o.leads) || (kind === "first" && o.shown);
       });
       show();
     });
@@ -311,12 +327,11 @@
   })));
 
   [measure, ...logs].forEach((control) => control.addEventListener("change", drawAll));
-  dark.addEventListener("change", paint);
   paint();
 
   // The table: a click on a column's head sorts by it, a second one turns the order round
 
-  const table = document.querySelector(".scroll table");
+  const table = document.querySelector(".numbers");
   const heads = [...table.tHead.rows[0].cells];
   const value = (row, k) => Number(row.cells[k].dataset.value ?? NaN);
 

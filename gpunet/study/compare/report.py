@@ -22,9 +22,9 @@ from gpunet.study.compare.curves import (
     sensitivity,
 )
 from gpunet.study.compare.grid import Setup
-from gpunet.study.compare.table import rate, spread, workable
+from gpunet.study.compare.table import rate, spread, standing, workable
 from gpunet.study.compare.verdict import Verdict
-from gpunet.study.styles import style
+from gpunet.study.styles import SHOWN, style, variables
 
 NONE_NEEDED = 1e9  # decades to sort by: a learning rate that is not there cannot be wrong
 
@@ -58,6 +58,7 @@ def render(comparison: Comparison, verdict: Verdict, about: About) -> str:
     """The report's HTML. Everything from outside (names of files, layers) is escaped."""
     parts = {
         "title": escape(about.title),
+        "first": str(min(SHOWN, len(comparison.summaries))),
         "about": escape(about.text),
         "partial": _partial(comparison),
         "headline": escape(verdict.headline),
@@ -69,7 +70,7 @@ def render(comparison: Comparison, verdict: Verdict, about: About) -> str:
         "target": escape(str(comparison.target)),
         "version": escape(gn.__version__),
         "data": _embedded(_data(comparison, about)),
-        "css": _file("report.css"),
+        "css": variables() + _file("report.css"),
         "js": _file("report.js"),
     }
     # One pass, so that nothing that was put in is looked at again.
@@ -107,8 +108,8 @@ def _optimizer(summary: OptimizerSummary, comparison: Comparison) -> dict[str, A
         "name": summary.name,
         "leads": summary in comparison.leaders,
         "lr": summary.best.lr,
-        "light": look.light,
-        "dark": look.dark,
+        "colour": look.colour,
+        "shown": summary in comparison.summaries[:SHOWN],
         "dash": " ".join(map(str, look.dash)),
         "curves": {m: [_point(p) for p in curve(summary, m)] for m in measures(comparison)},
         "rates": rates,
@@ -146,14 +147,14 @@ def _table(comparison: Comparison) -> str:
     columns = "".join(
         f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in head
     )
-    rows = "\n".join(_row(summary, comparison) for summary in comparison.summaries)
+    rows = "\n".join(_row(summary, comparison, head) for summary in comparison.summaries)
     return f"<thead><tr>{columns}</tr></thead>\n<tbody>\n{rows}\n</tbody>"
 
 
-def _row(summary: OptimizerSummary, comparison: Comparison) -> str:
+def _row(summary: OptimizerSummary, comparison: Comparison, head: Sequence[str]) -> str:
     best, aim = summary.best, comparison.target
-    leads = summary in comparison.leaders
-    mark = ' <span class="leads" title="ties for the lowest loss">★</span>' if leads else ""
+    word = standing(summary, comparison)
+    mark = f' <span class="leads">{word}</span>' if word else ""
     edge = f" ({summary.edge} tried)" if summary.edge else ""
     accuracy = [_stat(best.accuracy)] if aim.accuracy else []
     share = len(summary.diverged) / summary.runs
@@ -168,7 +169,9 @@ def _row(summary: OptimizerSummary, comparison: Comparison) -> str:
         _cell(escape(workable(summary)), NONE_NEEDED if best.lr is None else width),
         _cell(f"{len(summary.diverged)} of {summary.runs}", share),
     ]
-    return f'<tr><th scope="row">{escape(summary.name)}{mark}</th>{"".join(cells)}</tr>'
+    named = zip(cells, head[1:], strict=True)
+    row = "".join(f'<td data-head="{escape(name)}"{cell}</td>' for cell, name in named)
+    return f'<tr><th scope="row">{escape(summary.name)}{mark}</th>{row}</tr>'
 
 
 def _stat(stat: Stat | None, form: str = ".4f") -> str:
@@ -176,8 +179,9 @@ def _stat(stat: Stat | None, form: str = ".4f") -> str:
 
 
 def _cell(html: str, value: float | None) -> str:
+    """What follows the cell's head: the number to sort by, and the words."""
     known = "" if value is None or math.isnan(value) else f' data-value="{value:.9g}"'
-    return f"<td{known}>{html}</td>"
+    return f"{known}>{html}"
 
 
 def _divergences(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gpunet.study.columns import aligned
+from gpunet.study.columns import UNBOUNDED, folded
 from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
 
 TableRow = dict[str, Any]
@@ -39,20 +39,27 @@ def rate(lr: float | None) -> str:
     return "-" if lr is None else f"{lr:g}"
 
 
-def text(comparison: Comparison) -> str:
-    """One line an optimizer, columns aligned; * marks those that tie for the lowest loss."""
+def standing(summary: OptimizerSummary, comparison: Comparison) -> str:
+    """ "best" for the one with the lowest loss, "tie" for each of several, else ""."""
+    if summary not in comparison.leaders:
+        return ""
+    return "tie" if comparison.leaders[1:] else "best"
+
+
+def text(comparison: Comparison, width: int = UNBOUNDED) -> str:
+    """One line an optimizer, in blocks of columns that fit `width`; the best or the ties marked."""
     aim = comparison.target
     head = ["", "optimizer", "best lr", "valid loss"]
     head += ["accuracy", "test acc."] if aim.accuracy else ["test loss"]
     head += [f"epochs to {aim}", "seconds", "learning rates that work", "diverged"]
     rows = [head, *(_cells(summary, comparison) for summary in comparison.summaries)]
-    return "\n".join(aligned(rows, words=len(head)))
+    return "\n".join(folded(rows, 2, width))
 
 
 def _cells(summary: OptimizerSummary, comparison: Comparison) -> list[str]:
     best, aim = summary.best, comparison.target
     lr = rate(best.lr) + (" (edge)" if summary.edge else "")
-    cells = ["*" if summary in comparison.leaders else "", summary.name, lr, spread(best.loss)]
+    cells = [standing(summary, comparison), summary.name, lr, spread(best.loss)]
     if aim.accuracy:
         cells += [spread(best.accuracy), spread(best.test)]
     else:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
+from gpunet.colours import GREY
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.compare import charts
 from gpunet.study.compare.comparison import Comparison, compare
 from gpunet.study.compare.curves import ceiling, curve, rate_span, sensitivity
 from gpunet.study.compare.runs import Result
+from gpunet.study.styles import SHOWN
 
 Make = Callable[..., Result]
 
@@ -57,11 +59,27 @@ def test_pictures(comparison: Comparison) -> None:
 
 def test_both_charts_hold_every_optimizer(comparison: Comparison) -> None:
     pytest.importorskip("matplotlib", reason="needs the plot extra")
-    curves, rates = charts.draw_comparison(comparison, "title").axes
+    curves, _ = charts.draw_comparison(comparison, "title").axes
     names = {line.get_label().split(" (")[0] for line in curves.lines}
     assert names == {kind.__name__ for kind in OPTIMIZERS.values()}
-    looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in curves.lines}
-    assert len(looks) == len(OPTIMIZERS)
+    drawn = [line for line in curves.lines if line.get_color() != GREY]
+    looks = {(line.get_color(), str(line._unscaled_dash_pattern)) for line in drawn}
+    assert len(looks) == len(drawn) == SHOWN
+
+
+def test_at_most_eight_lines_stand_out_and_the_others_are_named(comparison: Comparison) -> None:
+    pytest.importorskip("matplotlib", reason="needs the plot extra")
+    figure = charts.draw_comparison(comparison, "title")
+    (legend,) = figure.legends
+    shown = [text.get_text().split(" (")[0] for text in legend.get_texts()]
+    assert shown == [summary.name for summary in comparison.summaries[:SHOWN]]
+    others = ", ".join(summary.name for summary in comparison.summaries[SHOWN:])
+    assert legend.get_title().get_text() == f"pale, behind: {others}"
+
+
+def test_every_rate_has_its_mark(comparison: Comparison) -> None:
+    pytest.importorskip("matplotlib", reason="needs the plot extra")
+    _, rates = charts.draw_comparison(comparison, "title").axes
     marks = [line for line in rates.lines if line.get_marker() == "o"]
     assert len(marks) == len(OPTIMIZERS) - 1
     assert len(rates.lines) == 2 * len(OPTIMIZERS) - 1

@@ -109,7 +109,7 @@ def test_how_far_to_trust_it(make: Make) -> None:
 def test_the_table_says_the_same(make: Make) -> None:
     results = [*seeds(make, "adam", 0.5), *seeds(make, "cocob", 0.9, lr=None)]
     lines = table.text(compare(results, 6)).splitlines()
-    assert lines[1].split()[:5] == ["*", "Adam", "0.01", "0.5000", "±0.0100"]
+    assert lines[1].split()[:5] == ["best", "Adam", "0.01", "0.5000", "±0.0100"]
     assert lines[2].split()[:2] == ["COCOB", "-"]
     assert "none needed" in lines[2]
 
