@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from gpunet import threads as blas_threads
+from gpunet.bench import blas
 from gpunet.files import write_atomically
 
 Record = dict[str, Any]
@@ -30,6 +32,8 @@ def header(
     now = datetime.now(timezone.utc).replace(microsecond=0)
     cores = {} if threads is None else {"threads": threads}
     about = {"date": now.isoformat(), "place": place, "device": device}
+    if place == "cpu":
+        about |= {"blas": blas_threads.blas(), "pinned": blas.pinned()}
     return about | cores | ({"commit": commit, "dirty": None} if commit else commit_here())
 
 
@@ -94,6 +98,8 @@ def taken_on(one: Record) -> str:
     where = one["device"]
     if one["place"] == "cpu":
         where += f", {one['threads']} threads"
+    where += "".join(f"; {one}" for one in one.get("blas", ()))
+    where += "; BLAS held back" * bool(one.get("pinned"))
     return f"{where}; commit {one['commit'][:10]}{changed}, {one['date'][:10]}{_disturbed(one)}"
 
 

@@ -1,7 +1,9 @@
-"""The READMEs' tables, made from the JSON in benchmarks/results/ and from nothing else: the runs on
-real GPUs (verify_gpu), and gpunet beside its peers (benchmarks.peers).
+"""The tables of the READMEs and of docs/benchmarks.md, made from the JSON in benchmarks/results/ and
+from nothing else: the runs on real GPUs (verify_gpu), and gpunet beside its peers
+(benchmarks.peers).
 
-python -m benchmarks.tables            rewrite README.md and README.ko.md between the marks
+python -m benchmarks.tables            rewrite README.md, README.ko.md and docs/benchmarks.md
+                                       between the marks
 python -m benchmarks.tables --check    exit status 1 if that would change it
 """
 
@@ -21,7 +23,8 @@ from benchmarks.records import RESULTS, ROOT, Record, newest, taken_on
 from gpunet.files import write_atomically
 
 READMES = [ROOT / "README.md", ROOT / "README.ko.md"]
-GPU, PEERS = "gpu-results", "peers"  # names of marks
+PAGE = ROOT / "docs" / "benchmarks.md"
+GPU, PEERS, RATIOS_MARK = "gpu-results", "peers", "peers-ratios"  # names of marks
 NONE = {"en": "not yet run on a GPU", "ko": "아직 GPU에서 돌려 보지 않았습니다"}
 NOT_COMPARED = {"en": "not yet measured", "ko": "아직 측정하지 않았습니다"}
 BESIDE = ("PyTorch / gpunet", "JAX jit / gpunet", "NumPy by hand / gpunet")
@@ -30,6 +33,11 @@ COMPARED = {
     "ko": ("", "한 스텝의 내용", "gpunet", "PyTorch", *BESIDE),
 }
 RATIOS = ("PyTorch eager", "JAX jit", "NumPy by hand")
+# Times are medians of rounds, and ratios are not those of the medians.
+RATIOS_ARE = {
+    "en": "Ratios are medians of the ratios within a round.",
+    "ko": "비는 라운드마다 구한 비의 중앙값입니다.",
+}
 COLUMNS = (
     *("device", "commit", "date", "passed", "failed", "skipped", "CUDA", "CuPy"),
     *("Adam step", "of copy bandwidth", "784-100-10 step", "first use of all kernels"),
@@ -103,7 +111,22 @@ def peer_table(found: dict[str, Record], language: str) -> str:
         lines += [peer_row(name, w) for name, w in one["workloads"].items()]
         parts.append(f"{taken_on(one)}; {versions}")
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, RATIOS_ARE[language]])
+
+
+def ratio_table(found: dict[str, Record]) -> str:
+    """For each place a line for each peer: its time by PyTorch eager's, for each workload."""
+    parts = []
+    for one in found.values():
+        workloads = one["workloads"]
+        names = dict.fromkeys(name for w in workloads.values() for name in w["peers"])
+        lines = [["", *workloads], ["---"] * (len(workloads) + 1)]
+        for name in names:
+            cells = [w["peers"].get(name, {}).get("times_pytorch") for w in workloads.values()]
+            lines.append([name, *("-" if ratio is None else f"{ratio:.2f}" for ratio in cells)])
+        parts.append(taken_on(one))
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+    return "\n\n".join(parts) or NOT_COMPARED["en"]
 
 
 def peer_row(name: str, workload: Record) -> list[str]:
@@ -144,27 +167,38 @@ def marks(name: str) -> tuple[str, str]:
 def with_tables(text: str, folder: Path, language: str) -> str:
     """A README with both tables as the records in `folder` have them."""
     text = rewritten(text, GPU, table(results(folder), language))
-    compared = newest(folder / "peers", lambda one: (taken_on(one), peer_table({"": one}, "en")))
-    return rewritten(text, PEERS, peer_table(compared, language))
+    return rewritten(text, PEERS, peer_table(compared(folder), language))
+
+
+def with_ratios(text: str, folder: Path, language: str) -> str:
+    """The page of the benchmarks with the table of all peers."""
+    return rewritten(text, RATIOS_MARK, ratio_table(compared(folder)))
+
+
+def compared(folder: Path) -> dict[str, Record]:
+    """The newest record of the peers, by place."""
+    return newest(folder / "peers", lambda one: (taken_on(one), peer_table({"": one}, "en")))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables")
     parser.add_argument("--check", action="store_true", help="change nothing; 1 if it would differ")
     parser.add_argument("--readme", type=Path, nargs="+", default=READMES)
+    parser.add_argument("--page", type=Path, default=PAGE)
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     status = 0
-    for readme in options.readme:
-        before = readme.read_text("utf-8")
-        after = with_tables(before, options.results, "ko" if ".ko" in readme.suffixes else "en")
+    for file in (*options.readme, options.page):
+        before = file.read_text("utf-8")
+        made = with_ratios if file == options.page else with_tables
+        after = made(before, options.results, "ko" if ".ko" in file.suffixes else "en")
         if before == after:
             continue
         if options.check:
-            print(f"{readme} differs from its results: python -m benchmarks.tables rewrites it")
+            print(f"{file} differs from its results: python -m benchmarks.tables rewrites it")
             status = 1
         else:
-            write_atomically(readme, after.encode())
+            write_atomically(file, after.encode())
     return status
 
 

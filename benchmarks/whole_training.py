@@ -85,6 +85,10 @@ def measure(folder: str, rounds: int, count: int) -> dict[str, Any]:
 
     torch.set_num_threads(count)
     data = load(folder)
+    header = records.header("cpu", machine.device_name("cpu"), threads=count)
+    print("; ".join(header["blas"]))
+    if header["pinned"]:
+        print(header["pinned"])
     found: dict[str, list[Result]] = {name: [] for name in PEERS}
     with machine.watched() as others:
         for seed in range(10, 10 + rounds):
@@ -95,7 +99,7 @@ def measure(folder: str, rounds: int, count: int) -> dict[str, Any]:
                 print(f"{name:<14} {seconds:6.2f} s  test accuracy {accuracy:.4f}", flush=True)
     pairs = zip(*found.values(), strict=True)
     return {
-        **records.header("cpu", machine.device_name("cpu"), threads=count),
+        **header,
         "versions": {"torch": torch.__version__},
         "others_share": others.share,
         "ratio": statistics.median(mine[0] / theirs[0] for mine, theirs in pairs),

@@ -24,6 +24,7 @@ _HOMES = {
     "backend": "DeviceError has_gpu to_device",
     "containers": "MLP Sequential",
     "context": "no_grad",
+    "ensemble.ensemble": "Ensemble",
     "exchange.onnx": "to_onnx",
     "exchange.sklearn": "from_sklearn",
     "exchange.torch": "from_torch to_torch",

@@ -37,6 +37,7 @@ from gpunet.backend import to_device as to_device
 from gpunet.containers import MLP as MLP
 from gpunet.containers import Sequential as Sequential
 from gpunet.context import no_grad as no_grad
+from gpunet.ensemble.ensemble import Ensemble as Ensemble
 from gpunet.exchange.onnx import to_onnx as to_onnx
 from gpunet.exchange.sklearn import from_sklearn as from_sklearn
 from gpunet.exchange.torch import from_torch as from_torch

@@ -7,7 +7,7 @@ Between two parameters lies zero padding up to the alignment; its gradient stays
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -15,9 +15,15 @@ from gpunet.backend import ALIGNMENT, Array, aligned_zeros, common_module
 from gpunet.parameter import Membership, Parameter
 from gpunet.tape import numbers
 
+Room = Callable[[str, int, Any], Array]
+"""Gives a zeroed, aligned 1-D array by its name ("param", "grad", a state's), size and dtype."""
+
 
 class Arena:
     """Moves `segments` (lists of parameters, all of one dtype and device) into flat buffers.
+
+    Args:
+        room: where these lie; None takes new memory.
 
     Attributes:
         data, grad: 1-D arrays.
@@ -26,7 +32,7 @@ class Arena:
         changes: how often a parameter was frozen or thawed (`requires_grad`).
     """
 
-    def __init__(self, segments: Sequence[Sequence[Parameter]]) -> None:
+    def __init__(self, segments: Sequence[Sequence[Parameter]], room: Room | None = None) -> None:
         parameters = [p for segment in segments for p in segment]
         self.xp = common_module([p.data for p in parameters], "the optimizer")
         self.dtype = parameters[0].data.dtype
@@ -40,8 +46,8 @@ class Arena:
                 self._places.append((p, slice(end, end + p.data.size)))
                 end += self._padded(p.data.size)
             self.ranges.append(slice(start, end))
-        self.data = aligned_zeros(self.xp, end, self.dtype)
-        self.grad = aligned_zeros(self.xp, end, self.dtype)
+        self.data = self._array("param", end, room)
+        self.grad = self._array("grad", end, room)
         self._pieces: list[Array] = []
         self._pieces_at = -1
         for p, place in self._places:
@@ -70,9 +76,14 @@ class Arena:
             self._pieces, self._pieces_at = [self.grad[run] for run in runs], self.changes
         return self._pieces
 
-    def like(self) -> Array:
+    def like(self, name: str, room: Room | None = None) -> Array:
         """A zeroed buffer of the same length: a state array of an optimizer."""
-        return aligned_zeros(self.xp, self.data.size, self.dtype)
+        return self._array(name, self.data.size, room)
+
+    def _array(self, name: str, size: int, room: Room | None) -> Array:
+        if room is None:
+            return aligned_zeros(self.xp, size, self.dtype)
+        return room(name, size, self.dtype)
 
     def trained(self, part: slice) -> list[slice]:
         """`part` without the parameters that are frozen: a slice for each run of neighbours."""

@@ -193,6 +193,13 @@ class Layer:
                 found += [(id(p), p.requires_grad, p.data.data.ptr) for _, p in parameters]
         return found
 
+    def draw(self) -> None:
+        """Start anew, in place, with initial values drawn now: those that the same lines of code
+        would draw. A layer that is not gpunet's own leaves its own parameters as they are.
+        """
+        for _, child in self.children():
+            child.draw()
+
     # Mode and place
 
     def train(self, mode: bool = True) -> Layer:

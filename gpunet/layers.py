@@ -55,6 +55,12 @@ class Affine(Layer):
             raise ValueError(f"init returned shape {W.shape}, W of this Affine has {shape}")
         return W
 
+    def draw(self) -> None:
+        self._seed = rng.draw_seed()
+        self.W.data = self._draw()
+        if self.b is not None:
+            self.b.data = np.zeros(self.b.shape, self.dtype)
+
     def draw_by(self, init: initializers.Initializer) -> None:
         """Draw W anew, as the activation that follows wants it, unless an initializer was given or
         W is no longer as it was drawn: trained layers may be put together anew.
@@ -175,6 +181,11 @@ class BatchNorm(Layer):
         self.running_mean: Array = blank.start(shape, self.dtype, 0)
         self.running_var: Array = blank.start(shape, self.dtype, 1)
 
+    def draw(self) -> None:
+        ones, zeros = np.ones(self.features, self.dtype), np.zeros(self.features, self.dtype)
+        self.gamma.data, self.beta.data = ones, zeros
+        self.running_mean[...], self.running_var[...] = 0, 1
+
     def call(self, x: Tensor) -> Tensor:
         keep = not self.training or (self.track and not context.current().frozen)
         return functional.batch_norm(
@@ -219,6 +230,9 @@ class Dropout(Layer):
         self.p = p
         self.seed = rng.draw_seed() if seed is None else seed
         self.calls = 0
+
+    def draw(self) -> None:
+        self.seed, self.calls = rng.draw_seed(), 0
 
     def call(self, x: Tensor) -> Tensor:
         if not self.training:

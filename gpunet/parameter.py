@@ -98,12 +98,15 @@ class Parameter(Tensor):
         self._grad[...] = value if array is None else to_device(value, device_of(self._data))
 
     def enter(self, membership: Membership, data: Array, grad: Array) -> None:
-        """Move values and gradient into an arena's 1-D views; an older arena loses them."""
+        """Move values and gradient into an arena's views; an older arena loses them.
+
+        data, grad: 1-D; of a parameter with a leading axis of models, a row for each.
+        """
         if self._membership is not None:
             self._membership.stale = "its parameters were given to another optimizer"
-        data[...] = self._data.reshape(-1)
+        data[...] = self._data.reshape(data.shape)
         if self._grad is not None:
-            grad[...] = self._grad.reshape(-1)
+            grad[...] = self._grad.reshape(grad.shape)
         shape = self.shape
         self._data, self._grad = data.reshape(shape), grad.reshape(shape)
         self._membership = membership

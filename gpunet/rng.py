@@ -137,14 +137,17 @@ def kept(
     return mask
 
 
+ALL = 65536  # values of 16 bits
+
+
 def threshold(p: float) -> int:
     """How many of the 65,536 values dropout with probability p drops: all of them for 1 alone."""
-    return 65536 if p == 1 else min(round(p * 65536), 65535)
+    return ALL if p == 1 else min(round(p * ALL), ALL - 1)
 
 
 def keep_scale(p: float) -> float:
     """What dropout with probability p multiplies the kept elements with: 1 / their real share, so
     that the mean stays what it is.
     """
-    kept_values = 65536 - threshold(p)
-    return 65536 / kept_values if kept_values else 0.0
+    kept_values = ALL - threshold(p)
+    return ALL / kept_values if kept_values else 0.0

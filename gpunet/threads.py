@@ -100,3 +100,11 @@ def blas() -> list[str]:
             words = (told["internal_api"], told["version"], told.get("architecture"))
             found.append(f"{' '.join(map(str, words))}, threads: {number}")
         return found
+
+
+def kernels() -> list[str]:
+    """The processors that the BLAS libraries' kernels are made for, such as "SkylakeX", each once;
+    none where a library does not tell.
+    """
+    told = (library.info().get("architecture") for library in _libraries())
+    return sorted({str(name) for name in told if name})

@@ -107,7 +107,7 @@ def test_segments_lie_in_order_and_end_on_the_alignment(device: str) -> None:
 
 def test_state_arrays_are_zeroed_and_as_long(device: str) -> None:
     arena = Arena([parameters(device)])
-    state = arena.like()
+    state = arena.like("velocity")
     assert (state.shape, state.dtype) == (arena.data.shape, arena.dtype)
     assert address(state) % 256 == 0
     assert not to_host(state).any()

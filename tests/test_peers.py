@@ -323,6 +323,19 @@ def test_the_table_says_what_the_record_says(tmp_path: Path) -> None:
         assert f"| {' | '.join(tables.COMPARED[language])} |" in lines
 
 
+def test_the_page_has_each_peer_as_a_share_of_pytorch(tmp_path: Path) -> None:
+    one = record()
+    one["workloads"]["W1"]["peers"]["gpunet"]["times_pytorch"] = 0.276
+    one["workloads"]["W4a"] = {"what": "Adam", "peers": {"JAX jit": figures(5, 2)}, "failed": {}}
+    write(tmp_path / "peers", "a.json", one)
+    lines = tables.with_ratios(
+        "\n".join(tables.marks(tables.RATIOS_MARK)), tmp_path, "en"
+    ).splitlines()
+    assert lines[1] == records.taken_on(one)
+    assert lines[3] == "|  | W1 | W4a |"
+    assert "| gpunet | 0.28 | - |" in lines
+
+
 @pytest.mark.parametrize(
     ("us", "text"), [(9.876, "9.88 us"), (43.21, "43.2 us"), (999, "999 us"), (57562, "57.6 ms")]
 )
@@ -459,6 +472,8 @@ def test_without_ticks_nothing_is_known(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_record_says_that_the_machine_was_not_quiet() -> None:
     assert "quiet" not in records.taken_on(record())
+    told = records.taken_on(record(blas=["openblas 0.3 Haswell, threads: 2"], pinned="WARNING"))
+    assert "2 threads; openblas 0.3 Haswell, threads: 2; BLAS held back; commit 0123456789" in told
     one = record()
     one["workloads"]["W1"]["others_share"] = 0.04
     assert "quiet" not in records.taken_on(one)

@@ -41,6 +41,7 @@ def result(**changes: Any) -> dict[str, Any]:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(README)
+    (tmp_path / "page.md").write_text("\n".join([*tables.marks(tables.RATIOS_MARK), ""]))
     return tmp_path
 
 
@@ -49,7 +50,8 @@ def add(folder: Path, name: str, content: Any) -> None:
 
 
 def run(folder: Path, *options: str) -> int:
-    arguments = ["--readme", str(folder / "README.md"), "--results", str(folder / "results")]
+    arguments = ["--readme", str(folder / "README.md"), "--page", str(folder / "page.md")]
+    arguments += ["--results", str(folder / "results")]
     return tables.main([*arguments, *options])
 
 

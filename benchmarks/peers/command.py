@@ -28,7 +28,8 @@ LIBRARIES = {
     "scikit-learn": "scikit_learn",
     "NumPy": "by_hand",
 }
-EPOCHS = 11  # rounds of a whole epoch
+EPOCHS = 31  # rounds of a whole epoch
+RATIOS_ARE = "ratios are medians of the rounds' ratios"
 ATTEMPTS = 3  # to find the machine quiet
 
 
@@ -43,12 +44,15 @@ def run(options: argparse.Namespace) -> int:
     versions = {name: v for module in libraries.values() for name, v in module.VERSIONS.items()}
     for name, reason in missing.items():
         print(f"{name} is left out: {reason}")
+    place = options.device
+    about = records.header(place, device_name(place), threads=THREADS, commit=options.commit)
+    print(f"{records.taken_on(about)}; {RATIOS_ARE}")
+    if about.get("pinned"):
+        print(about["pinned"])
     results = {}
     for workload in listed:
         workload = tiny(workload) if options.quick else workload
         results[workload.name] = measured(workload, libraries, options)
-    place = options.device
-    about = records.header(place, device_name(place), threads=THREADS, commit=options.commit)
     about |= {"quick": options.quick, "versions": versions, "missing": missing}
     print(f"written to {records.write(options.out, about | {'workloads': results})}")
     return int(any(one["failed"] for one in results.values()))

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from gpunet.bench import places, timing
+from gpunet import threads
+from gpunet.bench import blas, places, timing
 from gpunet.bench.measure import FEW, ROUNDS, measure
 from gpunet.bench.workloads import chosen
 from gpunet.commands import common
@@ -65,9 +66,9 @@ def bench(
         _check(file)
         try:
             for one in (one for w in listed for one in measure(w, place, rounds, data)):
-                click.echo(
-                    line(one, place.timed) if found else f"{HEADER}\n{line(one, place.timed)}"
-                )
+                if not found:
+                    click.echo("\n".join([*(blas_here() if name == "cpu" else ()), HEADER]))
+                click.echo(line(one, place.timed))
                 found.append(one)
         except DataError as error:
             common.fail(f"--data {error}")
@@ -81,6 +82,12 @@ def _check(file: Path | None) -> None:
 
 
 # What is printed
+
+
+def blas_here() -> list[str]:
+    """The BLAS that products run on, and a warning where it is held back."""
+    return [f"BLAS: {', '.join(threads.blas()) or 'unknown'}", *filter(None, [blas.pinned()])]
+
 
 HEADER = (
     f"{'':4} {'device':6} {'mode':8} {'us/step':>10} {'quartiles':>21} {'launches':>8} "

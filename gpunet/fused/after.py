@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gpunet import rng
+from gpunet.backend import Array
 from gpunet.layers import Dropout
 
 
@@ -20,16 +24,53 @@ class Drop(NamedTuple):
     seed: int = 0
     step: int = 0
 
+    def kept(self, shape: tuple[int, ...], call: int) -> Array:
+        """Where an element is kept."""
+        return rng.kept(shape, self.threshold, self.seed, (self.step + call) % 2**64)
+
 
 NO_DROP = Drop()
+
+
+class Drops(NamedTuple):
+    """The masks of several models, as one: threshold is the largest, scale (models, 1, 1)."""
+
+    threshold: int
+    scale: Array
+    each: tuple[Drop, ...]
+
+    def kept(self, shape: tuple[int, ...], call: int) -> Array:
+        """Where an element is kept, (models, rows, columns)."""
+        kept = np.ones(shape, np.bool_)
+        for own, drop in zip(kept, self.each, strict=True):
+            if drop.threshold:
+                own[...] = drop.kept(own.shape, call)
+        return kept
 
 
 class After(NamedTuple):
     """act: a row of `activations.TABLE` or None; alpha: its setting."""
 
     act: str | None
-    drop: Drop
+    drop: Drop | Drops
     alpha: float = 0.0
+
+
+class Dropouts:
+    """The Dropout layers at one place of several models. dtype: of what they are applied to."""
+
+    def __init__(self, layers: list[Dropout], dtype: np.dtype[Any]) -> None:
+        self.layers, self.dtype = layers, dtype
+
+    def forget(self, k: int) -> None:
+        """The k-th model goes on alone: a copy counts in its place."""
+        self.layers[k] = copy.copy(self.layers[k])
+
+    def next_drops(self) -> Drops:
+        """The masks of their next training calls, which are counted."""
+        each = tuple(next_drop(layer) for layer in self.layers)
+        scale = np.array([drop.scale for drop in each], self.dtype)
+        return Drops(max(drop.threshold for drop in each), scale[:, None, None], each)
 
 
 def next_drop(layer: Dropout | None) -> Drop:

@@ -41,6 +41,8 @@ class Workspace:
         self.rows, self.samples = np.array(rows), np.arange(rows)
         self.places = np.empty_like(self.samples)
         self.counters: Array = None
+        self.dot: Any = dot
+        self.add_dot: Any = add_dot
         self._temporary: dict[Any, Array] = {}
 
     def like(self, a: Array, number: int = 0) -> Array:
@@ -94,7 +96,7 @@ def bias_act_backward(
         seen = np.add(seen, b, out=work.like(seen, 1))
     _act_backward(g, seen, after, work)
     if db is not None:
-        (add_dot if add else dot)(work.ones, g, db)
+        (work.add_dot if add else work.dot)(work.ones, g, db)
 
 
 def batch_norm(
@@ -108,10 +110,10 @@ def batch_norm(
     work: Workspace,
 ) -> None:
     """y = dropout(act(gamma (z - mean) inv + beta)), inv = 1 / sqrt(variance + eps)."""
-    rows = len(z)
-    dot(work.share, z, mean)
+    rows = z.shape[-2]
+    work.dot(work.share, z, mean)
     centred = np.subtract(z, mean, out=y)
-    var = dot(work.share, np.multiply(centred, centred, out=work.like(z)))
+    var = work.dot(work.share, np.multiply(centred, centred, out=work.like(z)))
     np.add(var, layer.eps, out=inv)
     np.sqrt(inv, out=inv)
     np.reciprocal(inv, out=inv)
@@ -141,10 +143,10 @@ def batch_norm_backward(
     if SOURCE.get(after.act) == "input":
         y = _scaled(layer, np.subtract(z, mean, out=work.like(z, 1)), inv)
     _act_backward(g, y, after, work)
-    rows = len(g)
+    rows = g.shape[-2]
     centred = np.subtract(z, mean, out=work.like(z, 1))
     product_ = np.multiply(g, centred, out=work.like(z))
-    sum_g, sum_g_normal = dot(work.ones, g), dot(work.ones, product_) * inv
+    sum_g, sum_g_normal = work.dot(work.ones, g), work.dot(work.ones, product_) * inv
     np.multiply(centred, inv * sum_g_normal / rows, out=centred)
     np.subtract(g, centred, out=g)
     np.subtract(g, sum_g / rows, out=g)
@@ -245,7 +247,7 @@ def _act_backward(g: Array, seen: Array, after: After, work: Workspace) -> None:
     if act == "relu":
         np.multiply(g, np.greater(seen, ZERO, out=work.like(seen)), out=g)
     elif act is not None:
-        if drop.threshold and drop.scale and SOURCE[act] != "input":
+        if 0 < drop.threshold < rng.ALL and SOURCE[act] != "input":
             seen = np.divide(seen, drop.scale, out=work.like(seen))
         if act in SLOPES:
             slope = work.like(seen, 1)
@@ -261,8 +263,7 @@ def _act_backward(g: Array, seen: Array, after: After, work: Workspace) -> None:
 def _mask(y: Array, after: After, work: Workspace) -> Array:
     """What dropout multiplies y with: 0, or the scale."""
     drop = after.drop
-    step = (drop.step + int(work.counters[CALL])) % 2**64
-    kept = rng.kept(y.shape, drop.threshold, drop.seed, step)
+    kept = drop.kept(y.shape, int(work.counters[CALL]))
     return np.multiply(kept, y.dtype.type(drop.scale), out=work.like(y))
 
 

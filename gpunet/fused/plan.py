@@ -17,6 +17,7 @@ import numpy as np
 from gpunet import context
 from gpunet.activation import ACTIVATIONS, Activation
 from gpunet.containers import MLP, Sequential, flat
+from gpunet.fused.after import Dropouts
 from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 from gpunet.loss import SoftmaxWithLoss
@@ -26,13 +27,13 @@ from gpunet.parameter import Parameter
 @dataclass(frozen=True)
 class Block:
     """An Affine and what follows it: BatchNorm, activation, Dropout, in this order; each but the
-    first may be missing.
+    first may be missing. In a plan for several models their parameters have a leading axis.
     """
 
     affine: Affine
     norm: BatchNorm | None = None
     act: Activation | None = None
-    dropout: Dropout | None = None
+    dropout: Dropout | Dropouts | None = None
 
 
 @dataclass(frozen=True)

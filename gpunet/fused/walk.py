@@ -14,8 +14,8 @@ import numpy as np
 from gpunet import counters
 from gpunet.activations import TABLE
 from gpunet.backend import Array, array_module
-from gpunet.fused import on_cupy, on_numpy
-from gpunet.fused.after import After, next_drop
+from gpunet.fused import on_cupy, on_numpy, on_stacks
+from gpunet.fused.after import After, Dropouts, next_drop
 from gpunet.fused.plan import Block, Plan
 from gpunet.losses import labels
 
@@ -31,33 +31,36 @@ class Buffers:
     """
 
     def __init__(self, xp: Any, block: Block, y: Array, first: bool) -> None:
-        rows, columns = y.shape
+        *rows, columns = y.shape
         self.block, self.y = block, y
         act = block.act
         apart = block.norm or (act and TABLE[act.formula].source == "input")
         self.z = xp.empty_like(y) if apart else y
-        self.gx = None if first else xp.empty((rows, block.affine.in_features), y.dtype)
+        self.gx = None if first else xp.empty((*rows, block.affine.in_features), y.dtype)
         if block.norm:
-            self.mean, self.inv = xp.empty(columns, y.dtype), xp.empty(columns, y.dtype)
+            shape = (*rows[:-1], 1, columns) if rows[:-1] else columns
+            self.mean, self.inv = xp.empty(shape, y.dtype), xp.empty(shape, y.dtype)
         self.after = None if block.dropout or (act and act.config()) else next_after(block)
 
 
 class Batch:
     """The walk through a plan for batches of `rows` rows.
 
-    captured: a CUDA graph may write to the buffers.
+    captured: a CUDA graph may write to the buffers. models: how many, if arrays have a leading axis
+        of them; the parameters have one, too.
     """
 
-    def __init__(self, plan: Plan, rows: int, xp: ModuleType) -> None:
+    def __init__(self, plan: Plan, rows: int, xp: ModuleType, *models: int) -> None:
         self.plan, self.rows, self.captured = plan, rows, False
-        self.ops: Any = on_numpy if xp is np else on_cupy
+        self.ops: Any = on_stacks if models else on_numpy if xp is np else on_cupy
         self.xp: Any = xp
-        self.work = self.ops.Workspace(xp, rows, plan.columns, plan.dtype)
-        outputs = [xp.empty((rows, n), plan.dtype) for n in plan.columns[:-1]]
-        outputs.append(self.ops.empty_logits(xp, rows, plan.columns[-1], plan.dtype))
+        self.work = self.ops.Workspace(xp, rows, plan.columns, plan.dtype, *models)
+        outputs = [xp.empty((*models, rows, n), plan.dtype) for n in plan.columns[:-1]]
+        outputs.append(self.ops.empty_logits(xp, rows, plan.columns[-1], plan.dtype, *models))
         pairs = enumerate(zip(plan.blocks, outputs, strict=True))
         *self._hidden, self._last = [Buffers(xp, block, y, k == 0) for k, (block, y) in pairs]
         self._x: Array = None
+        self._shape = (*models, rows, plan.features)
 
     def run(
         self, x: Array, labels: Array, losses: Array, counters: Array, share: float, add: bool
@@ -123,16 +126,29 @@ class Batch:
         """x as the first block takes it: of its dtype, and rescaled."""
         plan = self.plan
         if self._x is None:
-            self._x = self.xp.empty((self.rows, plan.features), plan.dtype)
+            self._x = self.xp.empty(self._shape, plan.dtype)
         self._x[...] = x
         if plan.rescale is not None:
             self._x *= plan.dtype.type(plan.rescale.scale)
         return self._x
 
 
+class Stacked(Batch):
+    """The same for `models` models at once."""
+
+    def __init__(self, plan: Plan, rows: int, models: int) -> None:
+        super().__init__(plan, rows, np, models)
+
+    def _products(self, own: Buffers, x: Array, g: Array, add: bool) -> Array | None:
+        ops, W = self.ops, own.block.affine.W
+        (ops.add_dot if add else ops.dot)(x.mT, g, W.grad)
+        return None if own.gx is None else ops.dot(g, W.data.mT, own.gx)
+
+
 def next_after(block: Block) -> After:
     """What follows the sum in the next training call, which is counted."""
-    act, drop = block.act, next_drop(block.dropout)
+    act, dropout = block.act, block.dropout
+    drop = dropout.next_drops() if isinstance(dropout, Dropouts) else next_drop(dropout)
     return After(act.formula, drop, act.alpha) if act else After(None, drop)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunet import counters, notebook
-from gpunet.arena import Arena
+from gpunet.arena import Arena, Room
 from gpunet.backend import Array
 from gpunet.optim.check import Settings, checked, resolve
 from gpunet.optim.declared import ONCE, Declared, Pair
@@ -102,9 +102,9 @@ class Optimizer(Declared):
         self.parameters = [p for members in self._members for p in members]
         self._adopt()
 
-    def _adopt(self) -> None:
+    def _adopt(self, room: Room | None = None) -> None:
         groups = [Group(*pair) for pair in zip(self.groups, self._members, strict=True)]
-        self.segments: list[Segment] = adopt(groups, self.kernel)
+        self.segments: list[Segment] = adopt(groups, self.kernel, room)
         self.arenas: list[Arena] = list(dict.fromkeys(s.arena for s in self.segments))
 
     def __repr__(self) -> str:
@@ -151,12 +151,12 @@ class Optimizer(Declared):
         captured = counters.current()
         self._touch()
         if captured is None:
-            self._update(self._parts(), self._gradients())
+            self._update(self.parts(), self.gradients())
             return
         captured.enter(self)
         if not captured.capturing:
             self.prepare(captured, 1)
-        self._launch([(part, (part.rows.table, 0)) for part in self._parts()], self._gradients())
+        self._launch([(part, (part.rows.table, 0)) for part in self.parts()], self.gradients())
 
     def update(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
         """One update of every array in `params`, in place, from the gradient of the same key: the
@@ -171,7 +171,7 @@ class Optimizer(Declared):
 
     def _update(self, parts: Sequence[Part], gradients: Sequence[Array]) -> None:
         for part in parts:  # every row first: a bad schedule then leaves all as it was
-            self._fill_rows(part)
+            self.fill_rows(part)
         self._launch([(part, part.rows[self.t + 1]) for part in parts], gradients)
         self.t += 1
 
@@ -181,16 +181,17 @@ class Optimizer(Declared):
         for part, numbers in parts:
             self.kernel.update(part, numbers, norms.get(part.dtype))
 
-    def _parts(self) -> list[Part]:
+    def parts(self) -> list[Part]:
+        """What an update is made of: a launch each."""
         return [part for s in self.segments for part in s.parts(self.decay_all)]
 
-    def _gradients(self) -> list[Array]:
+    def gradients(self) -> list[Array]:
         """Those that the norm is of, where one is taken."""
         if self.clip_norm is None:
             return []
         return [piece for arena in self.arenas for piece in arena.gradients()]
 
-    def _fill_rows(self, part: Part, steps: int = 1, shift: int | None = None) -> None:
+    def fill_rows(self, part: Part, steps: int = 1, shift: int | None = None) -> None:
         """See that the rows of the part's next `steps` updates are there."""
         t, rows, decays = self.t + 1, part.rows, part.decayed or self.decay_all
         given = (part.settings, decays, self.clip_norm, self.clip_value)
@@ -230,8 +231,8 @@ class Optimizer(Declared):
     def prepare(self, captured: counters.Counters, steps: int) -> None:
         """Bring the scalars of the next updates to the device. RuntimeError as for `step`."""
         self._check_parameters_are_here()
-        for part in self._parts():
-            self._fill_rows(part, steps, captured.now[counters.UPDATE] - (self.t + 1))
+        for part in self.parts():
+            self.fill_rows(part, steps, captured.now[counters.UPDATE] - (self.t + 1))
 
     def advance(self, updates: int, calls: int) -> None:
         """Count updates that a captured step made."""
@@ -240,7 +241,7 @@ class Optimizer(Declared):
 
     def dependencies(self) -> Callable[[], Any]:
         """What is fixed when a step is captured: its launches, and whether a norm is taken."""
-        return lambda: (self.clip_norm is None, self._parts())
+        return lambda: (self.clip_norm is None, self.parts())
 
     # State
 
@@ -307,6 +308,15 @@ class Optimizer(Declared):
             f"a shallow copy of {type(self).__name__} would share its parameters; use "
             "copy.deepcopy, for a model together with its optimizer copy.deepcopy((model, opt))"
         )
+
+    def move(self, room: Room | None = None) -> None:
+        """Lay parameters, gradients and state, as they are, into arrays that `room` gives; None
+        takes new memory. RuntimeError as for `step`.
+        """
+        self._check_parameters_are_here()
+        state = copied(self._state())
+        self._adopt(room)
+        self._set_state(state)
 
     def _set_state(self, state: ByParameter) -> None:
         for slot, arrays in self._state().items():

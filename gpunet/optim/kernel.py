@@ -121,13 +121,13 @@ class UpdateKernel(Kernel):
             else:
                 loop(row, norm)
             return
-        options, ordered = self._in_order(arrays)
+        options, ordered = self.in_order(arrays)
         table, at = row
         any_norm = table if norm is None else norm  # only compared with an infinite limit
         grad, *outputs = ordered
         self.built(xp, options)(grad, table, at, counters.array(xp), any_norm, *outputs)
 
-    def _in_order(self, arrays: Arrays) -> tuple[frozenset[str], list[Array]]:
+    def in_order(self, arrays: Arrays) -> tuple[frozenset[str], list[Array]]:
         """The options that the state tells of, and the arrays in the header's order."""
         source, state = self.source, arrays.state
         options = frozenset(s.option for s in source.outputs if s.option and s.name in state)
@@ -138,11 +138,20 @@ class UpdateKernel(Kernel):
         arrays.updates += 1
         if not self._may_be_native(arrays):
             return None
-        options, ordered = self._in_order(arrays)
+        options, ordered = self.in_order(arrays)
         loop = self._loop(arrays.dtype, options) if native.suits(ordered) else None
         if loop is not None:
             arrays.loop = loop.over(ordered)
         return arrays.loop
+
+    def together(self, arrays: Arrays) -> native.Loop | None:
+        """The formula compiled for several ranges of these, each with scalars of its own; None as
+        long as it is not there.
+        """
+        arrays.updates += 1
+        options, ordered = self.in_order(arrays)
+        suits = self._may_be_native(arrays) and native.suits(ordered)
+        return self._loop(arrays.dtype, options) if suits else None
 
     def settle(self, arrays: Arrays) -> None:
         """Wait for the loop that a long training would come to have, if any: for benchmarks."""

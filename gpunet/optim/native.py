@@ -102,12 +102,21 @@ class Loop:
             )
         self.dtype, self._width = np.dtype(dtype), width
         source = program(text, NUMBERS[self.dtype], width)
-        self._run = cxx.compile_shared(source, name=text.name, flags=FLAGS).gpunet_update
-        self._run.restype = None
+        library = cxx.compile_shared(source, name=text.name, flags=FLAGS)
+        self._run, self._run_all = library.gpunet_update, library.gpunet_updates
+        self._run.restype = self._run_all.restype = None
 
     def over(self, arrays: Sequence[Array]) -> Bound:
         """The loop over these: gradient, parameter and states, as `suits` wants them."""
         return Bound(self._run, arrays, np.empty(self._width + 1, self.dtype))
+
+    def runs(self, ends: Array, rows: Array, arrays: Sequence[Array]) -> None:
+        """Updates with scalars of their own, in place: of the elements ends[k] = (start, stop) with
+        the scalars and the norm rows[k]. ends: int64 (runs, 2). rows: (runs, scalars + 1). Both
+        C-contiguous; arrays as for `over`.
+        """
+        pointers = [Pointer.from_buffer(a) for a in (ends, rows, *arrays)]
+        self._run_all(ctypes.c_ssize_t(0), ctypes.c_ssize_t(len(ends)), *pointers)
 
 
 class Bound:
@@ -140,12 +149,14 @@ class Bound:
 
 def program(text: CudaText, number: str, width: int) -> str:
     """A C++ function gpunet_update(start, stop, scalars and norm, grad, param, states...) around
-    the CUDA text, for T = `number`.
+    the CUDA text, for T = `number`; and gpunet_updates(first, last, ends, ...), that of several
+    ranges of elements, each with its own scalars and norm.
     """
     _, outs, body = text.arguments
     names = ["grad_", *(item.split()[1] for item in outs.split(","))]
     pointers = ", ".join(f"T *{n}all" for n in names)
     elements = " ".join(f"T &{n} = {n}all[i];" for n in names)
+    passed = ", ".join(f"{n}all" for n in names)
     return f"""// for {_processor()}
 #define SIMGPU_CUPY_HEADERS
 #include "device.h"
@@ -162,6 +173,11 @@ extern "C" void gpunet_update(ptrdiff_t start, ptrdiff_t stop, const T *numbers,
         {elements}
         {body}
     }}
+}}
+extern "C" void gpunet_updates(ptrdiff_t first, ptrdiff_t last, const ptrdiff_t *ends,
+                               const T *numbers, {pointers}) {{
+    for (ptrdiff_t k = first; k < last; ++k)
+        gpunet_update(ends[2 * k], ends[2 * k + 1], numbers + k * {width + 1}, {passed});
 }}
 """
 

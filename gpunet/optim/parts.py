@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpunet.arena import Arena
+from gpunet.arena import Arena, Room
 from gpunet.backend import Array
 from gpunet.optim.check import Settings, resolve
 from gpunet.optim.groups import Group
@@ -16,13 +16,20 @@ from gpunet.source import Argument
 class Part(Arrays):
     """What one launch updates, with its settings and its `rows` of scalars.
 
-    decayed: weight decay reaches it, whatever `decay_all` says.
+    decayed: weight decay reaches it, whatever `decay_all` says. place: in the arena.
     """
 
     def __init__(
-        self, grad: Array, state: State, settings: Settings, decayed: bool, rows: Rows | None = None
+        self,
+        grad: Array,
+        state: State,
+        settings: Settings,
+        decayed: bool,
+        rows: Rows | None = None,
+        place: slice | None = None,
     ) -> None:
         super().__init__(grad, state)
+        self.place = slice(0, grad.size) if place is None else place
         self.settings = settings
         self.decayed = decayed
         self.rows = rows or Rows(self.xp, grad.dtype)
@@ -64,7 +71,8 @@ class Segment:
         for run in self.arena.trained(self._places[decays]):
             state = {name: array[run] for name, array in self._arrays.items()}
             rows = self._rows[decays]
-            made.append(Part(self.arena.grad[run], state, self.settings, bool(decays), rows))
+            part = Part(self.arena.grad[run], state, self.settings, bool(decays), rows, run)
+            made.append(part)
         return made
 
     def slices(self) -> dict[tuple[int, str], Array]:
@@ -76,21 +84,23 @@ class Segment:
         }
 
 
-def adopt(groups: Sequence[Group], kernel: UpdateKernel) -> list[Segment]:
+def adopt(groups: Sequence[Group], kernel: UpdateKernel, room: Room | None = None) -> list[Segment]:
     """Move the parameters into arenas, one a dtype, where each group has first the decayed ones,
-    then the others; state arrays are made beside them.
+    then the others; state arrays are made beside them. room: where; None takes new memory.
     """
     dtypes = dict.fromkeys(p.dtype for group in groups for p in group.members)
-    return [segment for dtype in dtypes for segment in _segments(dtype, groups, kernel)]
+    return [segment for dtype in dtypes for segment in _segments(dtype, groups, kernel, room)]
 
 
-def _segments(dtype: object, groups: Sequence[Group], kernel: UpdateKernel) -> list[Segment]:
+def _segments(
+    dtype: object, groups: Sequence[Group], kernel: UpdateKernel, room: Room | None
+) -> list[Segment]:
     lists = [
         [p for p in group.members if p.dtype == dtype and p.decay is decayed]
         for group in groups
         for decayed in (True, False)
     ]
-    arena = Arena(lists)
+    arena = Arena(lists, room)
     found: list[Segment] = []
     buffers: State = {}
     for group, decayed, others in zip(groups, arena.ranges[::2], arena.ranges[1::2], strict=True):
@@ -99,7 +109,7 @@ def _segments(dtype: object, groups: Sequence[Group], kernel: UpdateKernel) -> l
         slots = kernel.slots(group.settings)
         for slot in slots:
             if slot.name not in buffers:
-                buffers[slot.name] = arena.like()
+                buffers[slot.name] = arena.like(slot.name, room)
         own = {slot.name: buffers[slot.name] for slot in slots}
         found.append(Segment(arena, group.settings, decayed, others, own))
         start(found[-1].state, slots, group.settings)

@@ -22,23 +22,26 @@ class Snapshot:
         self._model, self._optimizer = model, optimizer
         layers = [model, *(layer for _, layer in model.named_layers())]
         self._counters = [(layer, name) for layer in layers for name in layer.counts]
-        self._arrays: list[Array] = [buffer for _, buffer in model.named_buffers()]
-        if optimizer is None:
-            self._arrays += [p.data for p in model.parameters()]
-        else:
-            self._arrays += optimizer.buffers()
-        self._copies = [array.copy() for array in self._arrays]
+        self._copies = [array.copy() for array in self._arrays()]
         self._count()
+
+    def _arrays(self) -> list[Array]:
+        """Where they lie now: in an ensemble a model may move."""
+        model, optimizer = self._model, self._optimizer
+        buffers = [buffer for _, buffer in model.named_buffers()]
+        if optimizer is None:
+            return buffers + [p.data for p in model.parameters()]
+        return buffers + optimizer.buffers()
 
     def take(self) -> None:
         """Remember the present."""
-        for copy, array in zip(self._copies, self._arrays, strict=True):
+        for copy, array in zip(self._copies, self._arrays(), strict=True):
             copy[...] = array
         self._count()
 
     def restore(self) -> None:
         """Back to what was remembered, in place."""
-        for copy, array in zip(self._copies, self._arrays, strict=True):
+        for copy, array in zip(self._copies, self._arrays(), strict=True):
             array[...] = copy
         for p in self._model.parameters():
             p.touch()

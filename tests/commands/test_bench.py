@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gpunet import threads
 from gpunet.bench import places, timing
 from gpunet.commands import bench
 from gpunet.testing import simgpu
@@ -49,10 +50,17 @@ def test_on_the_cpu_it_times_and_knows_the_bytes_and_nothing_of_launches(gpunet)
         assert 0 < low <= one["us_per_step"] <= high
         assert one["launches"] is one["d2h_copies"] is one["synchronisations"] is None
         assert one["bytes_allocated"] > 0
-    header, first, _ = out.splitlines()
+    about, header, first, _ = out.splitlines()
+    assert about == f"BLAS: {', '.join(threads.blas())}"
     assert "us/step" in header
     assert first.startswith("W5   cpu    eager")
     assert f"{found[0]['us_per_step']:,.1f}" in first
+
+
+def test_a_blas_that_is_held_back_is_told_of_first(gpunet, monkeypatch) -> None:
+    monkeypatch.setattr(bench.blas, "pinned", lambda: "WARNING: held back")
+    _, out, _ = gpunet("W5", "--device", "cpu", "--rounds", "1")
+    assert out.splitlines()[1] == "WARNING: held back"
 
 
 @pytest.mark.usefixtures("sim")

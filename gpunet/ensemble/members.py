@@ -1,0 +1,104 @@
+"""The models of an ensemble, each with an optimizer, a history and callbacks of its own."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gpunet import rng
+from gpunet.containers import flat
+from gpunet.layer import Layer
+from gpunet.layers import Dropout
+from gpunet.loss import Loss
+from gpunet.optim import OPTIMIZERS, Optimizer
+from gpunet.train.callbacks import Callback
+from gpunet.train.history import History
+from gpunet.train.nonfinite import NonFiniteError
+
+Make = Callable[[], Layer]
+
+
+@dataclass
+class Member:
+    """One model of an ensemble: what a callback sees in the place of a `Trainer`.
+
+    seed: of its initial weights, its dropout masks and its order. given: what it was given that
+    others may have another of. error: what ended its training, if its numbers were not finite.
+    """
+
+    model: Layer
+    optimizer: Optimizer
+    loss: Loss
+    seed: int
+    given: Mapping[str, Any]
+    history: History = field(default_factory=History)
+    callbacks: list[Callback] = field(default_factory=list)
+    error: NonFiniteError | None = None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """TypeError: a callback asks for it."""
+        raise TypeError("a model of an ensemble has no checkpoint of its own; ensemble.save(path)")
+
+
+def make(model: Layer | Make, seed: int) -> Layer:
+    """The model as its lines make it after `gn.seed(seed)`."""
+    with rng.apart(seed):
+        if not isinstance(model, Layer):
+            return model()
+        drawn = copy.deepcopy(model)
+        drawn.draw()
+        return drawn
+
+
+def optimizer_class(optimizer: str | type[Optimizer]) -> type[Optimizer]:
+    """TypeError for what is neither a class of optimizers nor the name of one."""
+    found = OPTIMIZERS.get(optimizer.lower()) if isinstance(optimizer, str) else optimizer
+    if not (isinstance(found, type) and issubclass(found, Optimizer)):
+        names = ", ".join(sorted(OPTIMIZERS))
+        raise TypeError(f"optimizer must be gn.Adam, say, or a name of {names}; got {optimizer!r}")
+    return found
+
+
+def each(name: str, value: Any, count: int, pair: bool = False) -> list[Any]:
+    """`value` for each of `count` models: a list, a tuple or an array has one for each.
+
+    pair: one is two numbers, so two numbers are one for all. ValueError for another length.
+    """
+    several = isinstance(value, (list, tuple, range)) or getattr(value, "ndim", 0) > 0
+    if not several or (pair and all(np.ndim(one) == 0 for one in value)):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(
+            f"{name} has {len(value)} values for {count} models; give one for each, or one for all"
+        )
+    return [one.item() if isinstance(one, np.generic) else one for one in value]
+
+
+def settings_of(
+    kind: type[Optimizer], given: Mapping[str, Any], count: int
+) -> list[dict[str, Any]]:
+    """The optimizers' settings from lists and single values; TypeError for an unknown one."""
+    kind.named((), given)
+    columns = {
+        name: each(name, value, count, isinstance(kind.arguments[name].default, tuple))
+        for name, value in given.items()
+    }
+    return [{name: column[k] for name, column in columns.items()} for k in range(count)]
+
+
+def set_dropout(models: Sequence[Layer], dropout: Iterable[float]) -> None:
+    """The p of every Dropout. ValueError for a model that has none."""
+    for model, p in zip(models, dropout, strict=True):
+        layers = [layer for layer in flat(model) if isinstance(layer, Dropout)]
+        if not layers:
+            raise ValueError(
+                "dropout is given, but the model has no Dropout; make it with "
+                "gn.MLP(..., dropout=0.5), say"
+            )
+        for layer in layers:
+            layer.p = p

@@ -1,0 +1,158 @@
+"""The numbers of several models of one shape in a few arrays, a row for each model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunet.activation import ACTIVATIONS
+from gpunet.backend import Array, aligned_zeros, array_module
+from gpunet.containers import flat
+from gpunet.fused.after import Dropouts
+from gpunet.fused.plan import Block
+from gpunet.layer import Layer
+from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
+from gpunet.optim import Optimizer
+from gpunet.optim.together import Together
+from gpunet.parameter import Membership, Parameter
+
+KINDS = (Affine, BatchNorm, Dropout, Rescale, *ACTIVATIONS.values())
+
+
+class Stack:
+    """Moves the models' parameters, gradients, optimizer states and running statistics into arrays
+    with a row for each model. The models and their optimizers stay what they are, and work on
+    their rows.
+
+    Args:
+        models, optimizers: alike but for numbers and settings; see `check_alike`.
+        rows: a vector of all models is (models, 1, columns), as `on_stacks` takes it, instead of
+            (models, columns), as the ops of the tape do.
+
+    Attributes:
+        layers: as those of a model, in order; their parameters and statistics are those of all,
+            with a leading axis. A Dropout is a `Dropouts`.
+        here: which models still are.
+        update: one update of every model that is here.
+    """
+
+    def __init__(
+        self, models: Sequence[Layer], optimizers: Sequence[Optimizer], rows: bool
+    ) -> None:
+        self.rows = rows
+        self.models, self.optimizers = list(models), list(optimizers)
+        self.here = list(range(len(models)))
+        self.xp: Any = array_module(models[0].parameters()[0].data)
+        self.arrays: dict[str, Array] = {}
+        for k, optimizer in enumerate(optimizers):
+            optimizer.move(partial(self._row, k))
+        self.layers = [self._stacked(alike) for alike in zip(*map(flat, models), strict=True)]
+        self._enter()
+        self.update = Together(optimizers, self.arrays, self.here)
+
+    def _row(self, k: int, name: str, size: int, dtype: Any) -> Array:
+        """Row k of an array of this name."""
+        if name not in self.arrays:
+            count = len(self.models)
+            self.arrays[name] = aligned_zeros(self.xp, count * size, dtype).reshape(count, size)
+        return self.arrays[name][k]
+
+    def _stacked(self, alike: tuple[Layer, ...]) -> Any:
+        """One layer in the place of those of all models."""
+        if isinstance(alike[0], Dropout):
+            return Dropouts(list(alike), self.optimizers[0].parameters[0].dtype)  # type: ignore[arg-type]
+        layer = copy.copy(alike[0])
+        for name, p in alike[0].named_parameters():
+            vars(layer)[name] = Parameter(self.xp.zeros(self._shape(p.shape), p.dtype))
+        for name in layer.buffers:
+            arrays = self.xp.stack([getattr(own, name) for own in alike])
+            for own, row in zip(alike, arrays, strict=True):
+                setattr(own, name, row)
+            setattr(layer, name, arrays.reshape(self._shape(arrays.shape[1:])))
+        return layer
+
+    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """That of all models' arrays of this shape."""
+        row = (1,) if self.rows and len(shape) == 1 else ()
+        return (len(self.models), *row, *shape)
+
+    def _enter(self) -> None:
+        """Make the layers' parameters views of the arrays."""
+        membership = Membership()
+        arena = self.optimizers[0].arenas[0]
+        places = {id(p): place for p, place in arena.places_in(slice(0, arena.data.size))}
+        for first, layer in zip(flat(self.models[0]), self.layers, strict=True):
+            for name, p in first.named_parameters():
+                place = places[id(p)]
+                data, grad = (self.arrays[key][:, place] for key in ("param", "grad"))
+                # What Parameter.enter moves in is what is there already.
+                own: Parameter = vars(layer)[name]
+                own.data[...] = data.reshape(own.shape)
+                own.enter(membership, data, grad)
+
+    def blocks(self, found: Sequence[Block]) -> tuple[Block, ...]:
+        """The blocks of a plan of models[0], of the layers of all."""
+        layers = {
+            id(one): all_ for one, all_ in zip(flat(self.models[0]), self.layers, strict=True)
+        }
+        layers[id(None)] = None
+        return tuple(
+            Block(*(layers[id(k)] for k in (b.affine, b.norm, b.act, b.dropout))) for b in found
+        )
+
+    def leave(self, k: int) -> None:
+        """Model k goes on alone: its numbers move out, as they are. Its row is of no use any more,
+        and no update reaches it.
+        """
+        self.here.remove(k)
+        self.optimizers[k].move()
+        for own, layer in zip(flat(self.models[k]), self.layers, strict=True):
+            for name in own.buffers:
+                setattr(own, name, getattr(own, name).copy())
+            if isinstance(layer, Dropouts):
+                layer.forget(k)
+        if self.here:
+            left = [self.optimizers[j] for j in self.here]
+            self.update = Together(left, self.arrays, self.here)
+
+    def finite(self) -> Array:
+        """Whether all numbers of each model are finite, on the host: bool (models,)."""
+        found = self.xp.isfinite(self.arrays["param"]).all(axis=1)
+        for layer in self.layers:
+            for name in getattr(layer, "buffers", ()):
+                array = getattr(layer, name).reshape(len(self.models), -1)
+                found &= self.xp.isfinite(array).all(axis=1)
+        return np.asarray(found if self.xp is np else found.get())
+
+
+def check_alike(models: Sequence[Layer]) -> None:
+    """ValueError unless all models are chains of the same layers, of one shape; the message names
+    the first that differs.
+    """
+    first = list(flat(models[0]))
+    for position, layer in enumerate(first):
+        if type(layer) not in KINDS:
+            names = ", ".join(kind.__name__ for kind in KINDS)
+            raise ValueError(
+                f"layer {position} is a {type(layer).__name__}; an ensemble is made of chains of "
+                f"{names}"
+            )
+    for k, model in enumerate(models[1:], 1):
+        own = list(flat(model))
+        if list(map(_form, own)) != list(map(_form, first)):
+            differing = [(a, b) for a, b in zip(first, own, strict=False) if _form(a) != _form(b)]
+            one, other = differing[0] if differing else (f"{len(first)} layers", f"{len(own)}")
+            raise ValueError(
+                f"the models of an ensemble have one shape: model 0 has {one!r}, "
+                f"model {k} {other!r}"
+            )
+
+
+def _form(layer: Layer) -> Any:
+    """What models must agree on."""
+    settings = {} if isinstance(layer, Dropout) else layer.config()
+    return type(layer), settings

@@ -1,0 +1,88 @@
+"""The ops of `on_numpy` for several models of one shape at once: arrays are (models, rows,
+columns), and what a single model has a row of, a bias or a mean, is (models, 1, columns).
+
+Only what multiplies, and the loss, is written anew. NumPy's product of stacks takes the models one
+by one, each as alone: the numbers are those of each model alone, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Array
+from gpunet.fused import on_numpy
+from gpunet.fused.on_numpy import batch_norm, batch_norm_backward, bias_act, bias_act_backward
+
+__all__ = ["batch_norm", "batch_norm_backward", "bias_act", "bias_act_backward"]  # as they are
+
+dot = np.matmul  # (a, b, out)
+
+
+def add_dot(a: Array, b: Array, out: Array) -> None:
+    """out += a @ b."""
+    np.add(out, np.matmul(a, b), out=out)
+
+
+class Workspace(on_numpy.Workspace):
+    """As on_numpy's; `ones`, `share` and `classes` are rows, (1, rows) and (1, classes).
+
+    samples: where in the logits each model's samples are, (models, rows).
+    """
+
+    def __init__(self, xp: Any, rows: int, columns: Sequence[int], dtype: Any, models: int) -> None:
+        super().__init__(xp, rows, columns, dtype)
+        self.ones, self.share, self.classes = self.ones[None], self.share[None], self.classes[None]
+        first = np.arange(models)[:, None] * (columns[-1] * rows)
+        self.samples = first + self.samples
+        self.dot, self.add_dot = dot, add_dot
+
+
+def empty_logits(xp: Any, rows: int, columns: int, dtype: Any, models: int) -> Array:
+    """A new array for `logits`, (models, rows, columns)."""
+    return np.empty((models, columns, rows), dtype).mT
+
+
+def logits(x: Array, W: Array, out: Array) -> Array:
+    """x @ W in `out`, which `empty_logits` made."""
+    np.matmul(W.mT, x.mT, out.mT)
+    return out
+
+
+def softmax_loss(
+    z: Array,
+    b: Array | None,
+    db: Array | None,
+    labels: Array,
+    losses: Array,
+    smoothing: float,
+    share: float,
+    add: bool,
+    work: Workspace,
+) -> None:
+    """As on_numpy's. labels: (models, rows), or (rows,) for all. losses: float64 (models,)."""
+    models, rows, classes = z.shape
+    f, ones = z.mT, work.ones[0]
+    flat, column = f.reshape(-1), work.ones.mT
+    if b is not None:
+        np.add(f, b.mT, out=f)
+    np.subtract(f, np.maximum.reduce(f, axis=1, keepdims=True), out=f)
+    places = work.samples + labels * rows
+    chosen = np.vecdot(flat[places], ones)
+    if smoothing:
+        total = f.reshape(models, -1).sum(axis=1)
+        chosen = (1 - smoothing) * chosen + smoothing / classes * total
+    np.exp(f, out=f)
+    total = np.matmul(work.classes, f)
+    logs = np.vecdot(np.log(total[:, 0]), ones)
+    losses[...] = (logs.astype(np.float64) - chosen) / rows
+    step = np.asarray(share / rows, z.dtype)
+    np.multiply(f, np.divide(step, total, out=total), out=f)
+    flat[places] -= step
+    if smoothing:
+        flat[places] += step * smoothing
+        np.subtract(f, step * smoothing / classes, out=f)
+    if db is not None:
+        (add_dot if add else dot)(f, column, db.mT)

@@ -1,0 +1,78 @@
+"""One update of many optimizers of one kind, which work on rows of the same arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gpunet.backend import Array
+from gpunet.optim.base import Optimizer
+from gpunet.optim.kernel import Arrays, norms_of
+from gpunet.optim.parts import Part
+
+
+class Together:
+    """Updates `optimizers`, each as its own `step` would, to the last bit.
+
+    Args:
+        optimizers: of one class, each with one arena.
+        arrays: "param", "grad" and the states by name, 2-D and C-contiguous.
+        rows: which row has the arena of which optimizer.
+
+    Where there is a compiled loop one call of it updates all, each part with its own scalars; else
+    NumPy takes the optimizers one by one.
+    """
+
+    def __init__(
+        self, optimizers: Sequence[Optimizer], arrays: Mapping[str, Array], rows: Sequence[int]
+    ) -> None:
+        self.optimizers, self.kernel = optimizers, optimizers[0].kernel
+        self._starts = [row * arrays["param"].shape[1] for row in rows]
+        flat = {name: array.reshape(-1) for name, array in arrays.items()}
+        self._whole = Arrays(flat.pop("grad"), flat)
+        self._parts: list[list[Part]] = []
+        self._numbers: list[Array] = []
+
+    def prepare(self, steps: int) -> None:
+        """Before the next `steps` updates: compute their scalars. ValueError for a bad schedule."""
+        self._parts = [optimizer.parts() for optimizer in self.optimizers]
+        self._clips = any(optimizer.clip_norm is not None for optimizer in self.optimizers)
+        ends, blocks = [], []
+        for optimizer, parts, start in zip(self.optimizers, self._parts, self._starts, strict=True):
+            for part in parts:
+                optimizer.fill_rows(part, steps)
+                ends.append((start + part.place.start, start + part.place.stop))
+                blocks.append(part.rows.block(optimizer.t + 1, steps))
+        self._ends = np.array(ends, np.int64).reshape(-1, 2)
+        width = len(self.kernel.row_names) + 1
+        numbers = np.zeros((steps, len(ends), width), self._whole.dtype)
+        for k, block in enumerate(blocks):
+            numbers[:, k, :-1] = block
+        self._numbers = list(numbers)
+
+    def __call__(self) -> None:
+        """The next of the updates that were prepared."""
+        numbers, loop = self._numbers.pop(0), self.kernel.together(self._whole)
+        norms = [self._norm(optimizer) for optimizer in self.optimizers] if self._clips else []
+        if loop is None:
+            self._one_by_one(norms)
+        else:
+            if norms:
+                pairs = zip(norms, self._parts, strict=True)
+                each = [0 if norm is None else norm[0] for norm, parts in pairs for _ in parts]
+                numbers[:, -1] = each
+            loop.runs(self._ends, numbers, self.kernel.in_order(self._whole)[1])
+        for optimizer in self.optimizers:
+            optimizer.t += 1
+
+    def _norm(self, optimizer: Optimizer) -> Array | None:
+        """Of its gradients, where it clips by it."""
+        found = norms_of(optimizer.gradients()) if optimizer.clip_norm is not None else {}
+        return found.get(self._whole.dtype)
+
+    def _one_by_one(self, norms: Sequence[Array | None]) -> None:
+        for k, (optimizer, parts) in enumerate(zip(self.optimizers, self._parts, strict=True)):
+            for part in parts:
+                norm = norms[k] if norms else None
+                self.kernel.update(part, part.rows[optimizer.t + 1], norm)

@@ -1,0 +1,280 @@
+"""The models of an ensemble are those that are trained alone, to the last bit where it is fused."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunet as gn
+from gpunet.backend import to_host
+from gpunet.optim import OPTIMIZERS, native
+
+RNG = np.random.default_rng(5)
+LABELS = RNG.integers(0, 3, 90)
+X = (RNG.normal(size=(90, 6)) + LABELS[:, None]).astype(np.float32)
+TRAIN, VALID = (X[:70], LABELS[:70]), (X[70:], LABELS[70:])
+NUMBERS = (X[:70], X[:70, :2] * 2), (X[70:], X[70:, :2] * 2)
+SHAPES: dict[str, Callable[[], Any]] = {
+    "plain": lambda: gn.MLP([6, 8, 3]),
+    "all": lambda: gn.MLP([6, 9, 7, 3], "tanh", batch_norm=True, dropout=0.3),
+    "float64": lambda: gn.MLP([6, 8, 3], "gelu", dropout=0.2, dtype=np.float64),
+    "no bias": lambda: gn.Sequential(
+        gn.Rescale(0.5), gn.Affine(6, 5, bias=False), gn.ReLU(), gn.Affine(5, 3, bias=False)
+    ),
+}
+
+
+def shown(history: gn.History) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history.rows]
+
+
+def alone(make: Any, kind: Any, seed: int, data: Any, loss: Any = None, **settings: Any) -> Any:
+    """A Trainer that does what the ensemble does for one model."""
+    callbacks, epochs = settings.pop("callbacks", ()), settings.pop("epochs", 3)
+    gn.seed(seed)
+    model = make()
+    for layer in model:
+        if isinstance(layer, gn.Dropout):
+            layer.p = settings.get("dropout", layer.p)
+    settings.pop("dropout", None)
+    optimizer = kind(model.parameters(), **settings)
+    trainer = gn.Trainer(model, loss or gn.SoftmaxWithLoss(), optimizer, callbacks, progress=False)
+    trainer.fit(*data, epochs=epochs, batch_size=16, seed=seed)
+    return trainer
+
+
+def one_of(settings: dict[str, Any], k: int) -> dict[str, Any]:
+    return {name: v[k] if isinstance(v, list) else v for name, v in settings.items()}
+
+
+def assert_same(ensemble: gn.Ensemble, trainers: list[Any], **tolerance: float) -> None:
+    for k, trainer in enumerate(trainers):
+        one, other = trainer.model.state_dict(), ensemble.models[k].state_dict()
+        for name in one:
+            a, b = to_host(one[name]), to_host(other[name])
+            np.testing.assert_allclose(b, a, **({"rtol": 0, "atol": 0} | tolerance))
+        if not tolerance:
+            assert shown(ensemble.histories[k]) == shown(trainer.history)
+            assert ensemble.optimizers[k].t == trainer.optimizer.t
+        assert ensemble.histories[k].kept == trainer.history.kept
+        assert ensemble.histories[k].stopped == trainer.history.stopped
+
+
+def check(make: Any, kind: Any, n: int, data: Any = (TRAIN, VALID), **settings: Any) -> Any:
+    epochs, callbacks = settings.pop("epochs", 3), settings.pop("callbacks", ())
+    ensemble = gn.Ensemble(make, n, kind, callbacks=callbacks, progress=False, **settings)
+    ensemble.fit(*data, epochs=epochs, batch_size=16)
+    trainers = [
+        alone(make, kind, k, data, callbacks=callbacks, epochs=epochs, **one_of(settings, k))
+        for k in range(n)
+    ]
+    assert_same(ensemble, trainers)
+    return ensemble
+
+
+@pytest.mark.parametrize("loops", ["numpy", "native"])
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer(name: str, loops: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "choice", lambda: loops)
+    kind = OPTIMIZERS[name]
+    check(SHAPES["plain"], kind, 3, **({"lr": [1e-3, 3e-2, 1e-2]} if kind.has_lr else {}))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape(shape: str) -> None:
+    check(SHAPES[shape], gn.Adam, 3, lr=[1e-3, 3e-2, 1e-2])
+
+
+@pytest.mark.parametrize("loops", ["numpy", "native"])
+def test_settings_of_their_own(loops: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "choice", lambda: loops)
+    ensemble = check(
+        SHAPES["all"],
+        gn.Adam,
+        4,
+        lr=[1e-3, gn.schedules.cosine(0.01, 10), 1e-2, 1e-2],
+        weight_decay=[0.0, 1e-2, 0.0, 0.1],
+        betas=[(0.9, 0.99), (0.8, 0.9), (0.9, 0.99), (0.5, 0.999)],
+        clip_norm=[None, 0.5, 0.1, None],
+        dropout=[0.0, 0.3, 0.5, 0.1],
+    )
+    assert ensemble.given[3]["betas"] == (0.5, 0.999)
+    assert set(ensemble.given[0]) == {
+        "seed", "lr", "weight_decay", "betas", "clip_norm", "dropout"
+    }  # fmt: skip
+
+
+def test_a_template_is_drawn_anew() -> None:
+    template = gn.Sequential(
+        gn.Affine(6, 8, init=gn.Normal(0.1)), gn.BatchNorm(8), gn.ReLU(), gn.Dropout(0.3),
+        gn.Affine(8, 3),
+    )  # fmt: skip
+
+    def lines() -> Any:
+        return gn.Sequential(
+            gn.Affine(6, 8, init=gn.Normal(0.1)), gn.BatchNorm(8), gn.ReLU(), gn.Dropout(0.3),
+            gn.Affine(8, 3),
+        )  # fmt: skip
+
+    before = template.state_dict()
+    trained = gn.Ensemble(template, 2, "sgd", lr=0.1, seeds=[7, 8], progress=False)
+    trained.fit(TRAIN, VALID, 2, batch_size=16)
+    other = gn.Ensemble(lines, 2, gn.SGD, lr=0.1, seeds=[7, 8], progress=False)
+    other.fit(TRAIN, VALID, 2, batch_size=16)
+    for a, b in zip(trained.models, other.models, strict=True):
+        for name, array in a.state_dict().items():
+            np.testing.assert_array_equal(array, b.state_dict()[name])
+    for name, array in template.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_each_stops_by_itself() -> None:
+    ensemble = check(
+        SHAPES["plain"], gn.Momentum, 6, lr=[1e-4, 3.0, 0.1, 0.3, 0.5, 1.0], epochs=30,
+        callbacks=[gn.EarlyStopping(2)],
+    )  # fmt: skip
+    assert len({len(history) for history in ensemble.histories}) > 2
+    assert ensemble.best == int(np.argmin(ensemble.scores))
+
+
+def test_one_that_overflows_ends_alone() -> None:
+    ensemble = gn.Ensemble(SHAPES["plain"], 3, gn.SGD, lr=[0.1, 1e30, 0.05], progress=False)
+    ensemble.fit(TRAIN, VALID, epochs=3, batch_size=16)
+    with pytest.raises(gn.NonFiniteError) as alone_:
+        alone(SHAPES["plain"], gn.SGD, 1, (TRAIN, VALID), lr=1e30)
+    error, (none, found, nor) = alone_.value, ensemble.errors
+    assert none is None is nor
+    assert (found.epoch, found.step, found.place) == (error.epoch, error.step, error.place)
+    assert len(ensemble.histories[1]) == 0
+    assert str(error) in ensemble.histories[1].stopped
+    assert ensemble.scores[1] == np.inf
+    rest = [alone(SHAPES["plain"], gn.SGD, k, (TRAIN, VALID), lr=lr) for k, lr in ((0, 0.1),)]
+    assert_same(ensemble, rest)
+
+
+def test_two_fits_are_one() -> None:
+    two = gn.Ensemble(SHAPES["all"], 2, gn.Adam, lr=[1e-2, 3e-2], progress=False)
+    two.fit(TRAIN, VALID, epochs=1, batch_size=16)
+    two.fit(TRAIN, VALID, epochs=2, batch_size=16)
+    trainers = [
+        alone(SHAPES["all"], gn.Adam, k, (TRAIN, VALID), lr=lr) for k, lr in enumerate((1e-2, 3e-2))
+    ]
+    assert_same(two, trainers)
+
+
+def test_a_model_goes_on_alone() -> None:
+    """Models and optimizers are plain ones, each with memory of its own afterwards."""
+    ensemble = gn.Ensemble(SHAPES["plain"], 2, gn.Adam, lr=[1e-2, 3e-2], progress=False)
+    ensemble.fit(TRAIN, VALID, epochs=2, batch_size=16)
+    other = ensemble.models[0].state_dict()
+    model, optimizer = ensemble.models[1], ensemble.optimizers[1]
+    trainer = gn.Trainer(model, gn.SoftmaxWithLoss(), optimizer, progress=False)
+    trainer.fit(TRAIN, VALID, epochs=1, batch_size=16, seed=1)
+    whole = alone(SHAPES["plain"], gn.Adam, 1, (TRAIN, VALID), lr=3e-2)
+    for name, array in whole.model.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name], array)
+    for name, array in other.items():
+        np.testing.assert_array_equal(ensemble.models[0].state_dict()[name], array)
+
+
+@pytest.mark.parametrize("loss", [gn.MeanSquaredError(), gn.MeanSquaredError("half_sum")])
+def test_other_losses_take_the_tape(loss: Any) -> None:
+    def make() -> Any:
+        return gn.MLP([6, 8, 2], batch_norm=True, dtype=np.float64)
+
+    ensemble = gn.Ensemble(make, 3, gn.Momentum, loss, lr=[1e-3, 2e-3, 4e-3], progress=False)
+    ensemble.fit(*NUMBERS, epochs=2, batch_size=16)
+    trainers = [
+        alone(make, gn.Momentum, k, NUMBERS, loss, epochs=2, lr=lr)
+        for k, lr in enumerate((1e-3, 2e-3, 4e-3))
+    ]
+    assert_same(ensemble, trainers, rtol=1e-11)
+
+
+def test_label_smoothing_and_one_order_for_all() -> None:
+    loss = gn.SoftmaxWithLoss(label_smoothing=0.1)
+    settings: dict[str, Any] = {"lr": 0.1, "loss": loss}
+    ensemble = gn.Ensemble(
+        SHAPES["plain"],
+        3,
+        gn.SGD,
+        seeds=4,
+        weight_decay=[0.0, 0.1, 0.2],
+        progress=False,
+        **settings,
+    )
+    ensemble.fit(TRAIN, VALID, epochs=3, batch_size=16)
+    trainers = [
+        alone(SHAPES["plain"], gn.SGD, 4, (TRAIN, VALID), weight_decay=decay, **settings)
+        for decay in (0.0, 0.1, 0.2)
+    ]
+    assert_same(ensemble, trainers)
+
+
+def test_ctrl_c_keeps_the_best_weights_of_each() -> None:
+    class Interrupt(gn.Callback):
+        def on_epoch(self, trainer: Any, row: Any) -> None:
+            if row["epoch"] == 3 and trainer.seed == 0:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    ensemble = gn.Ensemble(
+        SHAPES["plain"], 2, gn.SGD, lr=[0.1, 30.0], callbacks=[Interrupt()], progress=False
+    )
+    histories = ensemble.fit(TRAIN, VALID, epochs=9, batch_size=16)
+    assert [len(h) for h in histories] == [3, 3]
+    assert [h.stopped for h in histories] == ["interrupted"] * 2
+    for k, history in enumerate(histories):
+        assert history.kept == history.best_epoch
+        assert ensemble.evaluate(VALID)[k]["loss"] == min(history["valid_loss"])
+
+
+def test_predictions() -> None:
+    ensemble = gn.Ensemble(SHAPES["all"], 2, progress=False)
+    predicted = ensemble.predict(X)
+    assert predicted.shape == (2, 90, 3)
+    np.testing.assert_array_equal(predicted[1], ensemble.models[1].eval()(X).data)
+    assert repr(ensemble) == "Ensemble(2 models of 189 parameters, Adam)"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"lr": [0.1, 0.2]}, "lr has 2 values for 3 models"),
+        ({"seeds": [1, 2]}, "seeds has 2 values for 3 models"),
+        ({"betas": [(0.9, 0.9)]}, "betas has 1 values for 3 models"),
+        ({"dropout": [0.1, 0.2, 0.3]}, "the model has no Dropout"),
+        ({"lr": [0.1, -1, 0.2]}, "lr must be a number at least 0, got -1"),
+        ({"optimizer": "adamm"}, "optimizer must be gn.Adam, say, or a name of"),
+        ({"momentum": 0.9}, "Adam has no setting 'momentum'"),
+        ({"seeds": [0, -1, 2]}, "each of seeds must be from 0"),
+        ({"n": 0}, "n must be a whole number from 1"),
+        ({"on_nonfinite": "raise"}, "on_nonfinite must be"),
+        ({"callbacks": [gn.Checkpoint("x")]}, "Checkpoint looks on between updates"),
+    ],
+)
+def test_mistakes_are_told(options: dict[str, Any], words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        gn.Ensemble(**{"model": SHAPES["plain"], "n": 3} | options)
+
+
+def test_models_of_several_shapes() -> None:
+    sizes = iter([8, 9])
+    with pytest.raises(ValueError, match=r"model 0 has Affine.*=8.*model 1 Affine.*=9"):
+        gn.Ensemble(lambda: gn.MLP([6, next(sizes), 3]), 2)
+    with pytest.raises(ValueError, match="layer 1 is a Embedding"):
+        gn.Ensemble(gn.Sequential(gn.Affine(3, 3), gn.Embedding(3, 2)), 2)
+    with pytest.raises(ValueError, match="RMSProp keep states that others do not"):
+        gn.Ensemble(SHAPES["plain"], 2, "rmsprop", momentum=[0.0, 0.9])
+
+
+def test_data_that_does_not_fit() -> None:
+    ensemble = gn.Ensemble(SHAPES["plain"], 2, progress=False)
+    with pytest.raises(ValueError, match="weights of rows"):
+        ensemble.fit((*TRAIN, np.ones(70)))
+    with pytest.raises(ValueError, match="label 9"):
+        ensemble.fit((X[:70], LABELS[:70] + 7 * (LABELS[:70] == 2)))
