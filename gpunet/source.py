@@ -170,12 +170,18 @@ def read(name: str | Path) -> Source:
     )
 
 
-def expand(includes: Iterable[str]) -> str:
-    """The text of the included files, each once, marked so that a compiler error names it."""
+def expand(includes: Iterable[str], after: Iterable[str] = ()) -> str:
+    """The text of the included files, each once, marked so that a compiler error names it.
+
+    after: files whose text is there already, with that of what they include.
+    """
     seen: dict[str, str] = {}
+    for name in after:
+        _expand(name, seen)
+    there = len(seen)
     for name in includes:
         _expand(name, seen)
-    return "".join(seen.values())
+    return "".join(list(seen.values())[there:])
 
 
 def _expand(name: str, seen: dict[str, str]) -> None:

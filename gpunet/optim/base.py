@@ -153,10 +153,8 @@ class Optimizer(Declared):
         if captured is None:
             self._update(self.parts(), self.gradients())
             return
-        captured.enter(self)
-        if not captured.capturing:
-            self.prepare(captured, 1)
-        self._launch([(part, (part.rows.table, 0)) for part in self.parts()], self.gradients())
+        parts = self.enter(captured)
+        self._launch([(part, (part.rows.table, 0)) for part in parts], self.gradients())
 
     def update(self, params: Mapping[Any, Array], grads: Mapping[Any, Array]) -> None:
         """One update of every array in `params`, in place, from the gradient of the same key: the
@@ -227,6 +225,15 @@ class Optimizer(Declared):
                 )
 
     # In a captured step; see gpunet.counters
+
+    def enter(self, captured: counters.Counters, steps: int = 1) -> Sequence[Part]:
+        """Take part in a captured batch, or in `steps` that one launch makes: what is to be
+        updated, the scalars being there.
+        """
+        captured.enter(self)
+        if not captured.capturing:
+            self.prepare(captured, steps)
+        return self.parts()
 
     def prepare(self, captured: counters.Counters, steps: int) -> None:
         """Bring the scalars of the next updates to the device. RuntimeError as for `step`."""

@@ -8,6 +8,7 @@
 #include "nn/activation.cuh"
 #include "nn/columns.cuh"
 #include "nn/mask.cuh"
+#include "nn/running.cuh"
 // threads: 32, 32
 // in:  T* z, T* gamma, T* beta, T* b, int64* counters
 // numbers: int64 rows, int64 columns, T momentum, T eps, int32 track, int32 act, T alpha,
@@ -55,9 +56,7 @@ if (writes && blockIdx.y == 0) {
     inv[column] = inverse;
     if (track) {
         const T whole = b ? centre + b[column] : centre;
-        const T rest = T(1) - momentum;  // not r += momentum * (new - r), which may lose a small new
-        running_mean[column] = rest * running_mean[column] + momentum * whole;
-        running_var[column] = rest * running_var[column] + momentum * (squares / T(rows - 1));
+        keep_running(running_mean[column], running_var[column], momentum, whole, squares / T(rows - 1));
     }
 }
 const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);

@@ -50,3 +50,12 @@ __device__ __forceinline__ Row<T> row_loss(const Logits<T> &logits, long long la
     }
     return row;
 }
+
+// The gradient of one row's loss by logit c, from what `row_loss` found.
+template <typename T>
+__device__ __forceinline__ T row_gradient(const Logits<T> &logits, const Row<T> &found, int c,
+                                          long long label, T smoothing) {
+    const T hit = T(c == label);
+    const T dz = exp(logits[c] - found.top) / found.total - hit;
+    return dz + smoothing * (hit - T(1) / T(logits.columns));  // exactly 0 of a single class
+}

@@ -28,12 +28,8 @@ if (parts & 1) {
         loss += found.loss;
         __syncwarp();  // all lanes have read what they need of z
         const T factor = found.valid ? share / T(rows) : found.loss;  // or nan
-        for (int c = lane; c < columns; c += 32) {
-            const T hit = T(c == label);
-            T dz = exp(logits[c] - found.top) / found.total - hit;
-            dz += smoothing * (hit - T(1) / T(columns));  // exactly 0 of a single class
-            z[row * columns + c] = factor * dz;
-        }
+        for (int c = lane; c < columns; c += 32)
+            z[row * columns + c] = factor * row_gradient(logits, found, c, label, smoothing);
     }
 }
 // The sums down the columns: a thread adds what it has written itself. Column `columns` is the loss.

@@ -1,0 +1,252 @@
+"""The CUDA text of a step in phases: constants, the optimizer's formula, which phase calls what.
+
+What the phases do is written by hand, in kernels/phases/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunet.activations import NUMBERS
+from gpunet.kernel import C_NUMBERS
+from gpunet.optim.kernel import UpdateKernel
+from gpunet.optim.rows import ROWS
+from gpunet.parameter import Parameter
+from gpunet.phases.calls import calls, layer
+from gpunet.phases.plan import THREADS, WIDTH, Phase, Phases, Stage
+from gpunet.phases.work import Work
+from gpunet.source import expand
+
+C_DATA = {
+    **C_NUMBERS, "uint8": "unsigned char", "int8": "signed char", "bool": "bool",
+    "int16": "short", "uint16": "unsigned short",
+}  # fmt: skip
+NET = (  # of the step: kernels/phases/net.cuh
+    ("const S *", "data"), ("const long long *", "order"), ("const long long *", "labels"),
+    ("T *", "work"), ("double *", "losses"), ("long long *", "counters"),
+    ("int", "rows"), ("T", "rescale"), ("T", "smoothing"),
+)  # fmt: skip
+SETTINGS = (  # of a layer, there too
+    ("T", "alpha"), ("T", "scale"), ("unsigned int", "threshold"),
+    ("unsigned long long", "seed"), ("unsigned long long", "step"),
+    ("T *", "running_mean"), ("T *", "running_var"),
+    ("T", "momentum"), ("T", "eps"), ("int", "track"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a parameter lies: in the arrays of which part of the optimizer, from which element."""
+
+    part: int
+    at: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """What the program makes of gradients.
+
+    options: compile-time, of the kernel. places: of each parameter, by its id. parts: how many.
+    """
+
+    kernel: UpdateKernel
+    options: frozenset[str]
+    places: Mapping[int, Place]
+    parts: int
+
+    @property
+    def arrays(self) -> list[str]:
+        """The names of a part's arrays: param and its state."""
+        return [p.name for p in self.kernel.source.outputs_with(self.options)]
+
+
+@dataclass(frozen=True)
+class Program:
+    """A text, with what it needs to run.
+
+    nodes: the kernels, one a phase; beside them is `steps`, which makes many steps.
+    work: elements of the array that the phases share. arguments: (C type, name) of every kernel;
+    `steps` has one more, how many.
+    """
+
+    text: str
+    nodes: tuple[str, ...]
+    work: int
+    arguments: tuple[tuple[str, str], ...]
+
+
+def write(phases: Phases, update: Update, data: Any) -> Program:
+    """The program of a step whose samples are of the dtype `data`."""
+    plan, work, stages = phases.plan, Work(phases), phases.stages
+    arguments = _arguments(update, len(stages))
+    text = [
+        f"// {'-'.join(map(str, [plan.features, *plan.columns]))}, batches of up to {phases.rows}",
+        f"typedef {C_NUMBERS[plan.dtype.name]} T;",
+        f"typedef {C_DATA[np.dtype(data).name]} S;",
+        f"constexpr int THREADS = {THREADS}, STRIDE = {phases.stride};",
+        f"constexpr int LAYERS = {len(stages)}, PARTS = {update.parts};",
+        f"constexpr int ROW_LOSSES = {work.row_losses};",
+        *_update(update),
+        *(line for k in stages for line in _layer(k, phases, work, update.places)),
+        expand(["phases/step.cuh"], after=_there(update)),
+        f"#define ARGUMENTS {', '.join(f'{kind} {name}' for kind, name in arguments)}",
+        f"#define NET {_net(update, len(stages))}",
+        *(line for k, phase in enumerate(phases.phases) for line in _phase(k, phase)),
+        *_kernels(phases),
+    ]
+    nodes = tuple(f"node_{k}" for k in range(len(phases.phases)))
+    return Program("\n".join(text) + "\n", nodes, work.size, tuple(arguments))
+
+
+# The optimizer
+
+
+def _there(update: Update) -> list[str]:
+    """What is included before the phases."""
+    kernel = update.kernel
+    return [*kernel.always_included, *kernel.source.includes, "phases/clock.cuh"]
+
+
+def _update(update: Update) -> Iterator[str]:
+    """Part, Scalars and `update`: around the very text that the optimizer launches by itself."""
+    kernel, width = update.kernel, len(update.kernel.row_names)
+    text = kernel.text(update.options)
+    *before, _ = _there(update)
+    yield text.preamble
+    yield expand(["phases/clock.cuh"], after=before)
+    yield f"""struct Part {{
+    T {", ".join(f"*{name}" for name in update.arrays)};
+    const T *rows;
+}};
+struct Scalars {{
+    T value[{width}];
+}};
+__device__ __forceinline__ Scalars scalars_at(const Part &part, const Clock &clock) {{
+    Scalars now;
+    for (int k = 0; k < {width}; ++k) now.value[k] = part.rows[clock.update % {ROWS} * {width} + k];
+    return now;
+}}
+// Element i, whose gradient is grad_.
+__device__ __forceinline__ void update(const Part &part, const Scalars &now, int i, T grad_) {{
+    const T *rows = now.value, norm_[] = {{T(0)}};
+    const long long at = 0, counters[] = {{0}};
+    T {", ".join(f"&{name}_ = part.{name}[i]" for name in update.arrays)};
+    {text.arguments[2]}
+}}"""
+
+
+# The layers
+
+
+def _layer(stage: Stage, phases: Phases, work: Work, places: Mapping[int, Place]) -> Iterator[str]:
+    """The constants of a stage: kernels/phases/net.cuh."""
+    block = stage.block
+    affine, norm, act = block.affine, block.norm, block.act
+    numbers = {
+        "INDEX": stage.index,
+        "IN": stage.inputs,
+        "OUT": stage.outputs,
+        "CHUNK": stage.chunk,
+        "CHUNKS": stage.chunks if stage.partial else 0,
+        "TILES": stage.tiles,
+        "COLUMNS": stage.columns,
+        "ACT": NUMBERS[act.formula if act else None],
+        "BIAS": affine.b is not None,
+        "NORM": norm is not None,
+        "DROPS": block.dropout is not None,
+        "LAST": stage is phases.stages[-1],
+        "BY_ROW": stage.by_row,
+        **work.of[stage.index],
+    }
+    parameters: dict[str, Parameter | None] = {"Weight": affine.W, "Bias": affine.b}
+    parameters |= {"Gamma": norm.gamma, "Beta": norm.beta} if norm else {}
+    across = stage.tiles * WIDTH
+    by_row = f"(row * CHUNKS + chunk) * {across} + column"
+    by_column = f"(chunk * {across} + column) * STRIDE + row"
+    yield f"struct {layer(stage)} {{"
+    yield f"    static constexpr int {_listed(numbers)};"
+    for name in ("Weight", "Bias", "Gamma", "Beta"):
+        place = _listed(_place(parameters.get(name), places))
+        yield f"    struct {name} {{ static constexpr int {place}; }};"
+    yield "    static __device__ __forceinline__ int partial(int chunk, int row, int column) {"
+    yield f"        return {by_row if stage.by_row else by_column};"
+    yield "    }"
+    yield "};"
+
+
+def _listed(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} = {int(number)}" for name, number in numbers.items())
+
+
+def _place(p: Parameter | None, places: Mapping[int, Place]) -> dict[str, int]:
+    place = Place(0, 0) if p is None else places[id(p)]
+    return {"PART": place.part, "AT": place.at}
+
+
+# What the kernels are given
+
+
+def _arguments(update: Update, layers: int) -> list[tuple[str, str]]:
+    of_part = [*(("T *", name) for name in update.arrays), ("const T *", "rows_of")]
+    found = list(NET)
+    found += [(kind, f"{name}_{k}") for k in range(update.parts) for kind, name in of_part]
+    return found + [(kind, f"{name}_at_{k}") for k in range(layers) for kind, name in SETTINGS]
+
+
+def _net(update: Update, layers: int) -> str:
+    """The arguments as the struct Net."""
+
+    def braced(names: Sequence[str], end: str, count: int) -> str:
+        each = (f"{{{', '.join(f'{name}{end}_{k}' for name in names)}}}" for k in range(count))
+        return f"{{{', '.join(each)}}}"
+
+    parts = braced([*update.arrays, "rows_of"], "", update.parts)
+    settings = braced([name for _, name in SETTINGS], "_at", layers)
+    return f"Net{{{', '.join(name for _, name in NET)}, {parts}, {settings}}}"
+
+
+# The phases, and the kernels
+
+
+def _phase(k: int, phase: Phase) -> Iterator[str]:
+    """What step.cuh calls a Phase."""
+    shared, lines = calls(phase)
+    body = "\n        ".join(lines)
+    yield f"""struct Phase{k} {{  // {phase.name} {", ".join(str(s.index) for s in phase.stages)}
+    {shared}
+    static __device__ __forceinline__ int blocks(int rows) {{ return {phase.blocks or "rows"}; }}
+    static __device__ __forceinline__ void run(const Net &net, const Clock &clock, Shared &own,
+                                               int block) {{
+        {body}
+    }}
+}};"""
+
+
+def _kernels(phases: Phases) -> Iterator[str]:
+    """A kernel for each phase, and one that makes many steps."""
+    last, kernel = (
+        len(phases.phases) - 1,
+        'extern "C" __global__ void __launch_bounds__(THREADS, 1)',
+    )
+    every = []
+    for k in range(last + 1):
+        first_last = f"{str(k == 0).lower()}, {str(k == last).lower()}"
+        yield f"{kernel} node_{k}(ARGUMENTS) {{ node<Phase{k}, {first_last}>(NET); }}"
+        every.append(f"every<Phase{k}>(net, clock, own.phase{k});")
+        if k < last or phases.ends_alone:
+            every.append("grid_barrier();")
+    body = "\n        ".join(every)
+    yield f"""union Shared {{
+    {" ".join(f"Phase{k}::Shared phase{k};" for k in range(last + 1))}
+}};
+{kernel} steps(ARGUMENTS, int count) {{
+    __shared__ Shared own;
+    const Net net = NET;
+    many(net, count, [&](const Clock &clock) {{
+        {body}
+    }});
+}}"""

@@ -1,0 +1,102 @@
+#pragma once
+#include "nn/backward.cuh"
+#include "nn/loss.cuh"
+#include "nn/running.cuh"
+// What every phase sees. The program (gpunet/phases/program.py) says before this file what is fixed
+// when it is compiled: T and S, the types of numbers here and in the data; THREADS of a block;
+// STRIDE, the rows of a batch rounded up to four; LAYERS; Part and update, the optimizer.
+//
+// Arrays that lie between phases are in `work`, as [column][row] with STRIDE rows a column.
+
+constexpr int WIDTH = 32;  // columns of a product's tile
+constexpr int QUADS = STRIDE / 4;
+
+struct alignas(16) Four {
+    T v[4];
+};
+__device__ __forceinline__ const Four &four(const T *at) {
+    return *reinterpret_cast<const Four *>(at);
+}
+
+// What is set for one layer: its activation, dropout and BatchNorm.
+struct Settings {
+    T alpha, scale;
+    unsigned int threshold;
+    unsigned long long seed, step;
+    T *running_mean, *running_var;
+    T momentum, eps;
+    int track;
+};
+
+struct Net {
+    const S *data;
+    const long long *order, *labels;
+    T *work;
+    double *losses;
+    long long *counters;
+    int rows;  // of this batch
+    T rescale, smoothing;
+    Part parts[PARTS];
+    Settings of[LAYERS];
+};
+
+// A layer L is a struct of constants: its sizes, how its work is cut, where its parameters
+// (L::Weight, ...) lie in the optimizer's arrays, and where in `work` its X, Y, SEEN, NORMAL, INV,
+// DZ and PARTIAL.
+
+// The values of a parameter, such as L::Weight.
+template <typename P> __device__ __forceinline__ T *values(const Net &net) {
+    return net.parts[P::PART].param + P::AT;
+}
+
+// The update of its element i.
+template <typename P>
+__device__ __forceinline__ void update_one(const Net &net, const Clock &clock, int i, T grad) {
+    const Part &part = net.parts[P::PART];
+    update(part, scalars_at(part, clock), P::AT + i, grad);
+}
+
+// Number (k, row) of a layer's input, 0 outside: of the first layer from the data, in the epoch's
+// order.
+template <typename L>
+__device__ __forceinline__ T input(const Net &net, const Clock &clock, int k, int row) {
+    if (k >= L::IN || row >= net.rows) return T(0);
+    if (L::INDEX > 0) return net.work[L::X + k * STRIDE + row];
+    return T(net.data[net.order[clock.row + row] * L::IN + k]) * net.rescale;
+}
+
+template <typename L>
+__device__ __forceinline__ bool keeps(const Net &net, const Clock &clock, int row, int column) {
+    const Settings &set = net.of[L::INDEX];
+    if (!L::DROPS || !set.threshold) return true;
+    const unsigned long long i = (unsigned long long)row * L::OUT + column;
+    return random_bits16(set.seed, set.step + clock.call, i) >= set.threshold;
+}
+
+// What follows the sum s that the activation sees: y, left for backward and for the next layer.
+template <typename L>
+__device__ __forceinline__ T forward(const Net &net, const Clock &clock, T s, int row, int column) {
+    const Settings &set = net.of[L::INDEX];
+    T y = activate(s, L::ACT, set.alpha);
+    if (L::DROPS) y = keeps<L>(net, clock, row, column) ? y * set.scale : T(0);
+    net.work[L::Y + column * STRIDE + row] = y;
+    if (source_of(L::ACT) == INPUT && !L::NORM) net.work[L::SEEN + column * STRIDE + row] = s;
+    return y;
+}
+
+// Back to the sum. seen: y or s, as the activation's source says.
+template <typename L>
+__device__ __forceinline__ T backward(const Net &net, const Clock &clock, T dy, T seen, int row,
+                                      int column) {
+    const Settings &set = net.of[L::INDEX];
+    const Source source = source_of(L::ACT);
+    const bool kept = !L::DROPS || source == OUTPUT_0 || keeps<L>(net, clock, row, column);
+    const T scale = L::DROPS ? set.scale : T(1);
+    return block_backward(dy, seen, kept, scale, source, L::ACT, set.alpha);
+}
+
+// Of a layer without BatchNorm: what `backward` wants to see.
+template <typename L> __device__ __forceinline__ T seen_of(const Net &net, int row, int column) {
+    const long long place = source_of(L::ACT) == INPUT ? L::SEEN : L::Y;
+    return net.work[place + column * STRIDE + row];
+}
