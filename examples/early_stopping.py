@@ -4,6 +4,8 @@ to learn them by heart.
 What to notice: both runs start alike and are alike to the last digit until one of them stops. The
 training loss falls all the way, for random labels can be learned by heart too; the validation loss
 turns early. `EarlyStopping` waits `patience` epochs for a new best, then goes back to the best.
+Stopping at a training error that is small enough, or after a number of epochs, needs no validation
+rows, and one has to know the number: a loss of 0.1 is late here, 20 epochs happen to be right.
 
     python examples/early_stopping.py --plot     # also writes early_stopping.png
 """
@@ -48,7 +50,15 @@ def main():
     same = history["train_loss"] == full.history["train_loss"][: len(history)]
     print(f"stopped after epoch {len(history)}: {history.stopped}; same so far: {same}")
     print(f"weights of epoch {history.kept} are back")
-    for name, test in (("to the end", full_test), ("stopped", stopped_test)):
+    by_error, by_error_test = train([gn.StopAtLoss(0.1)])
+    _, by_epoch_test = train([], epochs=20)
+    print(f"at a training loss of 0.1: after epoch {len(by_error.history)}")
+    for name, test in (
+        ("to the end", full_test),
+        ("stopped", stopped_test),
+        ("at a loss", by_error_test),
+        ("20 epochs", by_epoch_test),
+    ):
         print(f"{name:10}: test loss {test['loss']:.3f}, accuracy {test['accuracy']:.3f}")
     return full.history
 

@@ -232,6 +232,7 @@ def test_early_stopping_goes_back_to_the_best(output) -> None:
     stopped, accuracy = numbers(text, "stopped +: test loss #, accuracy #")
     assert stopped < to_the_end - 0.05
     assert accuracy > accuracy_end
+    assert numbers(text, "loss of 0.1: after epoch #")[0] > last  # an error that comes late
 
 
 def test_cocob_by_the_paper_falls_and_added_up_blows_up(output) -> None:
@@ -254,6 +255,9 @@ def test_cocob_by_the_paper_falls_and_added_up_blows_up(output) -> None:
     assert added_accuracy < 0.4
     low, peak = numbers(after(digits, "added up"), "lowest # in epoch .*then up to #")
     assert peak > 10 * low
+    last = [numbers(digits, f"alpha +{alpha}: # # #")[2] for alpha in (10, 30, 100, 1000)]
+    assert max(last) - min(last) < 0.05
+    assert numbers(digits, "alpha +1: # # #")[2] < 0.3
 
 
 def test_xor_is_solved_by_every_optimizer(output) -> None:
@@ -358,6 +362,74 @@ def test_sgd_ends_above_adam_on_wilsons_problem(output) -> None:
     assert numbers(text, "Adam +training #, new rows #")[0] == 1
     apart, deviation = numbers(text, r"above Adam by # \+- #, in 100%")
     assert apart > 5 * deviation
+
+
+def test_adamax_steps_by_rows_and_adam_by_their_roots(output) -> None:
+    text = output("sparse_inputs")
+    for every in (2, 10, 100):
+        adam, adamax = numbers(text, f"one row of +{every}: Adam #, AdaMax #")
+        assert adam == pytest.approx(every**0.5, rel=0.05)
+        assert adamax == pytest.approx(1, abs=0.02)
+    assert (
+        numbers(text, "Adam +lr +0.1: # # #")[2] < 0.3 * numbers(text, "AdaMax lr +0.1: # # #")[2]
+    )
+
+
+def test_every_slope_between_left_and_right_is_a_subgradient(output) -> None:
+    text = output("subgradients")
+    assert "[-1.0, -0.5, 0.0, 0.5, 1.0]\n" in text
+    assert ": [0.0, 0.5, 1.0]\n" in text
+    constant, falling = numbers(text, "up to # from 0")[0], numbers(text, r"t\): up to #")[0]
+    assert falling < 0.5 * constant
+
+
+def test_batchnorm_on_some_layers_and_its_noise_and_eps(output) -> None:
+    text = output("batchnorm_where")
+    accuracy = {
+        name: numbers(text, f"  {name} +# #\n")[1]
+        for name in ("none", "the first", "every second", "all")
+    }
+    assert max(accuracy["none"], accuracy["the first"]) < 0.2
+    assert accuracy["all"] > accuracy["every second"] - 0.02 > 0.7
+    without, within = (numbers(text, f"  {name} +# ")[0] for name in ("without", "with BatchNorm"))
+    assert without > 10 * within
+    for size in (2, 8, 32, 128):
+        assert numbers(text, f"batches of +{size}: #, #")[1] == pytest.approx(1.1, rel=0.15)
+    spreads = [
+        numbers(text, f"eps {eps}: # #; #")[0] for eps in ("1e-05", "1e-06", "1e-07", "1e-12")
+    ]
+    assert spreads[0] < 0.15
+    assert spreads == sorted(spreads)
+    assert spreads[-1] == pytest.approx(1, abs=0.02)
+
+
+def test_decay_smooths_a_fit_and_depth_does_not(output) -> None:
+    text = output("smooth_fits")
+    found = {
+        name: numbers(text, f"  {name} *: #, #; +#; +#")
+        for name in (
+            "small weights",
+            "large weights",
+            "large weights, decay",
+            "three layers",
+            "three layers, decay",
+        )
+    }
+    for name in ("large weights", "three layers"):
+        points, truth, slope, _ = found[name]
+        smooth = found[f"{name}, decay"]
+        assert points < smooth[0]  # nearer to the points
+        assert truth > smooth[1]  # and farther from the truth
+        assert slope > 1.5 * smooth[2]
+    assert found["three layers"][2] > found["small weights"][2]
+
+
+def test_the_gan_comes_to_the_ring_by_either(output) -> None:
+    text = output("gan_on_a_ring")
+    for name in ("Adam 0.005", "COCOB"):
+        share, places = numbers(text, f"{name} +points .* #, places reached # of 8")
+        assert share > 0.4
+        assert places >= 6
 
 
 @pytest.mark.parametrize("claim", [c for c in claims() if c.example], ids=lambda c: c.words[:60])

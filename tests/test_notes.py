@@ -60,20 +60,20 @@ def test_every_study_is_in_the_notes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quoted", "about", "printed", "holds"),
+    ("quoted", "off", "printed", "holds"),
     [
-        ("0.5 2", False, "x  0.5   2", True),
-        ("0.5", False, "10.5", False),
-        ("0.5", False, "0.51", False),
-        ("0.5", False, "at 0.5.", True),
-        ("loss 0.5", True, "loss 0.6, and", True),
-        ("loss 0.5", True, "loss 0.7, and", False),
-        ("loss 0.5", True, "gain 0.5, and", False),
-        ("1,000 rows", True, "1,100 rows", True),
+        ("0.5 2", 0.0, "x  0.5   2", True),
+        ("0.5", 0.0, "10.5", False),
+        ("0.5", 0.0, "0.51", False),
+        ("0.5", 0.0, "at 0.5.", True),
+        ("loss 0.5", 0.25, "loss 0.6, and", True),
+        ("loss 0.5", 0.25, "loss 0.7, and", False),
+        ("loss 0.5", 0.25, "gain 0.5, and", False),
+        ("1,000 rows", 0.25, "1,100 rows", True),
     ],
 )
-def test_a_wrong_number_is_seen(quoted: str, about: bool, printed: str, holds: bool) -> None:
-    claim = Claim("", ("gpunet",), ((quoted, about),), "")
+def test_a_wrong_number_is_seen(quoted: str, off: float, printed: str, holds: bool) -> None:
+    claim = Claim("", ("gpunet",), ((quoted, off),), "")
     if holds:
         assert_quoted(claim, printed)
     else:

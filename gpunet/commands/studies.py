@@ -114,4 +114,16 @@ def curvature(seed: int) -> None:
         _show(standstill(seed))
 
 
-COMMANDS = (momentum, batches, rates, units, corrections, curvature)
+@click.command()
+@options.out("gpunet-out", "the pictures")
+@no_pictures
+def losses(out: Path, no_pictures: bool) -> None:
+    """L2 and KL of one perceptron over its weight and bias: convex or not, steep or flat."""
+    from gpunet.study.perceptron import draw, perceptron
+
+    with common.mistakes():
+        _show(perceptron())
+        _draw(draw, "losses", out, not no_pictures)
+
+
+COMMANDS = (momentum, batches, rates, units, corrections, curvature, losses)

@@ -39,7 +39,7 @@ class Curvature(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """ "a minimum", "a saddle", "a maximum", or "flat in some direction", by curvature."""
+        """ "a minimum", "a saddle", "a maximum" or "flat in some direction", by curvature."""
         flat = max(FLAT * max(abs(self.lowest), abs(self.highest)), NONE)
         if self.lowest < -flat:
             return "a saddle" if self.highest > flat else "a maximum"
