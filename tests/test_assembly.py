@@ -124,6 +124,29 @@ def test_instructions_and_widths_are_those_of_the_kernel_without_the_rare_cases(
     assert assembly.read_sass(SASS) == expected
 
 
+# An if, its else, and a loop around both.
+BRANCHES = """
+.L_x_0:
+        /*0000*/              @P0 BRA `(.L_x_1) ;
+        /*0010*/                   STG.E desc[UR8][R6.64], R3 ;
+        /*0020*/                   BRA `(.L_x_2) ;
+.L_x_1:
+        /*0030*/                   STG.E.128 desc[UR8][R6.64], R4 ;
+        /*0040*/                   FMUL R1, R1, R2 ;
+        /*0050*/                   FMUL R2, R1, R2 ;
+.L_x_2:
+        /*0060*/              @P1 BRA `(.L_x_0) ;
+        /*0070*/                   EXIT ;
+        /*0080*/                   FMUL R1, R1, R2 ;
+"""
+
+
+def test_of_two_branches_the_longer_counts() -> None:
+    assert assembly.read_sass(BRANCHES) == Sass(6, stores={"128": 1})
+    longer = BRANCHES.replace("BRA `(.L_x_2)", "FMUL R1, R1, R2")  # falls into the other
+    assert assembly.read_sass(longer) == Sass(8, stores={"32": 1, "128": 1})
+
+
 def test_a_text_without_instructions_is_an_error() -> None:
     with pytest.raises(ValueError, match="no instruction"):
         assembly.read_sass("nvdisasm fatal")

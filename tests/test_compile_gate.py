@@ -64,7 +64,8 @@ def test_every_kernel_is_compiled_for_every_architecture(gate: Any) -> None:
 def test_every_choice_of_options_is_compiled(gate: Any) -> None:
     need("NVRTC", gate[2]["missing"])
     options = {b["options"] for b in gate[2]["builds"] if b["kernel"] == "optim/rmsprop"}
-    assert options == {"", "centered", "momentum", "centered, momentum"}
+    single = ["", "centered", "momentum", "centered, momentum"]
+    assert options == {*single, *(", ".join(filter(None, [one, "vectors"])) for one in single)}
 
 
 def test_the_table_has_a_line_for_every_kernel(gate: Any) -> None:
@@ -78,14 +79,52 @@ def test_the_table_has_a_line_for_every_kernel(gate: Any) -> None:
 def test_the_table_shows_the_machine_code(gate: Any) -> None:
     need("NVRTC", gate[2]["missing"])
     need("nvdisasm", gate[2]["missing"])
-    (sgd,) = re.findall(r"^optim/sgd +float32 .*", gate[1], re.MULTILINE)
+    (sgd,) = re.findall(r"^optim/sgd +float32 .*x32$", gate[1], re.MULTILINE)
     instructions, each, loads, stores = sgd.split()[7:11]
     assert instructions == each  # one element a thread
     assert 40 < int(each) < 100
     assert re.fullmatch(r"\d+x32", loads)
     assert stores == "1x32"
+    (sgd,) = re.findall(r"^optim/sgd +float32 .* vectors$", gate[1], re.MULTILINE)
+    instructions, each, *loads = sgd.split()[7:11]
+    assert int(instructions) == pytest.approx(4 * int(each), abs=4)
+    assert loads[1] == "2x128"
     (norm,) = re.findall(r"^optim/norm +float64 .* CUB first pass", gate[1], re.MULTILINE)
     assert norm.split()[8] == "-"  # a reduction has no element of its own
+
+
+def test_docs_machine_code_md_says_what_the_gate_finds_of_updates(gate: Any) -> None:
+    need("NVRTC", gate[2]["missing"])
+    need("nvdisasm", gate[2]["missing"])
+    told = {cells[0]: cells[1:] for cells in documented("Updates")}
+    builds = [b for b in gate[2]["builds"] if b["kernel"].startswith("optim/")]
+    builds = [b for b in builds if b["kernel"] != "optim/norm"]  # a reduction
+    builds = [Build(**b | {"measured": Measured(**b["measured"])}) for b in builds]
+    builds = [b for b in builds if (b.dtype, b.arch, b.part) == ("float32", "90", "")]
+    found = {name_of_update(b): b for b in builds if "vectors" in b.options}
+    assert found.keys() == told.keys()
+    for name, build in found.items():
+        _, each, registers, wide, narrow = told[name]
+        m = build.measured
+        assert build.per_element == pytest.approx(int(each), rel=0.1, abs=2), name
+        assert m.registers == pytest.approx(int(registers), abs=8), name
+        assert f"{m.loads['128']} + {m.stores['128']}" == wide, name
+        assert m.loads["32"] == int(narrow), name
+    single = {name_of_update(b): b.per_element for b in builds if "vectors" not in b.options}
+    assert all(found[name].per_element < 0.6 * each for name, each in single.items())
+
+
+def name_of_update(build: Build) -> str:
+    options = [word for word in build.options.split(", ") if word not in ("", "vectors")]
+    return ", ".join([build.kernel.removeprefix("optim/"), *options])
+
+
+def documented(heading: str) -> list[list[str]]:
+    """The rows of the table below a heading of docs/machine_code.md."""
+    page = (Path(__file__).parent.parent / "docs/machine_code.md").read_text("utf-8")
+    section = page.split(f"## {heading}\n")[1].split("\n## ")[0]
+    lines = [line.strip("| ") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")] for line in lines[2:]]
 
 
 # Kernels with something wrong, in a copy of the package

@@ -11,14 +11,17 @@ import numpy as np
 
 from gpunet import counters
 from gpunet.backend import Array, array_module
-from gpunet.kernel import CudaText, Kernel, declare
+from gpunet.kernel import CudaText, Kernel
 from gpunet.optim import native
 from gpunet.optim.rows import ROWS, Row
-from gpunet.source import Argument, kernel_dir
+from gpunet.source import Argument, expand, kernel_dir
 
 NO_LIMITS = (math.inf, math.inf)
 BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
 LIMITS = ("clip_norm", "clip_value")  # the first two entries of every row
+VECTORS = "vectors"  # a compile-time option of every optimizer's kernel
+VECTOR = 16  # bytes
+THREADS = 256  # of a block that takes vectors
 
 State = dict[str, Array]
 Block = tuple[Array, State]
@@ -38,6 +41,15 @@ class Arrays:
         self.size, self.dtype = grad.size, grad.dtype
         self.loop: native.Bound | None = None
         self.updates = 0
+
+    @cached_property
+    def vectors(self) -> int:
+        """How many vectors each array on a GPU is made of; 0 where it is not: strided, or not of
+        whole vectors from a vector's place on.
+        """
+        arrays = [self.grad, *self.state.values()]
+        whole = all(a.flags.c_contiguous and a.data.ptr % VECTOR == 0 for a in arrays)
+        return self.grad.nbytes // VECTOR if whole and self.grad.nbytes % VECTOR == 0 else 0
 
     @cached_property
     def blocks(self) -> list[Block]:
@@ -91,20 +103,46 @@ class UpdateKernel(Kernel):
         return self.source.outputs_with(self.options(settings))[1:]
 
     def text(self, options: frozenset[str] = frozenset()) -> CudaText:
-        plain = super().text(options)
-        source, outputs, names = self.source, self.source.outputs_with(options), self.row_names
+        """As it is made from the formula. With VECTORS among the options a thread takes 16 bytes of
+        each array, else one element, wherever CuPy finds it.
+        """
+        plain, outputs = super().text(options), self.source.outputs_with(options)
+        names, preamble, raw = [p.name for p in outputs], plain.preamble, ""
+        if VECTORS in options:
+            preamble, raw = preamble + expand(["vector.cuh"]), "raw "
+            lines = self._by_vectors(names)
+        else:
+            lines = [*self._scalars(), *self._element(names, "{}_")]
+        ins = f"{raw}T grad_, raw T rows, int64 at, raw int64 counters, raw T norm_"
+        outs = ", ".join(raw + p.declare("_") for p in outputs)
+        return CudaText(plain.kind, (ins, outs, "\n".join(lines)), plain.name, preamble)
+
+    def _scalars(self) -> list[str]:
+        """The row's numbers; what is not the formula's begins with _ lest it hides a name there."""
+        names = self.row_names
         place = f"((at + counters[UPDATE]) & {ROWS - 1}) * {len(names)}"
-        lines = ["", f"const ptrdiff_t row = {place};"]
-        lines += ["T grad = clipped(grad_, norm_[0], rows[row], rows[row + 1]);"]
-        lines += [f"T {p.name} = {p.name}_;" for p in outputs]
-        if not self.decays_itself:
-            lines += ["grad = decayed(grad, param, rows[row + 2]);"]
-        lines += [f"const T {s} = rows[row + {names.index(s)}];" for s in source.scalars]
-        lines += [source.body, f'#line 1 "{source.name}: stores"']
-        lines += [f"{p.name}_ = {p.name};" for p in outputs]
-        ins = "T grad_, raw T rows, int64 at, raw int64 counters, raw T norm_"
-        outs = declare(outputs, suffix="_")
-        return CudaText(plain.kind, (ins, outs, "\n".join(lines)), plain.name, plain.preamble)
+        lines = ["", f"const ptrdiff_t _row = {place};"]
+        lines += [f"const T {s} = rows[_row + {names.index(s)}];" for s in self.source.scalars]
+        lines += ["const T _scale = clip_scale(norm_[0], rows[_row]), _limit = rows[_row + 1];"]
+        return lines if self.decays_itself else [*lines, "const T _decay = rows[_row + 2];"]
+
+    def _element(self, names: Sequence[str], place: str) -> list[str]:
+        """The update of one element; it lies at `place`, where {} stands for an array's name."""
+        lines = [f"T {name} = {place.format(name)};" for name in names]
+        lines += [f"T grad = clipped({place.format('grad')}, _scale, _limit);"]
+        lines += [] if self.decays_itself else ["grad = decayed(grad, param, _decay);"]
+        lines += [self.source.body, f'#line 1 "{self.source.name}: stores"']
+        return [*lines, *(f"{place.format(name)} = {name};" for name in names)]
+
+    def _by_vectors(self, names: Sequence[str]) -> list[str]:
+        """The update of the i-th vector of each array; loads first, for they take longest."""
+        lines = ["", "Vector<T> _v_grad = vector_of(grad_[0], i);"]
+        lines += [f"Vector<T> _v_{name} = vector_of({name}_[0], i);" for name in names]
+        lines += [*self._scalars(), "const ptrdiff_t _first = i * Vector<T>::SIZE;"]
+        lines += ["#pragma unroll", "for (int _k = 0; _k < Vector<T>::SIZE; ++_k) {"]
+        lines += ["[[maybe_unused]] const ptrdiff_t i = _first + _k;"]
+        lines += [*self._element(names, "_v_{}.at[_k]"), "}"]
+        return [*lines, *(f"vector_of({name}_[0], i) = _v_{name};" for name in names)]
 
     def update(self, arrays: Arrays, row: Row, norm: Array | None = None) -> None:
         """One step, in place.
@@ -121,11 +159,15 @@ class UpdateKernel(Kernel):
             else:
                 loop(row, norm)
             return
-        options, ordered = self.in_order(arrays)
+        options, (grad, *outputs) = self.in_order(arrays)
         table, at = row
-        any_norm = table if norm is None else norm  # only compared with an infinite limit
-        grad, *outputs = ordered
-        self.built(xp, options)(grad, table, at, counters.array(xp), any_norm, *outputs)
+        any_norm = table if norm is None else norm  # not looked at where the limit is infinite
+        inputs = (table, at, counters.array(xp), any_norm)
+        if arrays.vectors:
+            size = {"size": arrays.vectors, "block_size": THREADS}
+            self.built(xp, options | {VECTORS})(grad, *inputs, *outputs, **size)
+        else:
+            self.built(xp, options)(grad, *inputs, *outputs)
 
     def in_order(self, arrays: Arrays) -> tuple[frozenset[str], list[Array]]:
         """The options that the state tells of, and the arrays in the header's order."""

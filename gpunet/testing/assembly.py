@@ -77,8 +77,8 @@ Code = list[tuple[int, str, str, str]]  # address, predicate, name, operands
 
 @dataclass(frozen=True)
 class Sass:
-    """What the kernel's own code holds: the instructions on the way through it, each counted once,
-    and how many of them load and store global memory, by their width in bits ({"32": 15}).
+    """What the kernel's own code holds: the instructions on the longest way through it, loops taken
+    once, and how many of them load and store global memory, by their width in bits ({"32": 15}).
 
     Left out is what is there for rare cases only, such as the division of what is not finite.
     """
@@ -93,16 +93,43 @@ def read_sass(text: str) -> Sass:
     code = [(int(m[1], 16), m[2] or "", m[3], m[4]) for m in INSTRUCTION.finditer(_own_code(text))]
     if not code:
         raise ValueError(f"no instruction in nvdisasm's text:\n{text[:500]}")
-    places = _labels(text)
-    through: list[str] = []
-    end = 0  # of what is jumped over
-    for at, predicate, name, rest in code:
-        if at < end or name == "NOP":
-            continue
-        through.append(name)
-        if name == "BRA" and predicate and (target := TARGET.search(rest)):
-            end = _behind_a_call(code, at, places.get(target[1], 0))
+    through = _longest_way(code, _labels(text))
     return Sass(len(through), _widths("LDG", through), _widths("STG", through))
+
+
+def _longest_way(code: Code, places: dict[str, int]) -> list[str]:
+    """The instructions from the first to an end; of two branches the longer one is taken."""
+    ends = len(code)
+    number = {at: k for k, (at, *_) in enumerate(code)}
+    length, after = [0] * (ends + 1), [ends] * ends
+    for k in reversed(range(ends)):
+        name = code[k][2]
+        later = [n for n in _next(code, k, places, number) if n > k]
+        after[k] = max(later, default=ends, key=lambda n: length[n])
+        length[k] = length[after[k]] + (name != "NOP")
+    way, k = [], 0
+    while k < ends:
+        way.append(code[k][2])
+        k = after[k]
+    return [name for name in way if name != "NOP"]
+
+
+def _next(code: Code, k: int, places: dict[str, int], number: dict[int, int]) -> list[int]:
+    """What may come after the k-th instruction, by its number in `code`: an earlier one where a
+    loop goes on.
+    """
+    at, predicate, name, rest = code[k]
+    target = TARGET.search(rest)
+    to = places.get(target[1], 0) if target else 0
+    if name.startswith("BRX"):  # by a table: to any place behind it
+        return [number[place] for place in places.values() if place in number]
+    if name == "EXIT" and not predicate:
+        return []
+    if name == "BRA" and to in number:
+        conditional = predicate or not rest.lstrip().startswith("`")
+        jump = not conditional or _behind_a_call(code, at, to)
+        return [number[to]] if jump else [k + 1, number[to]]
+    return [k + 1]
 
 
 def _own_code(text: str) -> str:

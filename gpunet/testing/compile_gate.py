@@ -39,7 +39,7 @@ import numpy as np
 from gpunet.cxx import available, cache_folder
 from gpunet.files import write_atomically
 from gpunet.kernel import BlockKernel, CudaText, Kernel
-from gpunet.optim.kernel import UpdateKernel
+from gpunet.optim.kernel import VECTORS, UpdateKernel
 from gpunet.source import kernel_names
 from gpunet.testing import assembly, gxx, nvrtc
 from gpunet.testing.nvrtc import Measured, Program
@@ -127,7 +127,7 @@ def kernels() -> dict[str, Kernel]:
 
 def choices(kernel: Kernel) -> list[frozenset[str]]:
     """Every choice of the kernel's compile-time options."""
-    names = kernel.source.options
+    names = (*kernel.source.options, *([VECTORS] if isinstance(kernel, UpdateKernel) else []))
     picks = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
     return [frozenset(pick) for pick in picks]
 
@@ -161,7 +161,7 @@ def builds(chosen: dict[str, Kernel]) -> list[Build]:
         for dtype in DTYPES
         for program in nvrtc.programs(text_for(kernel, options, dtype), dtype, numbers(kernel))
     ]
-    found = remembered([(p, arch) for *_, p in wanted for arch in architectures(p)])
+    found = remembered([(one[-1], arch) for one in wanted for arch in architectures(*one)])
 
     def build(k: Kernel, options: frozenset[str], dtype: str, p: Program, arch: str) -> Build:
         return Build(
@@ -176,14 +176,17 @@ def builds(chosen: dict[str, Kernel]) -> list[Build]:
             vectors=assembly.names_vectors(p.text),
         )
 
-    return [build(*one, arch) for one in wanted for arch in architectures(one[-1])]
+    return [build(*one, arch) for one in wanted for arch in architectures(*one)]
 
 
-def architectures(program: Program) -> tuple[str, ...]:
-    """Which it is compiled for: all, but a reduction's passes of CUB, which are CuPy's text around
-    expressions that its plain form has too, for one. (Each takes seconds.)
+def architectures(
+    kernel: Kernel, options: frozenset[str], _: str, program: Program
+) -> tuple[str, ...]:
+    """Which it is compiled for: all, but for one what has the formulas that another text has too: a
+    reduction's passes of CUB, and an update that takes one element a thread.
     """
-    return (assembly.ARCHITECTURE,) if program.part else ARCHITECTURES
+    single = isinstance(kernel, UpdateKernel) and VECTORS not in options
+    return (assembly.ARCHITECTURE,) if program.part or single else ARCHITECTURES
 
 
 def element_bits(kernel: Kernel, options: frozenset[str], dtype: str) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.optim.kernel import clipped, decayed
+from gpunet.optim.kernel import VECTORS, clipped, decayed
 from gpunet.optim.scalars import is_steady, known_at, names_of
 
 OPTIMIZERS = list(gn.OPTIMIZERS.values())
@@ -77,16 +77,28 @@ def test_what_cupy_is_given_for_an_update() -> None:
     assert (text.kind, text.name) == ("ElementwiseKernel", "gpunet_optim_momentum")
     assert ins == "T grad_, raw T rows, int64 at, raw int64 counters, raw T norm_"
     assert outs == "T param_, T velocity_"
-    assert "grad = decayed(grad, param, rows[row + 2]);" in body
-    assert "const T momentum = rows[row + 4];" in body
+    assert "const T _decay = rows[_row + 2];" in body
+    assert "const T momentum = rows[_row + 4];" in body
     assert body.endswith("param_ = param;\nvelocity_ = velocity;")
     assert '#line 1 "kernels/common.cuh"' in text.preamble
+
+
+def test_vectors_are_the_same_formula_over_raw_arrays() -> None:
+    text = gn.Momentum.kernel.text(frozenset({VECTORS}))
+    ins, outs, body = text.arguments
+    assert (text.kind, text.name) == ("ElementwiseKernel", "gpunet_optim_momentum_vectors")
+    assert ins == "raw T grad_, raw T rows, int64 at, raw int64 counters, raw T norm_"
+    assert outs == "raw T param_, raw T velocity_"
+    assert body.count(gn.Momentum.kernel.source.body) == 1
+    loads, loop = body.split("for (")
+    assert loads.index("_v_velocity = vector_of") < loads.index("clip_scale")  # loads first
+    assert "rows[" not in loop
 
 
 def test_a_formula_that_names_weight_decay_decays_by_itself() -> None:
     body = gn.AdamW.kernel.text().arguments[2]
     assert "decayed(" not in body
-    assert "const T weight_decay = rows[row + 3];" in body
+    assert "const T weight_decay = rows[_row + 3];" in body
 
 
 def test_options_are_defined_and_name_the_kernel() -> None:
