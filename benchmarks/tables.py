@@ -1,5 +1,5 @@
-"""The tables of the READMEs and of docs/benchmarks.md, made from the JSON in benchmarks/results/ and
-from nothing else: the runs on real GPUs (verify_gpu), and gpunet beside its peers
+"""The tables of the READMEs and of docs/benchmarks.md, made from the JSON in benchmarks/results/
+and from nothing else: the runs on real GPUs (verify_gpu), and gpunet beside its peers
 (benchmarks.peers).
 
 python -m benchmarks.tables            rewrite README.md, README.ko.md and docs/benchmarks.md
