@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,10 +28,16 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 GPU, PEERS, RATIOS_MARK = "gpu-results", "peers", "peers-ratios"  # names of marks
 NONE = {"en": "not yet run on a GPU", "ko": "아직 GPU에서 돌려 보지 않았습니다"}
 NOT_COMPARED = {"en": "not yet measured", "ko": "아직 측정하지 않았습니다"}
-BESIDE = ("PyTorch / gpunet", "JAX jit / gpunet", "NumPy by hand / gpunet")
+BESIDE = ("PyTorch / gpunet", "JAX jit / gpunet")
 COMPARED = {
-    "en": ("", "a step of", "gpunet", "PyTorch", *BESIDE),
-    "ko": ("", "한 스텝의 내용", "gpunet", "PyTorch", *BESIDE),
+    "en": ("", "a step of", "gpunet", "PyTorch", *BESIDE, "NumPy by hand / gpunet"),
+    "ko": ("", "한 스텝의 내용", "gpunet", "PyTorch", *BESIDE, "직접 짠 NumPy / gpunet"),
+}
+KOREAN = {  # of what a workload is
+    "an epoch of 60,000 rows": "60,000행을 한 에폭",
+    "Adam alone": "Adam만",
+    "2 million parameters in 1 tensor": "매개변수 200만 개를 텐서 1개에",
+    "2 million parameters in 20 tensors": "매개변수 200만 개를 텐서 20개에",
 }
 RATIOS = ("PyTorch eager", "JAX jit", "NumPy by hand")
 # Times are medians of rounds, and ratios are not those of the medians.
@@ -108,7 +115,7 @@ def peer_table(found: dict[str, Record], language: str) -> str:
     for one in found.values():
         versions = ", ".join(f"{name} {v}" for name, v in one["versions"].items())
         lines = [COMPARED[language], ["---"] * len(COMPARED[language])]
-        lines += [peer_row(name, w) for name, w in one["workloads"].items()]
+        lines += [peer_row(name, w, language) for name, w in one["workloads"].items()]
         parts.append(f"{taken_on(one)}; {versions}")
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     return "\n\n".join([*parts, RATIOS_ARE[language]])
@@ -129,14 +136,20 @@ def ratio_table(found: dict[str, Record]) -> str:
     return "\n\n".join(parts) or NOT_COMPARED["en"]
 
 
-def peer_row(name: str, workload: Record) -> list[str]:
+def in_korean(what: str) -> str:
+    """ "784-100-10 ReLU, 배치 100, SGD"; names of layers and optimizers are the same."""
+    parts = (KOREAN.get(part, part) for part in what.split(", "))
+    return ", ".join(re.sub(r"^batch (?=\d)", "배치 ", part) for part in parts)
+
+
+def peer_row(name: str, workload: Record, language: str = "en") -> list[str]:
     """The times of gpunet and PyTorch, and the others' as multiples of gpunet's; "-" for none."""
     peers = workload["peers"]
     times = [peers.get(peer, {}).get("us_per_step") for peer in ("gpunet", "PyTorch eager")]
     ratios = [peers.get(peer, {}).get("times_gpunet") for peer in RATIOS]
     return [
         name,
-        workload["what"],
+        in_korean(workload["what"]) if language == "ko" else workload["what"],
         *("-" if us is None else duration(us) for us in times),
         *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
     ]
