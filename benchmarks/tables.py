@@ -1,4 +1,4 @@
-"""The tables of the READMEs and of docs/benchmarks.md, made from the JSON in benchmarks/results/
+"""The tables of the READMEs and of docs/benchmarks.md, made from the JSON of benchmarks/results/
 and from nothing else: the runs on real GPUs (verify_gpu), and gpunet beside its peers
 (benchmarks.peers).
 
