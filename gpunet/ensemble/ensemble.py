@@ -244,7 +244,10 @@ class Ensemble:
         stacked: Array = array_module(found[0]).stack(found)
         return stacked
 
-    def evaluate(self, data: Any) -> list[dict[str, float]]:
-        """{"loss"} and, for classes, "accuracy" of each, as `Trainer.evaluate` has them."""
+    def evaluate(self, data: Any, of: Iterable[int] | None = None) -> list[dict[str, float]]:
+        """{"loss"} and, for classes, "accuracy", as `Trainer.evaluate` has them: of each, or of
+        those numbers.
+        """
         feed = Feed(data, self.models[0], self.loss, "data")
-        return [evaluate(model, self.loss, feed) for model in self.models]
+        chosen = range(len(self)) if of is None else of
+        return [evaluate(self.models[k], self.loss, feed) for k in chosen]

@@ -10,16 +10,16 @@ import numpy as np
 
 from gpunet import threads
 from gpunet.backend import Array, to_host
+from gpunet.ensemble.evaluation import evaluate
 from gpunet.ensemble.gradients import Gradients, Taped, Walked, fused_plan
 from gpunet.ensemble.members import Member
 from gpunet.ensemble.stack import Stack
 from gpunet.fused.step import Step
-from gpunet.train.evaluation import evaluate
 from gpunet.train.feed import Feed, Group
 from gpunet.train.fit import DONE
 from gpunet.train.groups import Groups
 from gpunet.train.guard import Guard
-from gpunet.train.history import Row
+from gpunet.train.history import History, Row
 from gpunet.train.interrupt import DeferredInterrupt
 from gpunet.train.loop import LOOK_EVERY
 from gpunet.train.nonfinite import NonFiniteError
@@ -65,7 +65,7 @@ class Fit:
         models, optimizers = [m.model for m in self.inside], [m.optimizer for m in self.inside]
         loss = self.inside[0].loss
         found = fused_plan(models[0], loss, self.feed.xp)
-        self.stack = Stack(models, optimizers, rows=found is not None)
+        self.stack = Stack(models, optimizers)
         self.gradients: Gradients = (
             Taped(self.stack, loss) if found is None else Walked(self.stack, found)
         )
@@ -95,9 +95,12 @@ class Fit:
                 if done < len(order.ends) and (self.interrupt.requested or not self.running):
                     return
         values, sizes = to_host(losses), np.diff([0, *order.ends]).astype(np.float64)
+        found = evaluate(self.stack, trained[0].loss, self.held_out) if self.held_out else None
         for member, lr in zip(trained, lrs, strict=True):
             if member in self.running:
-                self._note(member, lr, values[:, self.inside.index(member)], sizes)
+                k = self.inside.index(member)
+                loss = member.loss.mean(values[:, k], sizes)
+                _note(member.history, loss, found[k] if found else {}, lr)
         seconds = (time.perf_counter() - started) / len(trained)
         for member in list(self.running):
             row = member.history.rows[-1]
@@ -183,16 +186,6 @@ class Fit:
         for callback in member.callbacks:
             callback.on_stop(member)
 
-    def _note(self, member: Member, lr: float, losses: Array, sizes: Array) -> None:
-        """The epoch's row of the history, but for its seconds."""
-        history = member.history
-        row: Row = {"epoch": len(history) + 1, "train_loss": member.loss.mean(losses, sizes)}
-        if self.held_out is not None:
-            found = evaluate(member.model, member.loss, self.held_out)
-            row |= {f"valid_{name}": value for name, value in found.items()}
-        history.rows.append(row | {"lr": None if np.isnan(lr) else lr, "seconds": 0.0})
-        history.kept = row["epoch"]
-
     def _end(self, member: Member, reason: str) -> None:
         member.history.stopped = reason
         for callback in member.callbacks:
@@ -205,3 +198,11 @@ class Fit:
         """Nothing changes it any more."""
         self.running.remove(member)
         self.stack.leave(self.inside.index(member))
+
+
+def _note(history: History, loss: float, valid: dict[str, float], lr: float) -> None:
+    """An epoch's row of the history, but for its seconds."""
+    row: Row = {"epoch": len(history) + 1, "train_loss": loss}
+    row |= {f"valid_{name}": value for name, value in valid.items()}
+    history.rows.append(row | {"lr": None if np.isnan(lr) else lr, "seconds": 0.0})
+    history.kept = row["epoch"]

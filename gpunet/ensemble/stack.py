@@ -30,28 +30,24 @@ class Stack:
 
     Args:
         models, optimizers: alike but for numbers and settings; see `check_alike`.
-        rows: a vector of all models is (models, 1, columns), as `on_stacks` takes it, instead of
-            (models, columns), as the ops of the tape do.
 
     Attributes:
         layers: as those of a model, in order; their parameters and statistics are those of all,
-            with a leading axis. A Dropout is a `Dropouts`.
+            with a leading axis, as the ops of the tape take them. A Dropout is a `Dropouts`.
         here: which models still are.
         update: one update of every model that is here.
     """
 
-    def __init__(
-        self, models: Sequence[Layer], optimizers: Sequence[Optimizer], rows: bool
-    ) -> None:
-        self.rows = rows
+    def __init__(self, models: Sequence[Layer], optimizers: Sequence[Optimizer]) -> None:
         self.models, self.optimizers = list(models), list(optimizers)
         self.here = list(range(len(models)))
         self.xp: Any = array_module(models[0].parameters()[0].data)
         self.arrays: dict[str, Array] = {}
         for k, optimizer in enumerate(optimizers):
             optimizer.move(partial(self._row, k))
+        arena = optimizers[0].arenas[0]
+        self._places = {id(p): place for p, place in arena.places_in(slice(0, arena.data.size))}
         self.layers = [self._stacked(alike) for alike in zip(*map(flat, models), strict=True)]
-        self._enter()
         self.update = Together(optimizers, self.arrays, self.here)
 
     def _row(self, k: int, name: str, size: int, dtype: Any) -> Array:
@@ -61,44 +57,27 @@ class Stack:
             self.arrays[name] = aligned_zeros(self.xp, count * size, dtype).reshape(count, size)
         return self.arrays[name][k]
 
-    def _stacked(self, alike: tuple[Layer, ...]) -> Any:
+    def _stacked(self, alike: tuple[Any, ...]) -> Any:
         """One layer in the place of those of all models."""
         if isinstance(alike[0], Dropout):
-            return Dropouts(list(alike), self.optimizers[0].parameters[0].dtype)  # type: ignore[arg-type]
+            return Dropouts(list(alike), self.optimizers[0].parameters[0].dtype)
         layer = copy.copy(alike[0])
         for name, p in alike[0].named_parameters():
-            vars(layer)[name] = Parameter(self.xp.zeros(self._shape(p.shape), p.dtype))
+            data, grad = (self.arrays[key][:, self._places[id(p)]] for key in ("param", "grad"))
+            vars(layer)[name] = _view(data, grad, (len(alike), *p.shape))
         for name in layer.buffers:
             arrays = self.xp.stack([getattr(own, name) for own in alike])
+            setattr(layer, name, arrays)
             for own, row in zip(alike, arrays, strict=True):
                 setattr(own, name, row)
-            setattr(layer, name, arrays.reshape(self._shape(arrays.shape[1:])))
         return layer
 
-    def _shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """That of all models' arrays of this shape."""
-        row = (1,) if self.rows and len(shape) == 1 else ()
-        return (len(self.models), *row, *shape)
-
-    def _enter(self) -> None:
-        """Make the layers' parameters views of the arrays."""
-        membership = Membership()
-        arena = self.optimizers[0].arenas[0]
-        places = {id(p): place for p, place in arena.places_in(slice(0, arena.data.size))}
-        for first, layer in zip(flat(self.models[0]), self.layers, strict=True):
-            for name, p in first.named_parameters():
-                place = places[id(p)]
-                data, grad = (self.arrays[key][:, place] for key in ("param", "grad"))
-                # What Parameter.enter moves in is what is there already.
-                own: Parameter = vars(layer)[name]
-                own.data[...] = data.reshape(own.shape)
-                own.enter(membership, data, grad)
-
     def blocks(self, found: Sequence[Block]) -> tuple[Block, ...]:
-        """The blocks of a plan of models[0], of the layers of all."""
-        layers = {
-            id(one): all_ for one, all_ in zip(flat(self.models[0]), self.layers, strict=True)
-        }
+        """The blocks of a plan of models[0], of the layers of all, as `on_stacks` takes them: with
+        vectors that are rows, (models, 1, columns).
+        """
+        pairs = zip(flat(self.models[0]), map(_with_rows, self.layers), strict=True)
+        layers: dict[int, Any] = {id(one): all_ for one, all_ in pairs}
         layers[id(None)] = None
         return tuple(
             Block(*(layers[id(k)] for k in (b.affine, b.norm, b.act, b.dropout))) for b in found
@@ -124,9 +103,29 @@ class Stack:
         found = self.xp.isfinite(self.arrays["param"]).all(axis=1)
         for layer in self.layers:
             for name in getattr(layer, "buffers", ()):
-                array = getattr(layer, name).reshape(len(self.models), -1)
-                found &= self.xp.isfinite(array).all(axis=1)
+                found &= self.xp.isfinite(getattr(layer, name)).all(axis=1)
         return np.asarray(found if self.xp is np else found.get())
+
+
+def _view(data: Array, grad: Array, shape: tuple[int, ...]) -> Parameter:
+    """A parameter of this shape around arrays that are there."""
+    parameter = Parameter(data.reshape(shape))
+    parameter.enter(Membership(), data, grad)
+    return parameter
+
+
+def _with_rows(layer: Any) -> Any:
+    """The layer itself, or one whose vectors have an axis for rows."""
+    if not isinstance(layer, (Affine, BatchNorm)):
+        return layer
+    own = copy.copy(layer)
+    for name, p in layer.named_parameters():
+        if p.ndim == 2:
+            shape = (p.shape[0], 1, p.shape[1])
+            vars(own)[name] = _view(p.data, p.grad, shape)
+    for name in layer.buffers:
+        setattr(own, name, getattr(layer, name)[:, None])
+    return own
 
 
 def check_alike(models: Sequence[Layer]) -> None:

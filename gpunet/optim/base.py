@@ -23,7 +23,7 @@ from gpunet.optim.kernel import UpdateKernel, norms_of
 from gpunet.optim.parts import Part, Segment, adopt
 from gpunet.optim.rows import Row
 from gpunet.optim.saving import ByParameter, Form, copied, read_state, without_code
-from gpunet.optim.scalars import GIVEN, is_steady, names_of, row
+from gpunet.optim.scalars import GIVEN, is_steady, names_of, row_at
 from gpunet.schedules import Rate
 
 if TYPE_CHECKING:
@@ -198,10 +198,7 @@ class Optimizer(Declared):
         settings = {**part.settings, "clip_norm": self.clip_norm, "clip_value": self.clip_value}
         if not decays:
             settings["weight_decay"] = 0.0
-
-        def compute(t: int) -> list[float]:
-            return row(t, settings, self.derived, self.kernel, rows.dtype)
-
+        compute = row_at(settings, self.derived, self.kernel, rows.dtype)
         steady = is_steady(settings, self.derived, self.kernel)
         rows.fill(t, steps, given, compute, steady=steady, shift=shift)
 

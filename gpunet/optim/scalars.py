@@ -29,24 +29,39 @@ def known_at(t: int, settings: Mapping[str, Any], derived: Derived) -> dict[str,
     return known
 
 
+def row_at(
+    settings: Mapping[str, Any], derived: Derived, kernel: UpdateKernel, dtype: Any
+) -> Callable[[int], list[float]]:
+    """A function of t that gives the numbers of update t for arrays of `dtype`, in the order of
+    `kernel.row_names`.
+    """
+    now, names, lr = dict(settings), kernel.row_names, settings.get("lr")
+    for limit in LIMITS:
+        now[limit] = math.inf if now[limit] is None else now[limit]
+    if "betas" in now:  # 1 - beta^t must be that of the beta that the kernel gets
+        now["betas"] = [number("betas", dtype.type(beta)) for beta in now["betas"]]
+    if "lr" in now and not callable(lr):
+        now["lr"] = number("lr", lr)
+
+    def compute(t: int) -> list[float]:
+        if callable(lr):
+            now["lr"] = resolve(lr, t - 1)
+        known = known_at(t, now, derived)
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(
+                f"{kernel.source.label}: nothing gives the scalar {unknown[0]!r}; make it a "
+                "setting, or let derived(...) return it"
+            )
+        return [known[name] for name in names]
+
+    return compute
+
+
 def row(
     t: int, settings: Mapping[str, Any], derived: Derived, kernel: UpdateKernel, dtype: Any
 ) -> list[float]:
-    """The numbers of update t for arrays of `dtype`, in the order of `kernel.row_names`."""
-    now = dict(settings)
-    for limit in LIMITS:
-        now[limit] = math.inf if now[limit] is None else now[limit]
-    if "lr" in now:
-        now["lr"] = resolve(now["lr"], t - 1)
-    if "betas" in now:  # 1 - beta^t must be that of the beta that the kernel gets
-        now["betas"] = [number("betas", dtype.type(beta)) for beta in now["betas"]]
-    known = known_at(t, now, derived)
-    if unknown := [name for name in kernel.row_names if name not in known]:
-        raise ValueError(
-            f"{kernel.source.label}: nothing gives the scalar {unknown[0]!r}; make it a setting, "
-            "or let derived(...) return it"
-        )
-    return [known[name] for name in kernel.row_names]
+    """The numbers of update t alone; see `row_at`."""
+    return row_at(settings, derived, kernel, dtype)(t)
 
 
 def is_steady(settings: Mapping[str, Any], derived: Derived, kernel: UpdateKernel) -> bool:

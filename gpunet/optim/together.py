@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -38,12 +38,15 @@ class Together:
         """Before the next `steps` updates: compute their scalars. ValueError for a bad schedule."""
         self._parts = [optimizer.parts() for optimizer in self.optimizers]
         self._clips = any(optimizer.clip_norm is not None for optimizer in self.optimizers)
-        ends, blocks = [], []
+        ends, blocks, known = [], [], {}
         for optimizer, parts, start in zip(self.optimizers, self._parts, self._starts, strict=True):
             for part in parts:
-                optimizer.fill_rows(part, steps)
                 ends.append((start + part.place.start, start + part.place.stop))
-                blocks.append(part.rows.block(optimizer.t + 1, steps))
+                key = self._depends_on(optimizer, part)
+                if key not in known:
+                    optimizer.fill_rows(part, steps)
+                    known[key] = part.rows.block(optimizer.t + 1, steps)
+                blocks.append(known[key])
         self._ends = np.array(ends, np.int64).reshape(-1, 2)
         width = len(self.kernel.row_names) + 1
         numbers = np.zeros((steps, len(ends), width), self._whole.dtype)
@@ -66,6 +69,12 @@ class Together:
         for optimizer in self.optimizers:
             optimizer.t += 1
 
+    def _depends_on(self, optimizer: Optimizer, part: Part) -> Hashable:
+        """What the part's scalars are made of: many optimizers may have the same."""
+        settings = tuple(part.settings.items())
+        decays = part.decayed or optimizer.decay_all
+        return optimizer.t, optimizer.clip_norm, optimizer.clip_value, decays, settings
+
     def _norm(self, optimizer: Optimizer) -> Array | None:
         """Of its gradients, where it clips by it."""
         found = norms_of(optimizer.gradients()) if optimizer.clip_norm is not None else {}
@@ -75,4 +84,5 @@ class Together:
         for k, (optimizer, parts) in enumerate(zip(self.optimizers, self._parts, strict=True)):
             for part in parts:
                 norm = norms[k] if norms else None
+                optimizer.fill_rows(part)
                 self.kernel.update(part, part.rows[optimizer.t + 1], norm)

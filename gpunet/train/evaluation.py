@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 
 import numpy as np
@@ -16,24 +17,44 @@ from gpunet.train.feed import Feed
 ROWS = 1024  # at a time
 
 
+class Tally:
+    """Loss and hits of a model over the parts of a feed, read from the device once, at the end."""
+
+    def __init__(self, loss: Loss, feed: Feed, parts: int) -> None:
+        self.loss, self.feed = loss, feed
+        self._values, self._weights = (feed.xp.zeros(parts, np.float64) for _ in range(2))
+        self._hits: list[Array | None] = []
+
+    def add(self, value: Array, z: Array, t: Array, weight: Sequence[Array]) -> None:
+        """The next part: its loss, the model's outputs, the targets, and weights if the feed has
+        them.
+        """
+        loss, k = self.loss, len(self._hits)
+        self._values[k], self._weights[k] = value, loss.weight(t, *weight)
+        self._hits.append(loss.hits(z, t, *weight))
+
+    def scores(self) -> dict[str, float]:
+        """As `evaluate`."""
+        feed = self.feed
+        found = {"loss": self.loss.mean(self._values, self._weights)}
+        right = [count for count in self._hits if count is not None]
+        total = len(feed) if feed.weight is None else float(feed.weight.sum())
+        return found | {"accuracy": float(sum(right)) / total} if right else found
+
+
 def evaluate(model: Layer, loss: Loss, feed: Feed) -> dict[str, float]:
     """{"loss": mean over the rows} and, where predictions can be right, "accuracy", in evaluation
-    mode. Read from the device once, at the end.
+    mode.
     """
     parts = feed.in_order(ROWS)
-    values, weights = (feed.xp.zeros(len(parts), np.float64) for _ in range(2))
-    hits: list[Array | None] = []
+    tally = Tally(loss, feed, len(parts))
     quiet = np.errstate(over="ignore", invalid="ignore")
     fit = threads.suited(model, min(len(feed), ROWS))
     with model.evaluating(), no_grad(), quiet, fit, closing(feed.batches(parts)) as batches:
-        for k, (x, t, *weight) in enumerate(batches):
+        for x, t, *weight in batches:
             z = model(x)
-            values[k], weights[k] = loss(z, t, *weight).data, loss.weight(t, *weight)
-            hits.append(loss.hits(z.data, t, *weight))
-    found = {"loss": loss.mean(values, weights)}
-    right = [count for count in hits if count is not None]
-    total = len(feed) if feed.weight is None else float(feed.weight.sum())
-    return found | {"accuracy": float(sum(right)) / total} if right else found
+            tally.add(loss(z, t, *weight).data, z.data, t, weight)
+    return tally.scores()
 
 
 def outputs(model: Layer, x: Array) -> Array:

@@ -17,7 +17,7 @@ from gpunet.files import read_file, write_atomically
 from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result
 
-FORMAT = 2  # raise it when a run is measured in another way
+FORMAT = 3  # raise it when a run is measured in another way
 MOST = 1 << 24  # bytes; a run of 100,000 epochs takes less
 
 

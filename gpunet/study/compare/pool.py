@@ -1,4 +1,5 @@
-"""Runs side by side: each process takes the next run, with one BLAS thread of its own.
+"""Runs side by side: each process takes the next few, which are trained in one step, with one BLAS
+thread of its own.
 
 Small networks train faster on one thread than on several, and measured seconds do not then depend
 on how many runs share the machine, as long as there is a core for each.
@@ -23,6 +24,9 @@ from gpunet.study.compare.runs import Result, attempt, failure
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
+AT_ONCE = 36  # runs: with more of them a step gains little, and a Ctrl-C loses much
+Group = list[Run]
+
 
 def cores() -> int:
     """How many this process may use."""
@@ -44,35 +48,56 @@ def train_all(
     also one whose process the system ends. KeyboardInterrupt after Ctrl-C, with the processes ended
     and every finished run handed over.
     """
+    groups = together(runs)
     if jobs is None:
-        for run in runs:
-            done(attempt(run, setup, data))
+        for group in groups:
+            for result in attempt(group, setup, data):
+                done(result)
         return
-    left = _side_by_side(runs, setup, data, done, jobs)  # where a process was ended
-    while left := _side_by_side(left, setup, data, done, 1):  # one at a time: it tells whose
+    left = _side_by_side(groups, setup, data, done, jobs)  # where a process was ended
+    alone = [[run] for group in left for run in group]
+    while alone := _side_by_side(alone, setup, data, done, 1):  # one at a time: it tells whose
         reason = "its process was ended from outside, perhaps for want of memory"
-        done(failure(left.pop(0), data, reason))
+        done(failure(alone.pop(0)[0], data, reason))
+
+
+def together(runs: Sequence[Run]) -> list[Group]:
+    """Runs of one optimizer that are trained in one step: those of one seed, or of several where
+    these are few; in the order of the first of each.
+    """
+    by_seed: dict[tuple[str, int], Group] = {}
+    for run in runs:
+        by_seed.setdefault((run.optimizer, run.seed), []).append(run)
+    groups: list[Group] = []
+    open_groups: dict[str, Group] = {}
+    for (optimizer, _), group in by_seed.items():
+        started = open_groups.get(optimizer)
+        if started is None or len(started) + len(group) > AT_ONCE:
+            groups.append([])
+            started = open_groups[optimizer] = groups[-1]
+        started += group
+    return groups
 
 
 def _side_by_side(
-    runs: Sequence[Run], setup: Setup, data: Dataset, done: Callable[[Result], None], jobs: int
-) -> list[Run]:
+    groups: Sequence[Group], setup: Setup, data: Dataset, done: Callable[[Result], None], jobs: int
+) -> list[Group]:
     """What is left when the system has ended a process, in order."""
     context = multiprocessing.get_context("spawn")  # a forked BLAS or CUDA may hang
     theirs, ours = context.Pipe(duplex=False)
     start = (theirs, setup, data)
-    pool = ProcessPoolExecutor(min(jobs, len(runs) or 1), context, _begin, start)
-    left = dict.fromkeys(runs)
+    pool = ProcessPoolExecutor(min(jobs, len(groups) or 1), context, _begin, start)
+    left = list(groups)
     try:
         # A Ctrl-C would hit processes that are still starting.
         with _environment(THREADS, "1"), _held_interrupts():
-            futures = [pool.submit(_train, run) for run in runs]
+            futures = {pool.submit(_train, group): group for group in groups}
         for future in as_completed(futures):
-            result = future.result()
-            done(result)
-            left.pop(result.run, None)
+            for result in future.result():
+                done(result)
+            left.remove(futures[future])
     except BrokenProcessPool:
-        return list(left)
+        return left
     except BaseException:
         ours.close()  # do not wait for the runs that are still going
         raise
@@ -131,5 +156,5 @@ def _leave_with(parent: Connection) -> None:
     os._exit(1)
 
 
-def _train(run: Run) -> Result:
-    return attempt(run, *_given)
+def _train(group: Group) -> list[Result]:
+    return attempt(group, *_given)

@@ -1,14 +1,19 @@
-"""One run: the network trained once by one optimizer, and what is kept of it."""
+"""Runs: the network trained by one optimizer, several rates or seeds at once, and what is kept."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import gpunet as gn
 from gpunet.data import Dataset, Split
 from gpunet.study.compare.grid import Run, Setup
+from gpunet.train.history import Row
+
+Scores = Mapping[str, float]
 
 # A loss this much above the untrained network's is more than the rounding of a mean.
 RISEN = 1.001
@@ -19,8 +24,9 @@ class Result:
     """Curves with one value an epoch; place 0 is the untrained network.
 
     An accuracy or test figure is None where the data have numbers as targets, or no test rows. A
-    loss that is no finite number is inf. seconds: since the start, validation included. The test
-    rows are seen once, by the network of the best of the trained epochs.
+    loss that is no finite number is inf. seconds: since the start, validation included; of runs in
+    one step each has its share. The test rows are seen once, by the network of the best of the
+    trained epochs.
     """
 
     run: Run
@@ -69,12 +75,14 @@ class Result:
         return f"from epoch {risen} on: training loss above its start"
 
 
-def attempt(run: Run, setup: Setup, data: Dataset) -> Result:
+def attempt(runs: Sequence[Run], setup: Setup, data: Dataset) -> list[Result]:
     """`train`, or how it failed: others may do better, with less memory for instance."""
     try:
-        return train(run, setup, data)
+        return train(runs, setup, data)
     except Exception as error:  # an optimizer, a layer or a driver may raise anything
-        return failure(run, data, f"{type(error).__name__}: {error}")
+        if len(runs) == 1:
+            return [failure(runs[0], data, f"{type(error).__name__}: {error}")]
+        return [result for run in runs for result in attempt([run], setup, data)]
 
 
 def failure(run: Run, data: Dataset, reason: str) -> Result:
@@ -84,27 +92,45 @@ def failure(run: Run, data: Dataset, reason: str) -> Result:
     return Result(run, [math.inf], [math.inf], accuracy, [0.0], failed=words)
 
 
-def train(run: Run, setup: Setup, data: Dataset) -> Result:
-    """Train once; the same run gives the same numbers. Restarts the common generator (`gn.seed`).
+def train(runs: Sequence[Run], setup: Setup, data: Dataset) -> list[Result]:
+    """Train runs of one optimizer, in one step; each gives the numbers that it gives alone (to
+    rounding, where the loss is not fused).
 
     Initial weights and the order of the batches depend on the seed alone. KeyboardInterrupt after
     Ctrl-C; ValueError for data that do not fit.
     """
-    _warm_up(run.optimizer, setup, data)
-    trainer = _trainer(run, setup, data)
-    start, valid = trainer.evaluate(data.train), trainer.evaluate(data.valid)
-    nonfinite: tuple[int, int, str] | None = None
-    try:
-        trainer.fit(data.train, data.valid, setup.epochs, setup.batch_size, run.seed)
-    except gn.NonFiniteError as error:
-        nonfinite = error.epoch, error.step, error.place
-    if trainer.history.stopped == "interrupted":
+    _warm_up(runs[0].optimizer, setup, data)
+    ensemble = _ensemble(runs, setup, data)
+    firsts = {run.seed: k for k, run in reversed(list(enumerate(runs)))}  # they start alike
+    before = {
+        seed: [ensemble.evaluate(part, [k])[0] for part in (data.train, data.valid)]
+        for seed, k in firsts.items()
+    }
+    histories = ensemble.fit(data.train, data.valid, setup.epochs, setup.batch_size)
+    if any(history.stopped == "interrupted" for history in histories):
         raise KeyboardInterrupt
-    rows = trainer.history.rows
+    sound = [k for k, error in enumerate(ensemble.errors) if error is None]
+    tests = (
+        dict(zip(sound, ensemble.evaluate(data.test, sound), strict=True)) if len(data.test) else {}
+    )
+    return [
+        _result(run, before[run.seed], histories[k].rows, tests.get(k, {}), ensemble.errors[k])
+        for k, run in enumerate(runs)
+    ]
+
+
+def _result(
+    run: Run,
+    before: Sequence[Scores],
+    rows: Sequence[Row],
+    test: Scores,
+    error: gn.NonFiniteError | None,
+) -> Result:
+    """before: on the training and on the validation rows, untrained."""
+    start, valid = before
     accuracy = None
     if "accuracy" in valid:
         accuracy = [valid["accuracy"], *(row["valid_accuracy"] for row in rows)]
-    test = trainer.evaluate(data.test) if len(data.test) and not nonfinite else {}
     return Result(
         run=run,
         train_loss=_finite([start["loss"], *(row["train_loss"] for row in rows)]),
@@ -113,17 +139,27 @@ def train(run: Run, setup: Setup, data: Dataset) -> Result:
         seconds=list(accumulate((row["seconds"] for row in rows), initial=0.0)),
         test_loss=test["loss"] if math.isfinite(test.get("loss", math.inf)) else None,
         test_accuracy=test.get("accuracy"),
-        nonfinite=nonfinite,
+        nonfinite=None if error is None else (error.epoch, error.step, error.place),
     )
 
 
-def _trainer(run: Run, setup: Setup, data: Dataset) -> gn.Trainer:
-    gn.seed(run.seed)
-    model = gn.MLP([data.features, *setup.hidden, data.outputs]).to(setup.device)
-    optimizer = run.make(model.parameters())
-    loss = gn.SoftmaxWithLoss() if data.classes is not None else gn.MeanSquaredError()
-    keep_best = gn.EarlyStopping(patience=None)
-    return gn.Trainer(model, loss, optimizer, [keep_best], progress=False)
+def _ensemble(runs: Sequence[Run], setup: Setup, data: Dataset) -> gn.Ensemble:
+    def model() -> gn.Layer:
+        return gn.MLP([data.features, *setup.hidden, data.outputs])
+
+    rates = [run.lr for run in runs]
+    settings: dict[str, Any] = {} if None in rates else {"lr": rates}
+    return gn.Ensemble(
+        model,
+        len(runs),
+        runs[0].optimizer,
+        gn.SoftmaxWithLoss() if data.classes is not None else gn.MeanSquaredError(),
+        seeds=[run.seed for run in runs],
+        device=setup.device,
+        callbacks=[gn.EarlyStopping(patience=None)],
+        progress=False,
+        **settings,
+    )
 
 
 _warm: set[tuple[str, Setup]] = set()
@@ -134,8 +170,8 @@ def _warm_up(optimizer: str, setup: Setup, data: Dataset) -> None:
     if (optimizer, setup) in _warm:
         return
     few = Split(data.train.x[: setup.batch_size], data.train.t[: setup.batch_size])
-    trainer = _trainer(Run(optimizer, None, 0), setup, data)
-    if trainer.fit(few, few, 1, setup.batch_size).stopped == "interrupted":
+    ensemble = _ensemble([Run(optimizer, None, 0)], setup, data)
+    if ensemble.fit(few, few, 1, setup.batch_size)[0].stopped == "interrupted":
         raise KeyboardInterrupt
     _warm.add((optimizer, setup))
 

@@ -40,10 +40,10 @@ def test_each_process_gets_one_thread(
         def __init__(self, *given: object) -> None:
             pass
 
-        def submit(self, task: object, run: Run) -> Future[Result]:
+        def submit(self, task: object, group: list[Run]) -> Future[list[Result]]:
             seen.extend(os.environ.get(name) for name in pool.THREADS)
-            future: Future[Result] = Future()
-            future.set_result(make())
+            future: Future[list[Result]] = Future()
+            future.set_result([make()])
             return future
 
         def shutdown(self, **how: bool) -> None:
@@ -63,13 +63,41 @@ def test_two_processes_give_the_numbers_of_this_one(small: Dataset) -> None:
     assert found == trained(small, None)
 
 
+def test_runs_of_one_optimizer_are_trained_together() -> None:
+    runs_ = [Run(o, lr, k) for k in range(9) for o in ("sgd", "adam") for lr in (0.1, 1.0)]
+    runs_ += [Run("cocob", None, 0)]
+    groups = pool.together([*runs_, *(Run("lion", lr / 50, 0) for lr in range(50))])
+    assert [(g[0].optimizer, len(g)) for g in groups] == [
+        ("sgd", 18), ("adam", 18), ("cocob", 1), ("lion", 50)
+    ]  # fmt: skip
+    assert groups[0] == [run for run in runs_ if run.optimizer == "sgd"]
+    many = [Run("sgd", lr / 10, k) for k in range(5) for lr in range(15)]
+    assert [len(group) for group in pool.together(many)] == [30, 30, 15]
+
+
+def test_one_of_a_group_that_fails_fails_alone(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = runs.train
+
+    def train(group: list[Run], *given: Any) -> list[Result]:
+        if any(run.lr == 0.2 for run in group):
+            raise MemoryError("no room")
+        return true(group, *given)
+
+    monkeypatch.setattr(runs, "train", train)
+    found: list[Result] = []
+    pool.train_all([Run("sgd", lr, 0) for lr in (0.1, 0.2, 0.3)], SETUP, small, found.append)
+    assert [result.failed for result in found] == [None, "MemoryError: no room", None]
+
+
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
     true = runs.train
 
-    def train(run: Run, *given: Any) -> Result:
-        if run.optimizer == "cocob":
+    def train(group: list[Run], *given: Any) -> list[Result]:
+        if any(run.optimizer == "cocob" for run in group):
             raise MemoryError("no room for\n a network")
-        return true(run, *given)
+        return true(group, *given)
 
     monkeypatch.setattr(runs, "train", train)
 
@@ -108,7 +136,7 @@ def test_a_process_that_the_system_ends(small: Dataset, monkeypatch: pytest.Monk
     }
 
 
-def _train_or_die(run: Run) -> Result:
-    if run.optimizer == "cocob":
+def _train_or_die(group: list[Run]) -> list[Result]:
+    if any(run.optimizer == "cocob" for run in group):
         os.kill(os.getpid(), signal.SIGKILL)
-    return runs.attempt(run, *pool._given)
+    return runs.attempt(group, *pool._given)

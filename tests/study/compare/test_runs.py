@@ -12,9 +12,14 @@ import gpunet as gn
 from gpunet.data import Dataset, Split
 from gpunet.study.compare import runs
 from gpunet.study.compare.grid import Run, Setup
-from gpunet.study.compare.runs import Result, train
+from gpunet.study.compare.runs import Result
 
 SETUP = Setup(hidden=(8,), epochs=3, batch_size=16)
+
+
+def train(run: Run, setup: Setup, data: Dataset) -> Result:
+    [result] = runs.train([run], setup, data)
+    return result
 
 
 def numbers(result: Result) -> object:
@@ -65,6 +70,17 @@ def test_the_test_rows_are_seen_by_the_best_epoch(small: Dataset) -> None:
     assert train(Run("sgd", 3.0, 0), Setup((8,), 4, 16), as_test).test_loss == best
 
 
+def test_runs_in_one_step_are_those_that_are_trained_alone(small: Dataset) -> None:
+    """One of them overflows, and two begin from other weights."""
+    together = [Run("momentum", lr, seed) for seed in (0, 1) for lr in (0.01, 1e30, 0.3)]
+    found = runs.train(together, SETUP, small)
+    assert [result.run for result in found] == together
+    alone = [train(run, SETUP, small) for run in together]
+    assert list(map(numbers, found)) == list(map(numbers, alone))
+    assert [result.nonfinite for result in found] == [result.nonfinite for result in alone]
+    assert found[1].nonfinite is not None
+
+
 def test_numbers_as_targets_have_no_accuracy(small: Dataset) -> None:
     parts = [Split(p.x, p.x[:, :1] * 2) for p in (small.train, small.valid, small.test)]
     result = train(Run("adam", 0.01, 0), SETUP, Dataset("numbers", *parts, None))
@@ -100,12 +116,12 @@ def test_diverged(make: Callable[..., Result], curve: tuple[float, ...], when: s
 
 
 def test_an_interrupted_run_is_no_result(small: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(self: gn.Trainer, *arguments: object) -> gn.History:
-        self.history.stopped = "interrupted"
-        return self.history
+    def stop(self: gn.Ensemble, *arguments: object) -> list[gn.History]:
+        self.histories[0].stopped = "interrupted"
+        return self.histories
 
     train(Run("adam", 0.01, 0), SETUP, small)  # warm
-    monkeypatch.setattr(gn.Trainer, "fit", stop)
+    monkeypatch.setattr(gn.Ensemble, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
         train(Run("adam", 0.01, 0), SETUP, small)
     monkeypatch.setattr(runs, "_warm", set())
