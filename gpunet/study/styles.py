@@ -9,6 +9,7 @@ from gpunet.optim import OPTIMIZERS
 
 DASHES: tuple[tuple[int, ...], ...] = ((), (7, 4), (2, 3), (9, 3, 2, 3))
 FIRST = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "cocob")  # their lines are solid
+SECOND_ORDER = {"newton": "Newton", "lbfgs": "L-BFGS"}
 GAMMA = 2.2
 SHOWN = 8  # lines that a picture begins with; the others are pale, or come by a click
 
@@ -55,11 +56,12 @@ class Style(NamedTuple):
 
 
 def style(optimizer: str) -> Style:
-    """The style of an optimizer by its name; those outside `gn.OPTIMIZERS` get SGD's."""
-    order = [*FIRST, *(name for name in OPTIMIZERS if name not in FIRST)]
+    """The style of an optimizer by its name, or of a second-order method; others get SGD's."""
+    order = [*FIRST, *(name for name in OPTIMIZERS if name not in FIRST), *SECOND_ORDER]
     place = order.index(optimizer) if optimizer in order else 0
     line, colour = divmod(place, len(COLOURS))
-    label = OPTIMIZERS[optimizer].__name__ if optimizer in OPTIMIZERS else optimizer
+    known = OPTIMIZERS[optimizer].__name__ if optimizer in OPTIMIZERS else optimizer
+    label = SECOND_ORDER.get(optimizer, known)
     return Style(label, COLOURS[colour], DASHES[line % len(DASHES)])
 
 

@@ -105,7 +105,7 @@ def test_a_ramp_goes_from_end_to_end() -> None:
 
 
 def test_every_optimizer_looks_different() -> None:
-    found = [style(name) for name in OPTIMIZERS]
+    found = [style(name) for name in (*OPTIMIZERS, *styles.SECOND_ORDER)]
     assert len({(s.colour, s.dash) for s in found}) == len(found)
     assert [style(name).label for name in ("sgd", "adam", "cocob")] == ["SGD", "Adam", "COCOB"]
     assert [style(name).dash for name in styles.FIRST] == [()] * 6
