@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gpunet import progress
+from gpunet import progress, threads
 from gpunet.commands import common, options, parse
 from gpunet.data import Dataset
 from gpunet.files import readable
@@ -148,11 +148,18 @@ def _results(
     return results, False
 
 
+def _blas(setup: Setup) -> list[str]:
+    """The libraries that made the products, without their threads, which change no bit."""
+    if setup.device == "cuda":
+        return ["cuBLAS"]
+    return [one.split(", threads")[0] for one in threads.blas()]
+
+
 def _report(
     results: Sequence[Result], planned: int, reach: float | None, about: About, out: Outputs
 ) -> None:
     comparison = summarise(results, planned, reach)
-    verdict = judge(comparison, about.setup, about.valid_rows)
+    verdict = judge(comparison, about.setup, about.valid_rows, _blas(about.setup))
     click.echo(f"\n{table.text(comparison, room())}\n\n{verdict.headline}")
     for finding in verdict.findings:
         click.echo(f"\n{finding.title}. {finding.text}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import gpunet as gn
+from gpunet import threads
 from gpunet.data import Dataset
 from gpunet.files import read_file, write_atomically
 from gpunet.study.compare.grid import Run, Setup
@@ -34,8 +35,8 @@ def fingerprint(data: Dataset) -> str:
 class Cache:
     """The folder of the runs of one setup on one data set.
 
-    A run is found again only if gpunet's and NumPy's version, the data, the setup and all the
-    optimizer's settings are the same.
+    A run is found again only if gpunet's and NumPy's version, the kernels of its BLAS, the data,
+    the setup and all the optimizer's settings are the same.
     """
 
     def __init__(self, folder: Path, setup: Setup, data: Dataset) -> None:
@@ -45,6 +46,7 @@ class Cache:
             "gpunet": gn.__version__,
             "numpy": np.__version__,
             "data": fingerprint(data),
+            "kernels": threads.kernels() if setup.device == "cpu" else [],
             **dataclasses.asdict(setup),
             "hidden": list(setup.hidden),
         }

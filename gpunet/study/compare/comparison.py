@@ -150,7 +150,8 @@ class OptimizerSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it. summaries: the lowest mean loss first; leaders: the first and what ties with it.
+    """All of it. summaries: the lowest mean loss first; leaders: those that no other leaves behind
+    by more than chance explains.
 
     planned: how many runs there should be; done: how many there are.
     """
@@ -171,21 +172,25 @@ class Comparison:
 
 
 def ties(a: Cell, b: Cell) -> bool:
-    """True unless the mean losses differ by more than chance between seeds explains.
+    """True unless the mean losses differ by more than chance between seeds explains."""
+    return apart(a, b) <= 1
 
-    They differ if the difference is larger than either's standard deviation over the seeds and
-    lies outside the 95 % confidence interval around 0 (Welch's t-test, which does not take the
-    two deviations for equal), or if only one of them diverged. With fewer than two seeds nothing
-    else can be told apart.
+
+def apart(a: Cell, b: Cell) -> float:
+    """The difference of the mean losses, by what chance between seeds explains: up to 1 is a tie.
+
+    Chance explains either's standard deviation over the seeds, and half the 95 % confidence
+    interval of the difference (Welch's t-test, which does not take the two deviations for equal).
+    Where only one of them diverged it explains nothing, with fewer than two seeds all else.
     """
     if bool(a.diverged) != bool(b.diverged):
-        return False
+        return math.inf
     if not math.isfinite(a.loss.mean + b.loss.mean):
-        return a.loss.mean == b.loss.mean
+        return 0.0 if a.loss.mean == b.loss.mean else math.inf
     if min(len(a.results), len(b.results)) < 2:
-        return True
-    gap = abs(a.loss.mean - b.loss.mean)
-    return gap <= max(a.loss.sd, b.loss.sd, _margin(a, b))
+        return 0.0
+    gap, chance = abs(a.loss.mean - b.loss.mean), max(a.loss.sd, b.loss.sd, _margin(a, b))
+    return gap / chance if chance else math.inf if gap else 0.0
 
 
 def _margin(a: Cell, b: Cell) -> float:
@@ -213,8 +218,15 @@ def compare(results: Iterable[Result], planned: int, target: float | None = None
         for name, found in cells.items()
     ]
     summaries.sort(key=lambda summary: _rank(summary.best))
-    leaders = [s for s in summaries if s is summaries[0] or ties(summaries[0].best, s.best)]
+    leaders = [s for k, s in enumerate(summaries) if behind(s, summaries[:k]) <= 1]
     return Comparison(summaries, leaders, aim, planned)
+
+
+def behind(summary: OptimizerSummary, better: Sequence[OptimizerSummary]) -> float:
+    """How far it lies behind any of those with a lower mean loss, as `apart` has it. (Of any, not
+    of the first alone: where that varies much, it ties with all, and says nothing of the others.)
+    """
+    return max((apart(one.best, summary.best) for one in better), default=0.0)
 
 
 def _cells(results: Iterable[Result]) -> Mapping[str, list[Cell]]:

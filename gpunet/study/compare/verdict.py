@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
+from gpunet.optim import OPTIMIZERS
+from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat, behind
 from gpunet.study.compare.grid import Setup
 from gpunet.study.compare.table import spread
 
+BORDER = 2.0  # times the spread: beyond it a difference would survive other seeds as well
 # What explains a bad result where the numbers alone would mislead.
 NOTES = {
     "rprop": "RProp is made for full batches: the noise of mini-batches turns signs at random.",
@@ -29,8 +31,15 @@ class Verdict:
     findings: Sequence[Finding]
 
 
-def judge(comparison: Comparison, setup: Setup, valid_rows: int) -> Verdict:
-    """The verdict on a comparison whose losses were measured on so many validation rows."""
+def judge(
+    comparison: Comparison, setup: Setup, valid_rows: int, blas: Sequence[str] = ()
+) -> Verdict:
+    """The verdict on a comparison whose losses were measured on so many validation rows, with
+    products by these BLAS libraries.
+
+    Where a difference is noise, it names no first and gives no order: another processor's BLAS
+    rounds differently, and would name another.
+    """
     found = [
         _loss(comparison),
         _without_lr(comparison),
@@ -39,7 +48,7 @@ def judge(comparison: Comparison, setup: Setup, valid_rows: int) -> Verdict:
         _divergence(comparison),
         _failures(comparison),
         _edges(comparison),
-        _trust(comparison, setup, valid_rows),
+        _trust(comparison, setup, valid_rows, blas),
     ]
     return Verdict(headline(comparison), [finding for finding in found if finding])
 
@@ -54,32 +63,50 @@ def headline(comparison: Comparison) -> str:
             f"{first.name} has the lowest validation loss, {lowest}, but of one seed only: how "
             "much of the order is chance cannot be said."
         )
-    if len(comparison.leaders) == 1:
+    if not _close(comparison):
         return (
             f"{first.name} has the lowest validation loss, {lowest}, by more than the spread over "
             "the seeds."
         )
-    tied = "all" if len(comparison.leaders) == many else str(len(comparison.leaders))
+    close = 1 + len(_close(comparison))
+    tied = "all" if close == many else "most" if 2 * close > many else "some"
     return (
-        f"No single winner: {tied} of {many} optimizers tie for the lowest validation loss. "
-        f"{first.name} has the lowest mean, {lowest}."
+        f"No single winner: {tied} of the {many} optimizers reach the lowest validation loss, or "
+        f"one within the spread over the {comparison.seeds} seeds."
     )
 
 
+def _close(comparison: Comparison) -> list[OptimizerSummary]:
+    """Those beside the first that may be as good: leaders, and those on the border."""
+    found = comparison.summaries
+    return [s for k, s in enumerate(found) if k and behind(s, found[:k]) <= BORDER]
+
+
+def _in_order(summaries: Sequence[OptimizerSummary]) -> list[OptimizerSummary]:
+    """As `gn.OPTIMIZERS` has them, which says nothing of how good they are."""
+    return sorted(summaries, key=lambda s: list(OPTIMIZERS).index(s.optimizer))
+
+
 def _loss(comparison: Comparison) -> Finding | None:
-    first, leaders = comparison.summaries[0], comparison.leaders
+    leaders, close = comparison.leaders, _close(comparison)
     if comparison.seeds < 2 or len(comparison.summaries) == 1:
         return None
-    behind = [s for s in comparison.summaries if s not in leaders]
+    border = [s for s in close if s not in leaders]
+    others = [s for s in comparison.summaries if s not in (*leaders, *close)]
     parts = []
     if leaders[1:]:
         parts.append(
-            f"{_names(leaders[1:])} {'tie' if leaders[2:] else 'ties'} with {first.name}: the "
-            f"differences are within the spread over the {comparison.seeds} seeds, so that their "
-            "order in the table means nothing."
+            f"{_names(_in_order(leaders))} tie, from {leaders[0].best.loss.mean:.3g} to "
+            f"{max(s.best.loss.mean for s in leaders):.3g}: the differences are within the spread "
+            f"over the {comparison.seeds} seeds, so that their order in the table means nothing."
         )
-    if behind:
-        losses = _list([f"{s.name} ({spread(s.best.loss)})" for s in behind])
+    if border:
+        parts.append(
+            f"On the border, where other seeds or another processor may decide otherwise: "
+            f"{_names(_in_order(border))}."
+        )
+    if others:
+        losses = _list([f"{s.name} ({spread(s.best.loss)})" for s in others])
         parts.append(f"Worse by more than that: {losses}.")
     return Finding("The lowest loss", " ".join(parts))
 
@@ -93,11 +120,11 @@ def _without_lr(comparison: Comparison) -> Finding | None:
     for s in free:
         gap = s.best.loss.mean - tuned[0].best.loss.mean
         if gap <= 0:
-            how = f"no tuned optimizer has a lower mean; the next is {tuned[0].name}"
+            how = "no tuned optimizer has a lower mean"
         else:
             what = "a tie" if s in comparison.leaders else "more than the seeds' spread"
             what = what if comparison.seeds > 1 else "of one seed only"
-            how = f"{gap:.4f} above {tuned[0].name}'s, which is {what}"
+            how = f"{gap:.4f} above the lowest of those with a rate, which is {what}"
             how += f", after {s.runs} runs instead of the {tuned[0].runs} that found its rate"
         texts.append(f"{s.name} reaches {spread(s.best.loss)}: {how}.")
     return Finding("Without a learning rate to choose", " ".join(texts))
@@ -137,8 +164,8 @@ def _speed(comparison: Comparison) -> Finding | None:
     texts = []
     for found, form, unit in ((epochs, ".1f", "epochs"), (seconds, ".2f", "seconds")):
         first, stat, close = found
-        tied = f" ({_count(close)} within the spread)" if close else ""
-        texts.append(f"fewest {unit}: {first.name}, {spread(stat, form)}{tied}")
+        names = _names(_in_order([first, *close])) if len(close) < 3 else f"{1 + len(close)} tie"
+        texts.append(f"fewest {unit}: {names}, {spread(stat, form)}")
     slow = [s for s in comparison.summaries if s.best.epochs_to(aim) is None]
     never = f" Not with every seed at its best rate: {_names(slow)}." if slow else ""
     text = f"At the learning rate with the lowest loss, {'; '.join(texts)}."
@@ -194,15 +221,22 @@ def _edges(comparison: Comparison) -> Finding | None:
     )
 
 
-def _trust(comparison: Comparison, setup: Setup, valid_rows: int) -> Finding:
+def _trust(comparison: Comparison, setup: Setup, valid_rows: int, blas: Sequence[str]) -> Finding:
     seeds = comparison.seeds
+    found = sorted({r.run.seed for s in comparison.summaries for r in s.best.results})
+    span = f"{found[0]} to {found[-1]}" if found[1:] else f"{found[0]}"
     parts = [
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}, {setup.epochs} epochs, one network and one "
-        f"data set with {valid_rows} validation rows"
+        f"{'Seed' if len(found) == 1 else 'Seeds'} {span}, {setup.epochs} epochs, one network and "
+        f"one data set with {valid_rows} validation rows"
         + (f" (one row is {1 / valid_rows:.2%} accuracy)." if comparison.target.accuracy else "."),
         "Learning rate and epoch were chosen on those rows, so that the losses are a little too "
         "good, the more so the more rates were tried; the test rows chose nothing.",
     ]
+    if blas:
+        parts.append(
+            f"Products by {_list(list(blas))}: another one rounds otherwise, which moves each loss "
+            "a little, and the order among ties with it."
+        )
     rising = [s for s in comparison.summaries if _unfinished(s)]
     if rising:
         parts.append(f"Still improving in the last epoch: {_names(rising)}; train longer to see.")
@@ -226,10 +260,6 @@ def _range(summary: OptimizerSummary) -> str:
         return summary.name
     beyond = " or beyond" if found.open_low or found.open_high else ""
     return f"{summary.name} ({found.low:g} to {found.high:g}{beyond})"
-
-
-def _count(summaries: Sequence[OptimizerSummary]) -> str:
-    return _names(summaries) if len(summaries) <= 3 else f"{len(summaries)} others"
 
 
 def _names(summaries: Sequence[OptimizerSummary]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
+from gpunet import threads
 from gpunet.data import Dataset, Split
 from gpunet.optim import OPTIMIZERS
 from gpunet.optim.base import Pair
@@ -128,6 +129,10 @@ def test_everything_that_determines_a_run_is_in_its_key(
         key(data=replace(small, valid=small.test, test=small.valid)),
     ]
     assert key(data=replace(small, name="another")) == keys[0], "the name determines nothing"
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "kernels", lambda: ["another processor's"])
+        keys.append(key())
+        assert key(setup=Setup(device="cuda")) in keys, "a GPU's products are not theirs"
     monkeypatch.setattr(gn, "__version__", "9")
     keys.append(key())
     assert len(set(keys)) == len(keys)
