@@ -114,6 +114,23 @@ def test_docs_machine_code_md_says_what_the_gate_finds_of_updates(gate: Any) -> 
     assert all(found[name].per_element < 0.6 * each for name, each in single.items())
 
 
+def test_docs_machine_code_md_says_what_the_gate_finds_of_layers(gate: Any) -> None:
+    need("NVRTC", gate[2]["missing"])
+    need("nvdisasm", gate[2]["missing"])
+    told = {
+        cells[0]: [int(cell) for cell in cells[1:5]] for cells in documented("Between the products")
+    }
+    builds = [Build(**b | {"measured": Measured(**b["measured"])}) for b in gate[2]["builds"]]
+    of_layers = [b for b in builds if (b.dtype, b.arch, b.kernel[:3]) == ("float32", "90", "nn/")]
+    found = {b.kernel.removeprefix("nn/"): b.measured for b in of_layers}
+    assert found.keys() == told.keys()
+    for name, m in found.items():
+        instructions, registers, *exact = told[name]
+        assert m.instructions == pytest.approx(instructions, rel=0.1, abs=5), name
+        assert m.registers == pytest.approx(registers, abs=8), name
+        assert [m.shared, m.frame] == exact, name
+
+
 def name_of_update(build: Build) -> str:
     options = [word for word in build.options.split(", ") if word not in ("", "vectors")]
     return ", ".join([build.kernel.removeprefix("optim/"), *options])
@@ -177,7 +194,7 @@ y = pair.x * pair.y;
 
 @pytest.fixture(scope="module")
 def mutants(copy: Path) -> tuple[int, str, dict[str, Any]]:
-    change(copy, "nn/bias_act", "y = kept", "y = INFINITY * kept")
+    change(copy, "nn/bias_act", "const T a = ", "const T a = INFINITY * ")
     change(copy, "nn/gather", "* scale;", "* scale * 0.1;")
     body(copy, "nn/activate", SPILLING)
     change(copy, "nn/bias_act_backward", "sum += dz;", "sum += dz * 0.1;")
@@ -202,7 +219,7 @@ def problems(mutants: tuple[int, str, dict[str, Any]], word: str) -> str:
 
 
 def test_an_unknown_name_is_shown_with_file_and_line(mutants: Any) -> None:
-    assert 'kernels/nn/bias_act.cu:10: error: identifier "INFINITY" is undefined' in problems(
+    assert 'kernels/nn/bias_act.cu:22: error: identifier "INFINITY" is undefined' in problems(
         mutants, "bias_act.cu float32 sm_75 does not compile"
     )
 
@@ -226,7 +243,7 @@ def test_a_double_operation_in_a_block_kernel_is_seen(mutants: Any) -> None:
     assert re.search(r"\.f64\b", problems(mutants, where))
     if "g++" not in mutants[2]["missing"]:
         found = problems(mutants, "bias_act_backward.cu float32, g++")
-        assert "kernels/nn/bias_act_backward.cu:29:" in found
+        assert "kernels/nn/bias_act_backward.cu:30:" in found
         assert "[-Werror=double-promotion]" in found
 
 

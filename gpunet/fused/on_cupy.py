@@ -10,22 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from gpunet.activations import NUMBERS
 from gpunet.backend import Array
 from gpunet.fused.after import NO_DROP, After
 from gpunet.gemm import product
-from gpunet.kernel import BlockKernel, Kernel
+from gpunet.kernel import BlockKernel
 from gpunet.layers import BatchNorm
 
 WIDTH = 32  # columns of a block
+SUM_WIDTH = 8  # where it sums down them: layers are seldom wide enough to fill a GPU by 32
 ONE_LAUNCH = 1024  # rows: up to here a block takes all rows of its columns
 CHUNK = 256  # rows of a chunk above
-LOSS_ONE_LAUNCH = 32768  # logits: up to here one block takes all
-LOSS_CHUNK, LOSS_CHUNKS = 32, 1024  # rows of a chunk above, and how many at most
+FEW = 32  # rows of a block where no sums go down them
+MOST = 65535  # blocks along a grid's y
+LOSS_ONE_LAUNCH = 1024  # classes: up to here one block can add up all sums
+LOSS_CHUNK, LOSS_CHUNKS = 32, 1024  # rows of a block, and blocks at most
 
 NOTHING = After(None, NO_DROP)  # follows the weighted sum
 
-BIAS_ACT = Kernel("nn/bias_act")
+BIAS_ACT = BlockKernel("nn/bias_act")
 BIAS_ACT_BACKWARD = BlockKernel("nn/bias_act_backward")
 BATCH_NORM = BlockKernel("nn/batch_norm")
 BATCH_NORM_BACKWARD = BlockKernel("nn/batch_norm_backward")
@@ -45,13 +50,13 @@ class Workspace:
 
     def __init__(self, cupy: Any, rows: int, columns: Sequence[int], dtype: Any) -> None:
         layers = 2 * _chunks(rows) * max(columns) if rows > ONE_LAUNCH else 0
-        last = columns[-1]
-        loss = 0 if _loss_fits(rows, last) else _loss_chunks(rows) * (last + 1)
+        loss = _loss_chunks(rows) * (columns[-1] + 1)
         self.cupy = cupy
         self.counters: Array = None
         self.order: Array | None = None
         self.ends_update = True
-        self.scratch = cupy.empty(max(layers, loss, 1), dtype)
+        self.scratch = cupy.empty(max(layers, loss), dtype)
+        self.arrived = cupy.zeros(1, np.uint32)
 
 
 def empty_logits(cupy: Any, rows: int, columns: int, dtype: Any) -> Array:
@@ -76,9 +81,10 @@ def bias_act(z: Array, b: Array | None, y: Array, after: After, work: Workspace)
     """y = dropout(act(z + b)). z, y: (rows, columns), may be one; b: (columns,) or None."""
     if b is None and after == NOTHING and z is y:
         return
-    width = 0 if b is None else y.shape[1]
-    b = y if b is None else b
-    BIAS_ACT.launch(work.cupy, z=z, b=b, width=width, y=y, **_numbers(after, work))
+    rows, columns = y.shape
+    grid = -(-columns // WIDTH), min(-(-rows // FEW), MOST)
+    arguments = {"z": z, "b": b, "y": y, "rows": rows, "columns": columns}
+    BIAS_ACT.launch(work.cupy, y.dtype, grid, **arguments, **_numbers(after, work))
 
 
 def bias_act_backward(
@@ -98,7 +104,7 @@ def bias_act_backward(
     if db is None and after == NOTHING:
         return
     rows, columns = seen.shape
-    groups, chunked = -(-columns // WIDTH), rows > ONE_LAUNCH and db is not None
+    groups, chunked = -(-columns // SUM_WIDTH), rows > ONE_LAUNCH and db is not None
     chunks = _chunks(rows) if rows > ONE_LAUNCH else 1
     sums = {"db": work.scratch, "add": False} if chunked else {"db": db, "add": add}
     shape = {"rows": rows, "columns": columns}
@@ -227,6 +233,7 @@ def softmax_loss(
         "db": db,
         "losses": losses,
         "scratch": work.scratch,
+        "arrived": work.arrived,
         "counters": work.counters,
     }
     for parts, chunks, grid in _loss_parts(rows, columns):
@@ -253,16 +260,12 @@ def _chunks(rows: int) -> int:
 
 def _parts(rows: int, columns: int) -> Iterator[tuple[int, Grid]]:
     """The launches of BatchNorm, each its `parts` and grid."""
-    groups = -(-columns // WIDTH)
+    groups = -(-columns // SUM_WIDTH)
     if rows <= ONE_LAUNCH:
         yield 3, (groups, 1)
     else:
         yield 1, (groups, _chunks(rows))
         yield 2, (groups, _chunks(rows))
-
-
-def _loss_fits(rows: int, columns: int) -> bool:
-    return rows <= ONE_LAUNCH and rows * columns <= LOSS_ONE_LAUNCH
 
 
 def _loss_chunks(rows: int) -> int:
@@ -271,9 +274,9 @@ def _loss_chunks(rows: int) -> int:
 
 def _loss_parts(rows: int, columns: int) -> Iterator[tuple[int, int, Grid]]:
     """The launches of the loss, each its `parts`, the chunks of rows, and grid."""
-    if _loss_fits(rows, columns):
-        yield 3, 1, (1, 1)
+    chunks = _loss_chunks(rows)
+    if columns <= LOSS_ONE_LAUNCH:
+        yield 3, chunks, (1, chunks)
     else:
-        chunks = _loss_chunks(rows)
         yield 1, chunks, (1, chunks)
         yield 2, chunks, (-(-(columns + 1) // WIDTH), 1)

@@ -1,35 +1,45 @@
 // y = dropout(act(gamma * (z - mean) * inv + beta)), with the batch's own mean and variance (Ioffe &
 // Szegedy 2015). b, which a mean takes away again, is seen by the running mean alone.
 //
-// A block has 32 columns and one chunk of the rows. With one chunk all is one launch, parts = 3.
-// Else the first launch, parts = 1, leaves each chunk's mean and sum of squares around it in
-// scratch[chunk, 2, column], and the second, parts = 2, combines them (Chan, Golub & LeVeque 1983).
+// A block has 8 columns and one chunk of the rows, 1024 at most, so that a thread can keep its values.
+// With one chunk all is one launch, parts = 3. Else the first launch, parts = 1, leaves each chunk's
+// mean and sum of squares around it in scratch[chunk, 2, column], and the second, parts = 2, combines
+// them (Chan, Golub & LeVeque 1983).
 #include "counters.cuh"
 #include "nn/activation.cuh"
 #include "nn/columns.cuh"
 #include "nn/mask.cuh"
 #include "nn/running.cuh"
-// threads: 32, 32
+// threads: 8, 128
 // in:  T* z, T* gamma, T* beta, T* b, int64* counters
 // numbers: int64 rows, int64 columns, T momentum, T eps, int32 track, int32 act, T alpha,
 //      uint32 threshold, T scale, uint64 seed, uint64 step, int32 parts
 // out: T* y, T* mean, T* inv, T* running_mean, T* running_var, T* scratch
-const long long column = 32LL * blockIdx.x + threadIdx.x;
+constexpr int WIDTH = 8, DEPTH = 128, HELD = 8;
+const long long column = WIDTH * blockIdx.x + threadIdx.x;
 const bool inside = column < columns;
 const bool writes = inside && threadIdx.y == 0;
 const Rows own = rows_of_chunk(blockIdx.y, rows);
+const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);
+const Dropout drop{threshold, seed, step + counters[CALL]};
 T centre = T(0), squares = T(0);
 
 if (parts & 1) {
-    T sum = T(0);
-    for (long long row = own.first + threadIdx.y; inside && row < own.last; row += 32)
-        sum += z[row * columns + column];
-    centre = sum_down(sum) / T(max(own.count(), 1LL));
-    for (long long row = own.first + threadIdx.y; inside && row < own.last; row += 32) {
-        const T off = z[row * columns + column] - centre;
+    T held[HELD], sum = T(0);  // zeros where there is no row
+#pragma unroll
+    for (int k = 0; k < HELD; ++k) {
+        const long long row = own.first + threadIdx.y + k * DEPTH;
+        held[k] = inside && row < own.last ? z[row * columns + column] : T(0);
+    }
+#pragma unroll
+    for (int k = 0; k < HELD; ++k) sum += held[k];
+    centre = sum_down<WIDTH>(sum) / T(max(own.count(), 1LL));
+#pragma unroll
+    for (int k = 0; k < HELD; ++k) {
+        const T off = own.first + threadIdx.y + k * DEPTH < own.last ? held[k] - centre : T(0);
         squares += off * off;
     }
-    squares = sum_down(squares);
+    squares = sum_down<WIDTH>(squares);
 }
 if (parts == 1) {
     if (writes) {
@@ -39,15 +49,15 @@ if (parts == 1) {
     return;
 }
 if (parts == 2) {  // every block of these columns comes to the same result
-    for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += 32)
+    for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += DEPTH)
         centre += T(rows_of_chunk(chunk, rows).count()) * scratch[2 * chunk * columns + column];
-    centre = sum_down(centre) / T(rows);
-    for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += 32) {
+    centre = sum_down<WIDTH>(centre) / T(rows);
+    for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += DEPTH) {
         const T off = scratch[2 * chunk * columns + column] - centre;
         const T count = T(rows_of_chunk(chunk, rows).count());
         squares += scratch[(2 * chunk + 1) * columns + column] + count * off * off;
     }
-    squares = sum_down(squares);
+    squares = sum_down<WIDTH>(squares);
 }
 
 const T inverse = T(1) / sqrt(squares / T(rows) + eps);
@@ -59,14 +69,12 @@ if (writes && blockIdx.y == 0) {
         keep_running(running_mean[column], running_var[column], momentum, whole, squares / T(rows - 1));
     }
 }
-const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);
-const Dropout drop{threshold, seed, step + counters[CALL]};
-for (long long tile = own.first; tile < own.last; tile += MASK_ROWS) {
-    const long long end = min(tile + MASK_ROWS, own.last);
-    const Mask mask = draw_mask(drop, tile, end, columns);
-    for (long long row = tile + threadIdx.y; inside && row < end; row += 32) {
+const Mask<WIDTH> mask = draw_mask<WIDTH>(drop, own.first, own.last, columns);
+const auto apply = [&](int act) {
+    for (long long row = own.first + threadIdx.y; inside && row < own.last; row += DEPTH) {
         const long long i = row * columns + column;
         const T a = activate(factor * ((z[i] - centre) * inverse) + shift, act, alpha);
         y[i] = mask.keeps(row, column) ? a * scale : T(0);
     }
-}
+};
+act == RELU ? apply(RELU) : apply(act);  // a short loop is unrolled

@@ -1,10 +1,27 @@
-// y = dropout(act(z + b)) of the product z of a layer, which y may be; width is that of b, or 0
-// without one.
+// y = dropout(act(z + b)) of the product z of a layer, which y may be.
 #include "counters.cuh"
 #include "nn/activation.cuh"
-#include "philox.cuh"
-// in:  T z, raw T b, raw int64 counters
-// numbers: int64 width, int32 act, T alpha, uint32 threshold, T scale, uint64 seed, uint64 step
-// out: T y
-const bool kept = !threshold || random_bits16(seed, step + counters[CALL], i) >= threshold;
-y = kept ? activate(width ? z + b[i % width] : z, act, alpha) * scale : T(0);
+#include "nn/columns.cuh"
+#include "nn/mask.cuh"
+// threads: 32, 8
+// in:  T* z, T* b, int64* counters
+// numbers: int64 rows, int64 columns, int32 act, T alpha, uint32 threshold, T scale,
+//      uint64 seed, uint64 step
+// out: T* y
+const long long column = 32LL * blockIdx.x + threadIdx.x;
+const Rows own = rows_of_chunk(blockIdx.y, rows);
+const Dropout drop{threshold, seed, step + counters[CALL]};
+const T bias = b && column < columns ? b[column] : T(0);
+for (long long tile = own.first; tile < own.last; tile += Mask<32>::ROWS) {
+    const long long end = min(tile + Mask<32>::ROWS, own.last);
+    const Mask<32> mask = draw_mask<32>(drop, tile, end, columns);
+    if (column >= columns) continue;
+    const auto apply = [&](int act) {
+        for (long long row = tile + threadIdx.y; row < end; row += 8) {
+            const long long i = row * columns + column;
+            const T a = activate(z[i] + bias, act, alpha);
+            y[i] = mask.keeps(row, column) ? a * scale : T(0);
+        }
+    };
+    act == RELU ? apply(RELU) : apply(act);  // a short loop is unrolled
+}

@@ -4,9 +4,10 @@
 // order the batch is the epoch's n-th: its loss becomes element n, and the counters are set to what
 // the next batch will find.
 //
-// Each warp takes a row. With one chunk of rows all is one launch, parts = 3. Else the first launch,
-// parts = 1, leaves its sums in scratch[chunk, columns + 1], the loss behind those of the columns,
-// and the second, parts = 2, adds them up.
+// Each warp takes a row, and a block leaves its rows' sums in scratch[chunk, columns + 1], the loss
+// behind those of the columns. In one launch, parts = 3, the last block to be done adds them up. Of
+// many columns the second launch does, parts = 2, after the first, parts = 1. The order of adding is
+// the same whichever block is last.
 #include "counters.cuh"
 #include "nn/columns.cuh"
 #include "nn/loss.cuh"
@@ -14,7 +15,7 @@
 // in:  T* b, int64* labels, int64* order
 // numbers: int64 rows, int64 columns, T smoothing, T share, int32 add, int32 ends_update,
 //      int32 parts, int64 chunks
-// out: T* z, T* db, float64* losses, T* scratch, int64* counters
+// out: T* z, T* db, float64* losses, T* scratch, uint32* arrived, int64* counters
 const Rows own = rows_of_chunk(blockIdx.y, rows);
 const int lane = threadIdx.x;
 const long long batch = order ? counters[BATCH] : 0;
@@ -33,29 +34,32 @@ if (parts & 1) {
     }
 }
 // The sums down the columns: a thread adds what it has written itself. Column `columns` is the loss.
-for (long long first = 32LL * blockIdx.x; first < columns + 1; first += 32LL * gridDim.x) {
+const long long wide = columns + 1;
+if (parts & 1) {
+    for (long long first = 0; first < wide; first += 32) {
+        const long long c = first + lane;
+        T sum = c == columns ? loss : T(0);
+        for (long long row = own.first + threadIdx.y; c < columns && row < own.last; row += 32)
+            sum += z[row * columns + c];
+        sum = sum_down<32>(sum);
+        if (threadIdx.y == 0 && c < wide) scratch[blockIdx.y * wide + c] = sum;
+    }
+    if (parts == 1 || !is_last(arrived)) return;
+}
+for (long long first = 32LL * blockIdx.x; first < wide; first += 32LL * gridDim.x) {
     const long long c = first + lane;
     T sum = T(0);
-    if (parts == 2) {
-        for (long long k = threadIdx.y; c < columns + 1 && k < chunks; k += 32)
-            sum += scratch[k * (columns + 1) + c];
-    } else if (c < columns) {
-        for (long long row = own.first + threadIdx.y; row < own.last; row += 32)
-            sum += z[row * columns + c];
-    } else {
-        sum = loss;
-    }
-    sum = sum_down(sum);
-    if (threadIdx.y > 0 || c >= columns + 1) continue;
-    if (parts == 1) {
-        scratch[blockIdx.y * (columns + 1) + c] = sum;
-    } else if (c == columns) {
+    for (long long k = threadIdx.y; c < wide && k < chunks; k += 32)
+        sum += __ldcg(&scratch[k * wide + c]);
+    sum = sum_down<32>(sum);
+    if (threadIdx.y > 0 || c >= wide) continue;
+    if (c == columns) {
         losses[batch] = double(sum / T(rows));
     } else if (db) {
         db[c] = add ? db[c] + sum : sum;
     }
 }
-if (order && parts > 1 && blockIdx.x == 0 && threadIdx.x == 0 && threadIdx.y == 0) {
+if (order && blockIdx.x == 0 && threadIdx.x == 0 && threadIdx.y == 0) {
     counters[NEXT + UPDATE] = counters[UPDATE] + ends_update;
     counters[NEXT + CALL] = counters[CALL] + 1;
     counters[NEXT + ROW] = counters[ROW] + rows;

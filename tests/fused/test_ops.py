@@ -267,7 +267,17 @@ def test_the_variance_of_a_far_mean_keeps_its_digits(rows: int, xp: Any) -> None
 
 # The loss
 
-LOSSES = [(2, 2), (1, 10), (31, 33), (100, 10), (1024, 7), (1025, 7), (40, 1000), (3000, 33)]
+LOSSES = [
+    (2, 2),
+    (1, 10),
+    (31, 33),
+    (100, 10),
+    (1024, 7),
+    (1025, 7),
+    (40, 1000),
+    (40, 1030),
+    (3000, 33),
+]
 each_loss = pytest.mark.parametrize("shape", LOSSES, ids=lambda s: f"{s[0]}x{s[1]}")
 
 
@@ -472,13 +482,11 @@ def test_special_values_come_out_as_from_numpy(special: float, act: str | None, 
 @pytest.mark.parametrize(("rows", "launches"), [(1024, 1), (1025, 2)])
 def test_a_layer_is_one_launch_and_a_tall_one_two(rows: int, launches: int, sim: Any) -> None:
     draw, after = Draw(sim), after_of("relu")
-    n, labels, db = Normed(draw, (rows, 5)), sim.zeros(rows, np.int64), draw.empty(5)
-    z, losses = draw.logits(rows, 5), sim.zeros(())
+    n, db = Normed(draw, (rows, 5)), draw.empty(5)
     for call in (
         lambda: n.forward(after),
         lambda: n.backward(n.y, after),
         lambda: on_cupy.bias_act_backward(n.y, n.y, None, db, after, False, n.work),
-        lambda: on_cupy.softmax_loss(z, None, db, labels, losses, 0.0, 1.0, False, n.work),
     ):
         with simgpu.count() as used:
             call()
@@ -486,13 +494,45 @@ def test_a_layer_is_one_launch_and_a_tall_one_two(rows: int, launches: int, sim:
         assert used.d2h_copies == used.h2d_copies == used.synchronisations == used.allocations == 0
 
 
-def test_a_wide_loss_is_two_launches(sim: Any) -> None:
-    z, losses, labels = Draw(sim).logits(33, 1000), sim.zeros(()), sim.zeros(33, np.int64)
-    work = Draw(sim).work(33, 1000)
-    assert work.scratch.size == 2 * 1001
-    with simgpu.count() as used:
-        on_cupy.softmax_loss(z, None, None, labels, losses, 0.0, 1.0, False, work)
-    assert used.launches == 2
+@pytest.mark.parametrize(
+    ("rows", "columns", "launches"), [(5, 3, 1), (3000, 7, 1), (33, 1024, 1), (33, 1025, 2)]
+)
+def test_a_loss_is_one_launch_and_of_many_classes_two(
+    rows: int, columns: int, launches: int, sim: Any
+) -> None:
+    z, losses, labels = Draw(sim).logits(rows, columns), sim.zeros(()), sim.zeros(rows, np.int64)
+    work = Draw(sim).work(rows, columns)
+    for _ in range(2):  # the second finds the blocks counted from 0
+        with simgpu.count() as used:
+            on_cupy.softmax_loss(z, None, None, labels, losses, 0.0, 1.0, False, work)
+        assert used.launches == launches
+        assert used.d2h_copies == used.h2d_copies == used.synchronisations == used.allocations == 0
+        assert work.arrived.tolist() == [0]
+
+
+def test_a_batch_is_spread_over_blocks(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU has a hundred processors and more: one block would leave all but one idle."""
+    grids = {}
+
+    def launch(kernel: Any, cupy: Any, dtype: Any, grid: Any, **_: Any) -> None:
+        grids[kernel.source.name] = np.prod(grid)
+
+    monkeypatch.setattr(on_cupy.BlockKernel, "launch", launch)
+    draw, after = Draw(sim), after_of("relu", 0.3)
+    n = Normed(draw, (128, 256))
+    n.forward(after)
+    n.backward(n.y, after)
+    on_cupy.bias_act(n.z, n.b, n.y, after, n.work)
+    on_cupy.bias_act_backward(n.y, n.y, None, n.b, after, False, n.work)
+    z, labels = draw.logits(128, 10), sim.zeros(128, np.int64)
+    on_cupy.softmax_loss(z, None, None, labels, z, 0.0, 1.0, False, n.work)
+    assert grids == {
+        "nn/batch_norm": 32,
+        "nn/batch_norm_backward": 32,
+        "nn/bias_act": 32,
+        "nn/bias_act_backward": 32,
+        "nn/softmax_loss": 4,
+    }
 
 
 SCRIPT = """
