@@ -1,7 +1,8 @@
 """Which optimizer? `gpunet compare` on the digits, with kernels of the BLAS for two processors, and
 what the READMEs say of it.
 
-    python -m benchmarks.optimizers            compare, write a record and the READMEs' sentences
+    python -m benchmarks.optimizers            compare, write a record, the READMEs' sentences and
+                                               their picture
     python -m benchmarks.optimizers --text     the sentences from the last record
 
 A claim that holds with one processor's kernels alone is noise: what the sentences say holds with
@@ -26,6 +27,7 @@ from benchmarks.tables import READMES, rewritten
 from gpunet.files import write_atomically
 
 FOLDER, MARK = RESULTS / "optimizers", "optimizers"
+PICTURE = ROOT / "docs" / "images" / "compare.png"
 KERNELS = (None, "Haswell")  # of OpenBLAS; None is what the processor gets
 NUMBERS = {"best_lr", "valid_loss", "valid_loss_sd", "workable_low", "workable_high"}
 KEPT = ("optimizer", "leads", *sorted(NUMBERS))
@@ -52,6 +54,8 @@ def measure() -> Record:
 
     with tempfile.TemporaryDirectory() as folder:
         found = [_compare(kernel, Path(folder) / str(kernel)) for kernel in KERNELS]
+        drawn = Path(folder) / str(KERNELS[0]) / PICTURE.name
+        write_atomically(PICTURE, drawn.read_bytes())
     about = header("cpu", machine.device_name("cpu"), threads=1)
     return about | {"quick": False, "runs": found}
 
@@ -91,7 +95,7 @@ def sentences(one: Record, language: str) -> str:
         if row["workable_low"]
     }
     most, least = max(ranges.values()), min(ranges.values())
-    wide, narrow = (
+    widest, narrowest = (
         [name for name, ratio in ranges.items() if abs(ratio / end - 1) < 0.01]
         for end in (most, least)
     )
@@ -103,13 +107,14 @@ def sentences(one: Record, language: str) -> str:
         "first": _first(runs, language),
         "among": _among("COCOB" in ties, language),
         "gap": f"{gap:.3f}",
-        "widest": _list(wide, language),
-        "forgive": "forgive" if wide[1:] else "forgives",
-        "narrowest": _list(narrow, language),
+        "widest": _list(widest, language),
+        "forgive": "forgive" if widest[1:] else "forgives",
+        "narrowest": _list(narrowest, language),
         "most": f"{most:.0f}",
         "least": f"{least:.0f}",
     }
-    return textwrap.fill(TEXT[language].format(**words), 100, break_on_hyphens=False)
+    wide = 56 if language == "ko" else 100  # Korean letters take two places
+    return textwrap.fill(TEXT[language].format(**words), wide, break_on_hyphens=False)
 
 
 def _first(runs: list[Record], language: str) -> str:
