@@ -95,6 +95,15 @@ class Graphs:
         self.counters.advance(1, batches, rows)
         return result
 
+    def at_once(
+        self, launch: Callable[[int], None], rows: int, batches: int = 1, steps: int = 1
+    ) -> None:
+        """Run `steps` steps that one kernel makes by itself: `launch(steps)`. No graph is made."""
+        self._prepare(steps)
+        with counters.use(self.counters):
+            launch(steps)
+        self.counters.advance(steps, steps * batches, steps * rows)
+
     def is_warm(self, key: Hashable) -> bool:
         """True once a step of this kind ran, and nothing has changed since."""
         return key in self._warm and bool(self._warm[key] == self._dependencies())

@@ -22,6 +22,8 @@ CTYPES = {
     "unsigned long long": np.uint64,
 }
 
+OPTIONS = ("-std=c++17",)
+
 
 class Built:
     """A program for one GPU, and the array that its phases share."""
@@ -31,14 +33,19 @@ class Built:
     ) -> None:
         self.phases, self.cupy, self.most_blocks = phases, cupy, most_blocks
         self.work = cupy.zeros(made.work, phases.plan.dtype)
-        module = {"code": made.text, "options": ("-std=c++17",)}
-        self.nodes = [cupy.RawKernel(name=name, **module) for name in made.nodes]
-        self.steps = cupy.RawKernel(name="steps", enable_cooperative_groups=True, **module)
+        names = [f"node_{k}" for k in range(len(phases.phases))]
+        self.nodes = [cupy.RawKernel(made.nodes, name, OPTIONS) for name in names]
+        self.steps = cupy.RawKernel(made.steps, "steps", OPTIONS, enable_cooperative_groups=True)
         number = phases.plan.dtype.type
         self.kinds = [
             CTYPES.get(kind, number if kind == "T" else None) for kind, _ in made.arguments
         ]
-        self._grid = 0
+        self._grid: int | None = None
+
+    def compile(self) -> None:
+        """Have compiled what will run: the kernel that makes many steps, or those of the phases."""
+        for kernel in [self.steps] if self.grid() else self.nodes:
+            kernel.compile()
 
     def arguments(self, values: Sequence[Any]) -> tuple[Any, ...]:
         """The kernels' arguments, as CuPy takes them."""
@@ -56,12 +63,11 @@ class Built:
 
     def grid(self) -> int:
         """Blocks of the persistent kernel: as many as the widest phase has, and no more than the
-        GPU holds at once, for they wait for each other. 0 where it cannot be had.
+        GPU holds at once, for they wait for each other. 0 where there are no cooperative launches.
         """
-        if not self._grid:
+        if self._grid is None:
             widest = max(p.blocks or self.phases.rows for p in self.phases.phases)
-            most = min(resident(self.cupy, self.steps), self.most_blocks or widest)
-            self._grid = min(most, widest)
+            self._grid = min(resident(self.cupy, self.steps), self.most_blocks or widest, widest)
         return self._grid
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from gpunet.fused.plan import Plan
@@ -41,11 +42,22 @@ class Phased:
             return own.step.reason or "the data is not what a fused step takes"
         if why_not := self._update_fits():
             return why_not
+        if not all(p.requires_grad for *_, p in fused.plan.parameters):
+            return "a parameter is frozen"
         if not own.x.flags.c_contiguous:
             return "the data is not contiguous"
         if own.x.dtype.name not in program.C_DATA:
             return f"the data is {own.x.dtype}"
         return plan.read(fused.plan, rows)
+
+    def compile(self) -> None:
+        """Compile what the steps need, here and not in the first of them."""
+        self._program(self.optimizer.parts()).compile()
+
+    @cached_property
+    def is_persistent(self) -> bool:
+        """Whether the GPU holds the persistent kernel's blocks all at once."""
+        return self._program(self.optimizer.parts()).grid() > 0
 
     def holds(self) -> bool:
         """Whether the next step can run in phases: what was read is still so."""

@@ -66,15 +66,15 @@ class Update:
 
 @dataclass(frozen=True)
 class Program:
-    """A text, with what it needs to run.
+    """Two texts around the same phases, with what they need to run.
 
-    nodes: the kernels, one a phase; beside them is `steps`, which makes many steps.
-    work: elements of the array that the phases share. arguments: (C type, name) of every kernel;
-    `steps` has one more, how many.
+    nodes: the text with a kernel for each phase, node_0 and on. steps: the one with the kernel
+    `steps`, which makes many. work: elements of the array that the phases share. arguments: (C
+    type, name) of every kernel; `steps` has one more, how many.
     """
 
-    text: str
-    nodes: tuple[str, ...]
+    nodes: str
+    steps: str
     work: int
     arguments: tuple[tuple[str, str], ...]
 
@@ -96,10 +96,10 @@ def write(phases: Phases, update: Update, data: Any) -> Program:
         f"#define ARGUMENTS {', '.join(f'{kind} {name}' for kind, name in arguments)}",
         f"#define NET {_net(update, len(stages))}",
         *(line for k, phase in enumerate(phases.phases) for line in _phase(k, phase)),
-        *_kernels(phases),
     ]
-    nodes = tuple(f"node_{k}" for k in range(len(phases.phases)))
-    return Program("\n".join(text) + "\n", nodes, work.size, tuple(arguments))
+    persistent = expand(["phases/persistent.cuh"], after=[*_there(update), "phases/step.cuh"])
+    nodes, steps = [*text, *_nodes(phases)], [*text, persistent, *_steps(phases)]
+    return Program("\n".join(nodes), "\n".join(steps), work.size, tuple(arguments))
 
 
 # The optimizer
@@ -226,27 +226,33 @@ def _phase(k: int, phase: Phase) -> Iterator[str]:
 }};"""
 
 
-def _kernels(phases: Phases) -> Iterator[str]:
-    """A kernel for each phase, and one that makes many steps."""
-    last, kernel = (
-        len(phases.phases) - 1,
-        'extern "C" __global__ void __launch_bounds__(THREADS, 1)',
-    )
-    every = []
+KERNEL = 'extern "C" __global__ void __launch_bounds__(THREADS, 1)'
+
+
+def _nodes(phases: Phases) -> Iterator[str]:
+    last = len(phases.phases) - 1
     for k in range(last + 1):
-        first_last = f"{str(k == 0).lower()}, {str(k == last).lower()}"
-        yield f"{kernel} node_{k}(ARGUMENTS) {{ node<Phase{k}, {first_last}>(NET); }}"
-        every.append(f"every<Phase{k}>(net, clock, own.phase{k});")
-        if k < last or phases.ends_alone:
-            every.append("grid_barrier();")
-    body = "\n        ".join(every)
+        ends = f"{str(k == 0).lower()}, {str(k == last).lower()}"
+        yield f"{KERNEL} node_{k}(ARGUMENTS) {{ node<Phase{k}, {ends}>(NET); }}"
+    yield ""
+
+
+def _steps(phases: Phases) -> Iterator[str]:
+    count, lines = len(phases.phases), []
+    for k in range(count):
+        lines.append(f"every<Phase{k}>(net, clock, own.phase{k});")
+        if k < count - 1 or phases.ends_alone:
+            lines.append("grid_barrier();")
+    body = "\n        ".join(lines)
+    shared = " ".join(f"Phase{k}::Shared phase{k};" for k in range(count))
     yield f"""union Shared {{
-    {" ".join(f"Phase{k}::Shared phase{k};" for k in range(last + 1))}
+    {shared}
 }};
-{kernel} steps(ARGUMENTS, int count) {{
+{KERNEL} steps(ARGUMENTS, int count) {{
     __shared__ Shared own;
     const Net net = NET;
     many(net, count, [&](const Clock &clock) {{
         {body}
     }});
-}}"""
+}}
+"""

@@ -16,7 +16,7 @@ class Groups:
         accumulate: batches an update.
         least: rows that a batch must have; a last one of fewer is left out.
 
-    size, updates: batches and updates an epoch.
+    size, updates: batches and updates an epoch. rows: of the largest batch.
 
     ValueError: a setting that does not fit, or no batch of at least `least` rows.
     """
@@ -32,8 +32,10 @@ class Groups:
     ) -> None:
         self._feed, self._accumulate, self._least = feed, accumulate, least
         self._order = batch_size, seed, drop_last
-        self.size = len(self._batches(0))
+        batches = self._batches(0)
+        self.size, self.rows = len(batches), max(map(len, batches))
         self.updates = -(-self.size // accumulate)
+        self.accumulates = accumulate > 1
 
     def of(self, epoch: int) -> list[Group]:
         """Those of an epoch, counted from 0, as arrays of row numbers where the data is held."""

@@ -28,6 +28,7 @@ from gpunet.train.guard import Guard
 from gpunet.train.history import History
 from gpunet.train.interrupt import DeferredInterrupt
 from gpunet.train.loop import Loop
+from gpunet.train.phased import in_phases
 from gpunet.train.progress import Progress
 from gpunet.train.resume import end, enter, plan_of, wake
 from gpunet.train.updates import updating
@@ -55,10 +56,14 @@ class Trainer:
             twice in all, not once a step; from `fit`, ValueError where it cannot be had and
             RuntimeError if CUDA does not capture it. False: never. Without a GPU it makes no
             difference.
+        phases: on a GPU, run the step of a small network in few kernels of gpunet's own. "auto":
+            where it fits and epochs are long. True: ValueError from `fit`, with the reason, where
+            it does not fit. False: never.
         resumable: False takes no fingerprint of the data, for which up to 4 MB of each array are
             read back from a GPU; an epoch that was stopped is then not gone on with.
 
-    history: of every epoch so far; a second `fit` continues it.
+    history: of every epoch so far; a second `fit` continues it. how: in what way the last fit ran,
+    and why not in a faster one.
 
     Copies and pickles are independent twins that go on bit for bit; `save` and `load` do the same
     through a file: docs/training.md.
@@ -68,6 +73,7 @@ class Trainer:
     optimizer = Checked(lambda value, _: as_optimizer(value))
     on_nonfinite = Checked(checked.one_of("raise", "warn", "ignore"))
     capture = Checked(checked.one_of(True, False, "auto"))
+    phases = Checked(checked.one_of(True, False, "auto"))
 
     def __init__(
         self,
@@ -80,10 +86,12 @@ class Trainer:
         progress: bool | None = None,
         fuse: bool = True,
         capture: bool | str = "auto",
+        phases: bool | str = "auto",
         resumable: bool = True,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.fuse, self.capture, self.resumable = bool(fuse), capture, resumable
+        self.phases, self.how = phases, "not trained yet"
         self.callbacks = list(callbacks)
         self.on_nonfinite = on_nonfinite
         self.progress = progress
@@ -152,6 +160,7 @@ class Trainer:
         groups = Groups(feed, batch_size, seed, accumulate, drop_last, self._least_rows())
         step = Step(self.model, self.loss, self.optimizer, fuse=self.fuse)
         updates = updating(step, feed, self.capture)
+        self.how = in_phases(updates, groups, self.phases)
         settings = {"batch_size": batch_size, "seed": seed, "accumulate": accumulate}
         plan: dict[str, Any] = {}
         if self.resumable:

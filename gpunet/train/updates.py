@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import WEIGHTED, Step
 from gpunet.graphs import CaptureError, Graphs
+from gpunet.phases.phased import Phased
 from gpunet.train.feed import Feed, Group
 from gpunet.train.nonfinite import Watch
 from gpunet.train.progress import Progress
@@ -32,6 +34,8 @@ class Updates:
 
     def __init__(self, step: Step, feed: Feed) -> None:
         self.step, self.feed = step, feed
+
+    how = "one by one"
 
     def run(self, groups: Sequence[Group], progress: Progress) -> Generator[int, None, None]:
         """The rest of an epoch, an update a group; yields how many were made since the last time.
@@ -81,7 +85,11 @@ class ResidentUpdates:
     Args:
         capture: as CUDA graphs, up to AT_ONCE updates a launch.
         optional: where a graph cannot be had, go on kernel by kernel, with one warning.
+
+    phased: what takes the updates in phases, where it does.
     """
+
+    phased: Phased | None = None
 
     def __init__(self, step: Step, feed: Feed, capture: bool, optional: bool) -> None:
         self.step, self.feed, self.capture, self.optional = step, feed, capture, optional
@@ -90,6 +98,14 @@ class ResidentUpdates:
         self.order = self.xp.empty(len(feed), np.int64)
         self.losses = self.xp.zeros(len(feed), np.float64)  # a batch has one row at least
         self.batch = Resident(step, feed.x, feed.t, self.order, self.losses, self.graphs.counters)
+
+    @property
+    def how(self) -> str:
+        """How updates run, in words."""
+        if self.phased and self.phased.is_persistent:
+            return f"up to {AT_ONCE} updates in one kernel"
+        way = f"graphs of up to {AT_ONCE} updates" if self.capture else "kernel by kernel"
+        return f"{way}, in phases" if self.phased else way
 
     def run(self, groups: Sequence[Group], progress: Progress) -> Generator[int, None, None]:
         """As in `Updates`."""
@@ -102,30 +118,48 @@ class ResidentUpdates:
         done = progress.updates
         while done < len(groups):
             sizes = tuple(len(rows) for rows in groups[done])
-            count = self._alike(groups[done:], sizes) if self.capture else 1
+            count = self._alike(groups[done : done + AT_ONCE], sizes)
             self._launch(sizes, count)
             done += count
             yield count
 
-    def _alike(self, groups: Sequence[Group], sizes: tuple[int, ...]) -> int:
-        """How many updates the next launch makes: AT_ONCE of one kind, or 1."""
-        coming = groups[:AT_ONCE]
-        if len(coming) < AT_ONCE or not self.graphs.is_warm(sizes):
-            return 1
-        return AT_ONCE if all(tuple(map(len, group)) == sizes for group in coming) else 1
+    def _alike(self, coming: Sequence[Group], sizes: tuple[int, ...]) -> int:
+        """How many updates the next launch makes: of one graph AT_ONCE of one kind, or 1; of one
+        kernel any number.
+        """
+        different = (k for k, group in enumerate(coming) if tuple(map(len, group)) != sizes)
+        alike = next(different, len(coming))
+        phased = self._in_phases(sizes)
+        if phased and phased.is_persistent:
+            return alike
+        ready = self.capture and self.graphs.is_warm(_key(sizes, phased))
+        return AT_ONCE if ready and alike == AT_ONCE else 1
+
+    def _in_phases(self, sizes: tuple[int, ...]) -> Phased | None:
+        """The phases, if they take an update from batches of these sizes."""
+        phased = self.phased
+        return phased if phased and len(sizes) == 1 and phased.holds() else None
+
+    def _update(self, sizes: tuple[int, ...], phased: Phased | None) -> None:
+        """One update, kernel by kernel, from batches of so many rows."""
+        if phased:
+            phased.one(sizes[0])
+            return
+        shares = self.step.loss.shares(sizes)
+        for k, (size, share) in enumerate(zip(sizes, shares, strict=True)):
+            self.batch.run(size, share, add=k > 0, ends=k == len(sizes) - 1)
+        self.step.optimizer.step()
 
     def _launch(self, sizes: tuple[int, ...], count: int) -> None:
-        shares = self.step.loss.shares(sizes)
-
-        def step() -> None:
-            for k, (size, share) in enumerate(zip(sizes, shares, strict=True)):
-                self.batch.run(size, share, add=k > 0, ends=k == len(sizes) - 1)
-            self.step.optimizer.step()
-
-        rows, batches = sum(sizes), len(sizes)
+        """The next `count` updates."""
+        phased, rows, batches = self._in_phases(sizes), sum(sizes), len(sizes)
+        if phased and phased.is_persistent:
+            self.graphs.at_once(partial(phased.many, rows), rows, batches, count)
+            return
+        key, step = _key(sizes, phased), partial(self._update, sizes, phased)
         try:
             if self.capture:
-                self.graphs.run(sizes, step, rows, batches, count)
+                self.graphs.run(key, step, rows, batches, count)
                 return
         except CaptureError as error:
             if not self.optional:
@@ -138,7 +172,12 @@ class ResidentUpdates:
                 stacklevel=2,
             )
         for _ in range(count):
-            self.graphs.eager(sizes, step, rows, batches)
+            self.graphs.eager(key, step, rows, batches)
+
+
+def _key(sizes: tuple[int, ...], phased: Phased | None) -> Hashable:
+    """Updates of one key launch the same work."""
+    return ("phases", *sizes) if phased else sizes
 
 
 def _go_on_with(progress: Progress, losses: Array, weights: Array) -> None:

@@ -94,8 +94,12 @@ __device__ __forceinline__ void columns_dy(const Net &net, ColumnsBack<L, Next> 
     __syncthreads();
     const int group = threadIdx.x / QUADS, row = threadIdx.x % QUADS * 4;
     if (group < GROUPS) {
+        constexpr int TURN = 4 * GROUPS, TURNS = (LENGTH + TURN - 1) / TURN;
         T sum[L::COLUMNS][4] = {};
-        for (int j = 4 * group; j < LENGTH; j += 4 * GROUPS) {
+#pragma unroll 4
+        for (int turn = 0; turn < TURNS; ++turn) {
+            const int j = turn * TURN + 4 * group;
+            if (LENGTH % TURN && j >= LENGTH) continue;
             Four d[4];
 #pragma unroll
             for (int i = 0; i < 4; ++i) d[i] = four(dz + (j + i) * STRIDE + row);

@@ -1,10 +1,9 @@
 #pragma once
-#include <cooperative_groups.h>
 #include "phases/columns.cuh"
 #include "phases/rows.cuh"
 #include "phases/weights.cuh"
-// The two ways through the phases. A Phase is a struct of the program's: what its blocks share, how
-// many there are, and what one does.
+// Phase by phase. A Phase is a struct of the program's: what the threads of a block share, how many
+// blocks there are, and what one does.
 
 // One launch: each block of the grid is one of the phase's.
 template <typename Phase, bool FIRST, bool LAST>
@@ -15,33 +14,4 @@ __device__ __forceinline__ void node(const Net &net) {
     if (blockIdx.x > 0 || threadIdx.x > 0) return;
     if (FIRST) set_clock(net.counters, 0, clock);
     if (LAST) set_clock(net.counters, NEXT, after(clock, net.rows));
-}
-
-// Where all blocks wait for each other; what one has written before it, all see behind it. Nowhere
-// else does a block wait for another. A grid that the GPU does not hold at once would wait for
-// ever: the launch is cooperative, which refuses it.
-__device__ __forceinline__ void grid_barrier() { cooperative_groups::this_grid().sync(); }
-
-// A phase of the persistent kernel: the grid, whatever its size, does all of the phase's blocks.
-template <typename Phase>
-__device__ __forceinline__ void every(const Net &net, const Clock &clock,
-                                      typename Phase::Shared &own) {
-    for (int block = blockIdx.x; block < Phase::blocks(net.rows); block += gridDim.x) {
-        Phase::run(net, clock, own, block);
-        __syncthreads();
-    }
-}
-
-// `count` steps in one launch.
-template <typename Step>
-__device__ __forceinline__ void many(const Net &net, int count, Step step) {
-    Clock now = clock_at(net.counters, NEXT), next = now;
-    for (int k = 0; k < count; ++k) {
-        now = next;
-        step(now);
-        next = after(now, net.rows);
-    }
-    if (blockIdx.x > 0 || threadIdx.x > 0) return;
-    set_clock(net.counters, 0, now);
-    set_clock(net.counters, NEXT, next);
 }

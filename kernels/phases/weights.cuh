@@ -26,7 +26,7 @@ __device__ __forceinline__ void weights(const Net &net, const Clock &clock, Weig
         }
         __syncthreads();
         if (k < L::CHUNK) {
-#pragma unroll 4
+#pragma unroll 8
             for (int row = 0; row < PIECE; row += 4) {
                 const Four d[2] = {four(&tile.dz[c][row]), four(&tile.dz[c + 16][row])};
 #pragma unroll

@@ -1,0 +1,58 @@
+"""Networks drawn at random, in phases against the tape, and many steps in one launch against a
+launch a phase:
+
+    python -m tests.tools.phases --first 0 --count 220 --json tests/phases/record.json
+
+On the simulated GPU with threads and blocks in random order and streams that are deferred. Minutes
+for a hundred networks, as each is compiled; tests/phases/test_record.py reads what is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from gpunet.files import write_atomically
+
+
+def examined(seed: int) -> dict[str, Any]:
+    """One network: how far from the tape, and whether the bits are the same."""
+    from tests.phases import random_networks as networks
+
+    drawn = networks.draw(seed)
+    nodes = networks.in_phases(drawn)
+    many = networks.in_phases(drawn, most_blocks=2 + seed % 5)
+    return {
+        "seed": seed,
+        "network": drawn.title,
+        "layers": [repr(layer) for layer in drawn.model().layers],
+        "difference": networks.difference(nodes, networks.on_the_tape(drawn)),
+        "same_bits": networks.same_bits(nodes, many),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.tools.phases")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first network")
+    parser.add_argument("--count", type=int, default=10, help="how many networks")
+    parser.add_argument("--json", type=Path, help="write what was found to this file")
+    options = parser.parse_args()
+    from gpunet.testing import simgpu
+
+    found = []
+    with simgpu.activate(), simgpu.schedule("random", options.first, "deferred"):
+        for seed in range(options.first, options.first + options.count):
+            found.append(examined(seed))
+            print(found[-1]["network"], found[-1]["difference"], found[-1]["same_bits"], flush=True)
+    if options.json:
+        write_atomically(options.json, (json.dumps(found, indent=1) + "\n").encode())
+    bad = [one for one in found if one["difference"] > 1e-12 or not one["same_bits"]]
+    print(f"{len(found)} networks, {len(bad)} not alike")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
