@@ -52,11 +52,11 @@ def measure() -> Record:
     """The record: for each kernel the verdict's first sentence, and each optimizer's row."""
     from benchmarks import machine
 
+    about = header("cpu", machine.device_name("cpu"), threads=1)
     with tempfile.TemporaryDirectory() as folder:
         found = [_compare(kernel, Path(folder) / str(kernel)) for kernel in KERNELS]
         drawn = Path(folder) / str(KERNELS[0]) / PICTURE.name
         write_atomically(PICTURE, drawn.read_bytes())
-    about = header("cpu", machine.device_name("cpu"), threads=1)
     return about | {"quick": False, "runs": found}
 
 

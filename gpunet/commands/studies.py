@@ -66,6 +66,16 @@ def batches(sizes: tuple[int, ...], seed: int, out: Path, no_pictures: bool) -> 
 
 
 @click.command()
+@options.text("--conditions", parse.numbers, "NUMBERS", "1,10,100", "How narrow the valleys are.")
+def valleys(conditions: list[float]) -> None:
+    """Narrow valleys, along an axis and turned: how many steps each optimizer needs."""
+    from gpunet.study.valleys import valleys as find
+
+    with common.mistakes():
+        _show(find(conditions))
+
+
+@click.command()
 @options.text("--on", named, "LANDSCAPE", "bowl", "Where they walk; gpunet landscape --list.")
 @options.text(
     "--optimizers", parse.optimizers, "NAMES", "sgd,adagrad,rmsprop,adadelta", "Who walks."
@@ -126,4 +136,4 @@ def losses(out: Path, no_pictures: bool) -> None:
         _draw(draw, "losses", out, not no_pictures)
 
 
-COMMANDS = (momentum, batches, rates, units, corrections, curvature, losses)
+COMMANDS = (momentum, batches, valleys, rates, units, corrections, curvature, losses)
