@@ -10,8 +10,10 @@ import numpy as np
 
 from gpunet import counters
 from gpunet.backend import Array
+from gpunet.ensemble.dropout import Placed
 from gpunet.ensemble.stack import Stack
 from gpunet.fused import plan
+from gpunet.fused.after import Dropouts
 from gpunet.fused.walk import Stacked
 from gpunet.loss import Loss
 from gpunet.tensor import Tensor
@@ -48,6 +50,7 @@ class Taped:
 
     def __init__(self, stack: Stack, loss: Loss) -> None:
         self.stack, self.loss = stack, loss
+        self._dropouts = {id(k): Placed() for k in stack.layers if isinstance(k, Dropouts)}
 
     def __call__(self, x: Array, t: Array, losses: Array) -> None:
         """As `Walked`'s; t: (models, rows, ...), whatever the loss takes.
@@ -58,7 +61,10 @@ class Taped:
         stack.arrays["grad"].fill(0)
         z: Any = Tensor(x)
         for layer in stack.layers:
-            z = layer(z)
+            if isinstance(layer, Dropouts):
+                z = self._dropouts[id(layer)](z, layer.next_drops())
+            else:
+                z = layer(z)
         loss = self.loss(z, t)
         if loss.shape != losses.shape:
             raise TypeError(

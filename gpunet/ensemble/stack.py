@@ -17,7 +17,7 @@ from gpunet.fused.plan import Block
 from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 from gpunet.optim import Optimizer
-from gpunet.optim.together import Together
+from gpunet.optim.together import InColumns, Together
 from gpunet.parameter import Membership, Parameter
 
 KINDS = (Affine, BatchNorm, Dropout, Rescale, *ACTIVATIONS.values())
@@ -48,7 +48,7 @@ class Stack:
         arena = optimizers[0].arenas[0]
         self._places = {id(p): place for p, place in arena.places_in(slice(0, arena.data.size))}
         self.layers = [self._stacked(alike) for alike in zip(*map(flat, models), strict=True)]
-        self.update = Together(optimizers, self.arrays, self.here)
+        self.update = self._together()
 
     def _row(self, k: int, name: str, size: int, dtype: Any) -> Array:
         """Row k of an array of this name."""
@@ -95,8 +95,11 @@ class Stack:
             if isinstance(layer, Dropouts):
                 layer.forget(k)
         if self.here:
-            left = [self.optimizers[j] for j in self.here]
-            self.update = Together(left, self.arrays, self.here)
+            self.update = self._together()
+
+    def _together(self) -> Together:
+        left = [self.optimizers[k] for k in self.here]
+        return (Together if self.xp is np else InColumns)(left, self.arrays, self.here)
 
     def finite(self) -> Array:
         """Whether all numbers of each model are finite, on the host: bool (models,)."""

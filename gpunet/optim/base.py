@@ -12,6 +12,8 @@ from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from gpunet import counters, notebook
 from gpunet.arena import Arena, Room
 from gpunet.backend import Array
@@ -195,12 +197,22 @@ class Optimizer(Declared):
         given = (part.settings, decays, self.clip_norm, self.clip_value)
         if rows.hold(t, steps, given, shift):
             return
-        settings = {**part.settings, "clip_norm": self.clip_norm, "clip_value": self.clip_value}
-        if not decays:
-            settings["weight_decay"] = 0.0
-        compute = row_at(settings, self.derived, self.kernel, rows.dtype)
-        steady = is_steady(settings, self.derived, self.kernel)
+        compute, steady = self._numbers(part)
         rows.fill(t, steps, given, compute, steady=steady, shift=shift)
+
+    def ahead(self, part: Part, steps: int) -> Array:
+        """(steps, scalars), float64 on the host: those of the part's next updates."""
+        compute, steady = self._numbers(part)
+        rows = [compute(t) for t in range(self.t + 1, self.t + (2 if steady else steps + 1))]
+        return np.broadcast_to(np.array(rows, np.float64), (steps, len(rows[0])))
+
+    def _numbers(self, part: Part) -> tuple[Callable[[int], list[float]], bool]:
+        """What gives the scalars of update t, and whether they are those of every t."""
+        settings = {**part.settings, "clip_norm": self.clip_norm, "clip_value": self.clip_value}
+        if not (part.decayed or self.decay_all):
+            settings["weight_decay"] = 0.0
+        compute = row_at(settings, self.derived, self.kernel, part.rows.dtype)
+        return compute, is_steady(settings, self.derived, self.kernel)
 
     def lost(self) -> bool:
         """True if parameters have left: for another optimizer, or to another device."""

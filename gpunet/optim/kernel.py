@@ -19,7 +19,7 @@ from gpunet.source import Argument, expand, kernel_dir
 NO_LIMITS = (math.inf, math.inf)
 BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
 LIMITS = ("clip_norm", "clip_value")  # the first two entries of every row
-VECTORS = "vectors"  # a compile-time option of every optimizer's kernel
+VECTORS, COLUMNS = "vectors", "columns"  # compile-time options of every optimizer's kernel
 VECTOR = 16  # bytes
 THREADS = 256  # of a block that takes vectors
 
@@ -104,7 +104,8 @@ class UpdateKernel(Kernel):
 
     def text(self, options: frozenset[str] = frozenset()) -> CudaText:
         """As it is made from the formula. With VECTORS among the options a thread takes 16 bytes of
-        each array, else one element, wherever CuPy finds it.
+        each array, else one element, wherever CuPy finds it; with COLUMNS the numbers of its row
+        are arrays that CuPy broadcasts, so that each model has its own.
         """
         plain, outputs = super().text(options), self.source.outputs_with(options)
         names, preamble, raw = [p.name for p in outputs], plain.preamble, ""
@@ -114,6 +115,9 @@ class UpdateKernel(Kernel):
         else:
             lines = [*self._scalars(), *self._element(names, "{}_")]
         ins = f"{raw}T grad_, raw T rows, int64 at, raw int64 counters, raw T norm_"
+        if COLUMNS in options:
+            ins = ", ".join(["T grad_", *(f"T {name}" for name in self.row_names), "T norm_"])
+            lines = [*self._columns(), *self._element(names, "{}_")]
         outs = ", ".join(raw + p.declare("_") for p in outputs)
         return CudaText(plain.kind, (ins, outs, "\n".join(lines)), plain.name, preamble)
 
@@ -125,6 +129,11 @@ class UpdateKernel(Kernel):
         lines += [f"const T {s} = rows[_row + {names.index(s)}];" for s in self.source.scalars]
         lines += ["const T _scale = clip_scale(norm_[0], rows[_row]), _limit = rows[_row + 1];"]
         return lines if self.decays_itself else [*lines, "const T _decay = rows[_row + 2];"]
+
+    def _columns(self) -> list[str]:
+        """The limits and the decay, as `_scalars` calls them; the formula's have their names."""
+        lines = ["", "const T _scale = clip_scale(norm_, clip_norm), _limit = clip_value;"]
+        return lines if self.decays_itself else [*lines, "const T _decay = weight_decay;"]
 
     def _element(self, names: Sequence[str], place: str) -> list[str]:
         """The update of one element; it lies at `place`, where {} stands for an array's name."""
@@ -168,6 +177,14 @@ class UpdateKernel(Kernel):
             self.built(xp, options | {VECTORS})(grad, *inputs, *outputs, **size)
         else:
             self.built(xp, options)(grad, *inputs, *outputs)
+
+    def update_columns(self, arrays: Arrays, row: Array, norm: Array) -> None:
+        """One step of several models on a GPU, in place: arrays are (models, elements).
+
+        row: (scalars, models, 1). norm: (models, 1); looked at where the limit is finite.
+        """
+        options, (grad, *outputs) = self.in_order(arrays)
+        self.built(arrays.xp, options | {COLUMNS})(grad, *row, norm, *outputs)
 
     def in_order(self, arrays: Arrays) -> tuple[frozenset[str], list[Array]]:
         """The options that the state tells of, and the arrays in the header's order."""
@@ -249,6 +266,13 @@ def norms_of(gradients: Sequence[Array]) -> dict[Any, Array]:
     xp = array_module(gradients[0])
     total = xp.reshape(reduce(xp.hypot, [norm_of(g.reshape(-1)) for g in gradients]), 1)
     return {dtype: total.astype(dtype, copy=False) for dtype in {g.dtype for g in gradients}}
+
+
+def norms_of_rows(gradients: Sequence[Array]) -> Array:
+    """The same of several models on a GPU, (models, elements) each: (models,), in their dtype."""
+    xp = array_module(gradients[0])
+    each = [norm_of.built(xp)(gradient, axis=1) for gradient in gradients]
+    return reduce(xp.hypot, each).astype(gradients[0].dtype, copy=False)
 
 
 # The NumPy twins of kernels/optim/prelude.cuh

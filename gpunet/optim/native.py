@@ -30,8 +30,9 @@ from gpunet.kernel import CudaText
 
 VARIABLE = "GPUNET_CPU_KERNELS"
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-# The last: partial redundancy elimination makes jumps of choices, which keep a loop from vectors.
-FLAGS = ("-O3", "-march=native", "-fno-tree-pre")
+# The last two make jumps of choices, which keep a loop from vectors: RProp's takes 14 times as
+# long.
+FLAGS = ("-O3", "-march=native", "-fno-tree-pre", "-fno-tree-loop-im")
 PART = 1 << 17  # elements: a loop over fewer takes no longer than waking a thread
 LEAST = 1 << 14  # elements: fewer are not worth a compiler,
 OFTEN = 1 << 13  # unless they have been updated so many times

@@ -38,13 +38,6 @@ class Rows:
             return self._rows[min(t - self._first, len(self._rows) - 1)]
         return self.table, (t + self._shift) % ROWS
 
-    def block(self, t: int, steps: int) -> Array:
-        """(steps, width): the rows of as many updates from t on, on the host; they are there."""
-        return np.array(
-            [self._rows[min(k - self._first, len(self._rows) - 1)] for k in range(t, t + steps)],
-            self.dtype,
-        )
-
     def hold(self, t: int, steps: int, given: Given, shift: int | None = None) -> bool:
         """Whether the rows of `steps` updates from t on are there, made for `given`."""
         return (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from gpunet.backend import Array
 from gpunet.optim.base import Optimizer
-from gpunet.optim.kernel import Arrays, norms_of
+from gpunet.optim.kernel import Arrays, norms_of, norms_of_rows
 from gpunet.optim.parts import Part
 
 
@@ -28,9 +29,10 @@ class Together:
         self, optimizers: Sequence[Optimizer], arrays: Mapping[str, Array], rows: Sequence[int]
     ) -> None:
         self.optimizers, self.kernel = optimizers, optimizers[0].kernel
-        self._starts = [row * arrays["param"].shape[1] for row in rows]
+        self._models, size = arrays["param"].shape
+        self._at, self._starts = list(rows), [row * size for row in rows]
         flat = {name: array.reshape(-1) for name, array in arrays.items()}
-        self._whole = Arrays(flat.pop("grad"), flat)
+        self._arrays, self._whole = arrays, Arrays(flat.pop("grad"), flat)
         self._parts: list[list[Part]] = []
         self._numbers: list[Array] = []
 
@@ -44,8 +46,7 @@ class Together:
                 ends.append((start + part.place.start, start + part.place.stop))
                 key = self._depends_on(optimizer, part)
                 if key not in known:
-                    optimizer.fill_rows(part, steps)
-                    known[key] = part.rows.block(optimizer.t + 1, steps)
+                    known[key] = optimizer.ahead(part, steps)
                 blocks.append(known[key])
         self._ends = np.array(ends, np.int64).reshape(-1, 2)
         width = len(self.kernel.row_names) + 1
@@ -86,3 +87,47 @@ class Together:
                 norm = norms[k] if norms else None
                 optimizer.fill_rows(part)
                 self.kernel.update(part, part.rows[optimizer.t + 1], norm)
+
+
+class InColumns(Together):
+    """The same on a GPU: a launch for all decayed elements and one for the others, however many
+    optimizers there are.
+    """
+
+    def prepare(self, steps: int) -> None:
+        """As Together's. ValueError where some models have a frozen parameter that others train."""
+        xp, dtype = self._whole.xp, self._whole.dtype
+        parts = [optimizer.parts() for optimizer in self.optimizers]
+        cuts = sorted({end for own in parts for p in own for end in (p.place.start, p.place.stop)})
+        rows: dict[Hashable, Array] = {}
+        self._cuts: list[tuple[Arrays, list[Array]]] = []
+        for start, stop in pairwise(cuts):
+            over = [[p for p in own if p.place.start <= start < p.place.stop] for own in parts]
+            if not any(over):
+                continue
+            if not all(over):
+                raise ValueError(
+                    "a parameter is frozen in some models of the ensemble only; on a GPU freeze it "
+                    "in all of them, or in none"
+                )
+            numbers = np.zeros((steps, len(self.kernel.row_names), self._models, 1), dtype)
+            for row, optimizer, (part, *_) in zip(self._at, self.optimizers, over, strict=True):
+                key = self._depends_on(optimizer, part)
+                if key not in rows:
+                    rows[key] = optimizer.ahead(part, steps)
+                numbers[:, :, row, 0] = rows[key]
+            arrays = {name: a[:, start:stop] for name, a in self._arrays.items()}
+            placed = list(xp.asarray(numbers))
+            self._cuts.append((Arrays(arrays.pop("grad"), arrays), placed))
+        self._clips = any(optimizer.clip_norm is not None for optimizer in self.optimizers)
+
+    def __call__(self) -> None:
+        """The next of the updates that were prepared."""
+        norm = self._whole.grad[:1]  # any number, where nothing clips by it
+        if self._clips:
+            pieces = [arrays.grad for arrays, _ in self._cuts]
+            norm = norms_of_rows(pieces)[:, None]
+        for arrays, rows in self._cuts:
+            self.kernel.update_columns(arrays, rows.pop(0), norm)
+        for optimizer in self.optimizers:
+            optimizer.t += 1

@@ -13,6 +13,7 @@ import pytest
 import gpunet as gn
 from gpunet.backend import to_host
 from gpunet.optim import OPTIMIZERS, native
+from gpunet.testing import simgpu
 
 RNG = np.random.default_rng(5)
 LABELS = RNG.integers(0, 3, 90)
@@ -194,6 +195,73 @@ def test_other_losses_take_the_tape(loss: Any) -> None:
         for k, lr in enumerate((1e-3, 2e-3, 4e-3))
     ]
     assert_same(ensemble, trainers, rtol=1e-11)
+
+
+def on(device: str, make: Any, n: int, **settings: Any) -> gn.Ensemble:
+    loss, data = settings.pop("loss", None), settings.pop("data", (TRAIN, VALID))
+    callbacks = [gn.EarlyStopping(1)]
+    ensemble = gn.Ensemble(
+        make, n, gn.Momentum, loss, device=device, callbacks=callbacks, progress=False, **settings
+    )
+    ensemble.fit(*data, epochs=3, batch_size=16)
+    return ensemble
+
+
+DEEP: dict[str, Any] = {
+    "make": lambda: gn.MLP([6, 9, 7, 3], "tanh", batch_norm=True, dropout=0.3, dtype=np.float64),
+    "lr": [0.01, 0.03, 0.1, 1e200],
+    "weight_decay": [0.0, 0.1, 0.0, 0.0],
+    "clip_norm": [None, 0.5, 0.1, None],
+    "dropout": [0.0, 0.2, 0.5, 0.1],
+}
+
+
+def test_the_tape_gives_the_same_on_any_device(device: str) -> None:
+    """On a GPU the step is on the tape; one of the models overflows there, too."""
+    fused, other = on("cpu", n=4, **DEEP), on(device, n=4, **DEEP)
+    for k in range(3):
+        for name, array in fused.models[k].state_dict().items():
+            found = to_host(other.models[k].state_dict()[name])
+            np.testing.assert_allclose(found, array, rtol=1e-9, atol=1e-12)
+        a, b = fused.histories[k], other.histories[k]
+        assert (len(a), a.stopped, a.kept) == (len(b), b.stopped, b.kept)
+        np.testing.assert_allclose(b["valid_loss"], a["valid_loss"], rtol=1e-9)
+    assert other.errors[:3] == [None] * 3
+    assert (other.errors[3].epoch, other.errors[3].step) == (
+        fused.errors[3].epoch, fused.errors[3].step
+    )  # fmt: skip
+
+
+def test_dropout_of_several_models_with_another_loss(device: str) -> None:
+    def make() -> Any:
+        return gn.MLP([6, 8, 2], dropout=0.4, dtype=np.float64)
+
+    loss, lrs = gn.MeanSquaredError(), [1e-3, 2e-3]
+    found = on(device, make, 2, loss=loss, data=NUMBERS, lr=lrs, dropout=[0.4, 0.1])
+    for k, (lr, p) in enumerate(zip(lrs, (0.4, 0.1), strict=True)):
+        callbacks = [gn.EarlyStopping(1)]
+        settings = {"dropout": p, "lr": lr, "callbacks": callbacks}
+        trainer = alone(make, gn.Momentum, k, NUMBERS, loss, **settings)
+        for name, array in trainer.model.state_dict().items():
+            numbers = to_host(found.models[k].state_dict()[name])
+            np.testing.assert_allclose(numbers, array, rtol=1e-9, atol=1e-12)
+
+
+def test_launches_do_not_grow_with_the_models(cp: Any) -> None:
+    """Those of four more steps of an epoch, for 2 models and for 9."""
+
+    def launches(n: int, batch_size: int) -> int:
+        ensemble = gn.Ensemble(
+            SHAPES["all"], n, gn.Adam, lr=[1e-3] * n, weight_decay=0.1, device="cuda",
+            progress=False, on_nonfinite="ignore",
+        )  # fmt: skip
+        ensemble.fit(TRAIN, None, 1, batch_size)
+        with simgpu.count() as used:
+            ensemble.fit(TRAIN, None, 1, batch_size)
+        return used.launches
+
+    few, many = (launches(n, 8) - launches(n, 16) for n in (2, 9))
+    assert many <= few <= 4 * 125
 
 
 def test_label_smoothing_and_one_order_for_all() -> None:
