@@ -9,6 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet import activations, counters, embedding, functional, source
+from gpunet.ensemble import dropout
 from gpunet.fused import on_cupy, resident
 from gpunet.kernel import Kernel
 from gpunet.optim import kernel as updates
@@ -123,7 +124,9 @@ def test_the_folder_is_found_and_a_missing_one_named(
 
 
 def test_every_kernel_has_an_owner_and_every_owner_a_kernel() -> None:
-    modules = (functional, activations, embedding, updates, counters, on_cupy, resident)
+    modules = (
+        functional, activations, embedding, updates, counters, on_cupy, resident, dropout
+    )  # fmt: skip
     kernels = [value for module in modules for value in vars(module).values()]
     owned = [k.source.name for k in kernels if isinstance(k, Kernel)]
     owned += [optimizer.kernel.source.name for optimizer in gn.OPTIMIZERS.values()]

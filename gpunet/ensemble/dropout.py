@@ -38,8 +38,8 @@ def _reference(
     y = np.zeros_like(x)
     for k, model in enumerate(x):
         step = (int(steps[k]) + call) % 2**64
-        kept = rng.kept(model.shape, int(thresholds[k]), int(seeds[k]), step)
-        y[k] = np.where(kept, model * scales[k], x.dtype.type(0))
+        kept = rng.kept((1, model.size), int(thresholds[k]), int(seeds[k]), step)
+        y[k] = np.where(kept.reshape(model.shape), model * scales[k], x.dtype.type(0))
     return y
 
 

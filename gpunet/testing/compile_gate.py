@@ -39,7 +39,7 @@ import numpy as np
 from gpunet.cxx import available, cache_folder
 from gpunet.files import write_atomically
 from gpunet.kernel import BlockKernel, CudaText, Kernel
-from gpunet.optim.kernel import VECTORS, UpdateKernel
+from gpunet.optim.kernel import COLUMNS, VECTORS, UpdateKernel
 from gpunet.source import kernel_names
 from gpunet.testing import assembly, gxx, nvrtc
 from gpunet.testing.nvrtc import Measured, Program
@@ -114,7 +114,8 @@ class Report:
 
 def kernels() -> dict[str, Kernel]:
     """Every Kernel that gpunet makes, by the name of its file."""
-    for name in ("gpunet", "gpunet.fused.resident", "gpunet.fused.on_cupy"):
+    used = ("gpunet", "gpunet.ensemble.dropout", "gpunet.fused.resident", "gpunet.fused.on_cupy")
+    for name in used:
         importlib.import_module(name)
     modules = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "gpunet"]
     found: dict[str, Kernel] = {}
@@ -126,10 +127,14 @@ def kernels() -> dict[str, Kernel]:
 
 
 def choices(kernel: Kernel) -> list[frozenset[str]]:
-    """Every choice of the kernel's compile-time options."""
+    """Every choice of the kernel's compile-time options, and an update's text for several models
+    with all options on.
+    """
     names = (*kernel.source.options, *([VECTORS] if isinstance(kernel, UpdateKernel) else []))
     picks = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
-    return [frozenset(pick) for pick in picks]
+    found = [frozenset(pick) for pick in picks]
+    models = [frozenset({COLUMNS, *kernel.source.options})]
+    return found + models if isinstance(kernel, UpdateKernel) else found
 
 
 def text_for(kernel: Kernel, options: frozenset[str], dtype: str) -> CudaText:
