@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from gpunet.cli import cli
 from gpunet.commands.study import study
+from gpunet.study import pictures
 from tests.notes import Claim, assert_quoted, claims
 
 CLAIMS = claims()
@@ -22,12 +23,16 @@ COMMANDS = [claim for claim in CLAIMS if claim.command[0] == "gpunet"]
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ...]], str]:
-    """What a command prints; each runs once, and leaves its files in a folder of the test's."""
+    """What a command prints; each runs once, and leaves its files in a folder of the test's. (Its
+    pictures are drawn by the tests of each.)
+    """
 
     @cache
     def printed(command: tuple[str, ...]) -> str:
         out = ["--out", str(tmp_path_factory.mktemp("out"))] if _writes(command) else []
-        found = CliRunner().invoke(cli, [*command[1:], *out])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pictures, "can_plot", lambda: False)
+            found = CliRunner().invoke(cli, [*command[1:], *out])
         assert found.exit_code == 0, f"{shlex.join(command)}: {found.output}"
         return found.output
 

@@ -114,6 +114,14 @@ def numbers(text: str) -> list[float]:
     return [number(part) for part in text.split(",")]
 
 
+def counts(text: str) -> list[int]:
+    """ "1,8,32" as whole numbers from 1; an empty text is none."""
+    found = [int(part) if part.strip().isdecimal() else 0 for part in text.split(",") if text]
+    if any(count < 1 for count in found):
+        raise ValueError(f"{text!r} is no list of whole numbers from 1, such as 1,8,32")
+    return found
+
+
 def setting(text: str) -> tuple[str, bool | float | tuple[float, ...]]:
     """ "alpha=0.9" as ("alpha", 0.9); several numbers become a tuple, true and false a bool."""
     name, equals, value = text.partition("=")

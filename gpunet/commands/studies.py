@@ -51,11 +51,11 @@ def momentum(alphas: list[float]) -> None:
 
 
 @click.command()
-@options.text("--sizes", parse.sizes, "SIZES", "1,8,32,128", "Batch sizes, beside all rows.")
+@options.text("--sizes", parse.counts, "SIZES", "1,8,32,128", "Batch sizes, beside all rows.")
 @options.seed("weights and order")
 @options.out("gpunet-out", "the pictures")
 @no_pictures
-def batches(sizes: tuple[int, ...], seed: int, out: Path, no_pictures: bool) -> None:
+def batches(sizes: list[int], seed: int, out: Path, no_pictures: bool) -> None:
     """Full batch, mini-batches, single rows: time, memory, noise of a step, swings of the loss."""
     from gpunet.study.batches import batches as find
 

@@ -38,14 +38,15 @@ LOOKED_AT = 240  # rows, one by one, for the variance of their gradients
 
 @dataclass(frozen=True)
 class Training:
-    """One batch size's. memory: of one step's arrays at their most, in bytes. done, seconds, loss:
-    at each look, the updates so far, the time that they took, and the mean loss over all rows.
+    """One batch size's. memory: of one step's arrays at their most, in bytes. second: what an
+    update takes, the median of all. done, loss: at each look, the updates so far, and the mean loss
+    over all rows.
     """
 
     batch: int
     memory: int
+    second: float
     done: Host
-    seconds: Host
     loss: Host
 
     @property
@@ -75,12 +76,11 @@ class Batches:
                 run.name,
                 run.an_epoch,
                 f"{run.memory / 1024:,.0f} KiB",
-                f"{1e6 * second:,.0f} us",
-                f"{1e3 * run.an_epoch * second:,.1f} ms",
+                f"{1e6 * run.second:,.0f} us",
+                f"{1e3 * run.an_epoch * run.second:,.1f} ms",
                 run.loss[run.done == EPOCHS * run.an_epoch].item(),
             )
             for run in self.trainings
-            for second in [run.seconds[-1] / run.done[-1]]
         ]
         return Table(
             f"{ROWS} digits, 64-32-10, SGD, lr {LR:g}",
@@ -115,7 +115,7 @@ class Batches:
         axes = figure.subplots()
         for k, run in enumerate(self.trainings):
             name = f"batches of {run.batch}" if run.batch < ROWS else "all rows at once"
-            axes.plot(1e3 * run.seconds, run.loss, label=name, **line(k))
+            axes.plot(1e3 * run.second * run.done, run.loss, label=name, **line(k))
         axes.set(xlabel="time of the updates, ms", ylabel="loss over all rows", xscale="log")
         axes.legend(frameon=False)
         pictures.bare(axes)
@@ -153,9 +153,10 @@ def _train(size: int, x: Host, t: Host, seed: int) -> Training:
     memory = _memory(model, x[:size], t[:size])
     epochs = EPOCHS * -(-ROWS // size)
     every = max(1, epochs // LOOKS)
-    looks = _looks(model, x, t, size, every, max(LEAST, epochs) // every, seed)
-    done, seconds, losses = np.array(list(looks)).T
-    return Training(size, memory, done, seconds, losses)
+    spent: list[float] = []
+    looks = _looks(model, x, t, size, every, max(LEAST, epochs) // every, seed, spent)
+    done, losses = np.array(list(looks)).T
+    return Training(size, memory, float(np.median(spent)), done, losses)
 
 
 def _memory(model: Sequential, x: Host, t: Host) -> int:
@@ -169,22 +170,31 @@ def _memory(model: Sequential, x: Host, t: Host) -> int:
 
 
 def _looks(
-    model: Sequential, x: Host, t: Host, size: int, every: int, looks: int, seed: int
-) -> Iterator[tuple[int, float, float]]:
-    """Train; updates, their seconds and the loss over all rows, at first and after each `every`."""
+    model: Sequential,
+    x: Host,
+    t: Host,
+    size: int,
+    every: int,
+    looks: int,
+    seed: int,
+    spent: list[float] | None = None,
+) -> Iterator[tuple[int, float]]:
+    """Train; updates and the loss over all rows, at first and after each `every`. spent: a list
+    that gets the seconds of each update.
+    """
     loss = SoftmaxWithLoss()
     step = Step(model, loss, SGD(model.parameters(), lr=LR))
     batches = _drawn(size, seed)
-    spent = 0.0
     for done in range(every * looks + 1):
         if done:
             rows = next(batches)
             began = time.perf_counter()
             step(x[rows], t[rows])
-            spent += time.perf_counter() - began
+            if spent is not None:
+                spent.append(time.perf_counter() - began)
         if done % every == 0:
             with no_grad():
-                yield done, spent, loss(model(x), t).item()
+                yield done, loss(model(x), t).item()
 
 
 def _drawn(size: int, seed: int) -> Iterator[Host]:
@@ -199,5 +209,5 @@ def _swing(trained: Sequential, x: Host, t: Host, size: int, seed: int) -> float
     """The deviation of the loss's second differences: 0 of a loss that falls evenly."""
     model = _network(seed)
     model.load_state_dict(trained.state_dict())
-    losses = [loss for *_, loss in _looks(model, x, t, size, 1, SWINGS, seed)]
+    losses = [loss for _, loss in _looks(model, x, t, size, 1, SWINGS, seed)]
     return float(np.std(np.diff(losses, 2)))

@@ -65,3 +65,4 @@ def test_the_picture_has_a_line_for_each(found: Batches) -> None:
 
 def test_sizes_that_are_none(gpunet: Run) -> None:
     assert_one_line(gpunet("study", "batches", "--sizes", "1000"), "a batch holds 1 to 960 rows")
+    assert_one_line(gpunet("study", "batches", "--sizes", "8,0"), "'8,0' is no list of whole")
