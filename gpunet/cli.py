@@ -26,6 +26,7 @@ from gpunet.commands.show import show
 from gpunet.commands.study import study
 from gpunet.commands.train import train
 from gpunet.files import readable
+from gpunet.study import words
 
 
 def main() -> None:
@@ -81,9 +82,16 @@ def _end(message: str | None, code: int) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(gn.__version__, prog_name="gpunet")
+@click.option(
+    "--lang",
+    type=click.Choice(words.LANGUAGES),
+    envvar="GPUNET_LANG",
+    help="Of what compare, landscape and study answer; also GPUNET_LANG.  [default: by LANG]",
+)
 @click.pass_context
-def cli(context: click.Context) -> None:
+def cli(context: click.Context, lang: str | None) -> None:
     """Train small networks, on a GPU with CuPy or on the CPU with NumPy."""
+    context.with_resource(words.spoken(lang or words.preferred(os.environ)))
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

@@ -13,6 +13,9 @@ from gpunet.testing import simgpu
 # Nothing is compiled behind the back of a test that does not ask for it.
 os.environ.setdefault("GPUNET_CPU_KERNELS", "numpy")
 
+# Tests read English, wherever they run.
+os.environ["GPUNET_LANG"] = "en"
+
 # It was for this run: a pytest that a test starts is to run as it was written.
 os.environ.pop("PYTEST_ADDOPTS", None)
 

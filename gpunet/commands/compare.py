@@ -23,6 +23,7 @@ from gpunet.study.compare.report import About
 from gpunet.study.compare.runs import Result
 from gpunet.study.compare.verdict import judge
 from gpunet.study.compare.write import FILES, write
+from gpunet.study.words import say
 from gpunet.train.interrupt import DeferredInterrupt
 
 MOST_JOBS = 4  # each holds a copy of the data
@@ -98,7 +99,7 @@ def compare(
                 _report(results, len(runs), reach, _about(data, dataset, setup), folder)
     if interrupted:
         kept = f"interrupted; {len(results)} of {len(runs)} runs are kept"
-        click.echo(f"{kept}, and the same command continues", err=True)
+        click.echo(say(f"{kept}, and the same command continues"), err=True)
         sys.exit(130)
 
 
@@ -127,7 +128,8 @@ def _results(
     results = [result for _, result in cached if result is not None]
     missing = [run for run, result in cached if result is None]
     done_before = f"{len(results)} of {len(runs)} runs done before; training on {setup.device}"
-    click.echo(done_before + common.predicts(data))
+    told = f"{done_before}{common.predicts(data)}"
+    click.echo("\n".join(map(say, told.split("\n"))))
     side_by_side = None if setup.device == "cuda" else jobs or min(pool.cores(), MOST_JOBS)
     if not missing:
         return results, False
@@ -164,8 +166,9 @@ def _report(
     for finding in verdict.findings:
         click.echo(f"\n{finding.title}. {finding.text}")
     if comparison.done < planned:
-        click.echo(f"\nPartial: {comparison.done} of {planned} runs are done.")
+        click.echo("\n" + say(f"Partial: {comparison.done} of {planned} runs are done."))
     files = write(comparison, verdict, about, out)
-    click.echo(f"\nwritten: {', '.join(readable(out.folder / name) for name in files)}")
+    written = ", ".join(readable(out.folder / name) for name in files)
+    click.echo("\n" + say(f"written: {written}"))
     if not pictures.can_plot():
-        click.echo("no compare.png and compare.svg: pip install 'gpunet[plot]' for matplotlib")
+        click.echo(say("no compare.png and compare.svg: pip install 'gpunet[plot]' for matplotlib"))

@@ -18,6 +18,7 @@ from gpunet.study.path_picture import draw_paths
 from gpunet.study.paths import Descent, descend
 from gpunet.study.second_order import SECOND_ORDER
 from gpunet.study.styles import style
+from gpunet.study.words import say
 
 DEFAULT = "sgd,momentum,adagrad,rmsprop,adam,cocob"
 
@@ -41,7 +42,7 @@ def _list(context: click.Context, option: click.Parameter, value: bool) -> None:
     width = max(map(len, LANDSCAPES))
     for landscape in LANDSCAPES.values():
         click.echo(f"{landscape.name:{width}}  {landscape.formula}")
-        click.echo(f"{'':{width}}  {landscape.lesson}")
+        click.echo(f"{'':{width}}  {say(landscape.lesson)}")
     context.exit()
 
 
@@ -119,10 +120,10 @@ def landscape(
         )
         files = _write(place, walks, out, drawn=not no_pictures)
     for walk in walks:
-        click.echo(_ending(walk))
+        click.echo(say(_ending(walk)))
     for line in told:
-        click.echo(line)
-    click.echo(f"written to {readable(out)}: {', '.join(files)}")
+        click.echo(say(line))
+    click.echo(say(f"written to {readable(out)}: {', '.join(files)}"))
 
 
 def _check(rates: parse.Rates, optimizers: list[str], noise: float | None) -> None:

@@ -13,6 +13,7 @@ from gpunet.commands.landscape import named
 from gpunet.files import readable
 from gpunet.study.landscapes import Landscape
 from gpunet.study.tables import Table, report
+from gpunet.study.words import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def _draw(draw: Callable[[], Figure], name: str, out: Path, drawn: bool) -> None
         for file, ending in zip(names, ("png", "svg"), strict=True):
             folder.stage(file, pictures.encode_figure(draw(), ending))
         folder.commit()
-    click.echo(f"written to {readable(out)}: {', '.join(names)}")
+    click.echo(say(f"written to {readable(out)}: {', '.join(names)}"))
 
 
 @click.command()

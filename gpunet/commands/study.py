@@ -10,6 +10,7 @@ import numpy as np
 
 from gpunet.commands import common, options, parse, studies
 from gpunet.files import readable
+from gpunet.study.words import say
 
 
 @click.group()
@@ -63,7 +64,7 @@ def optimizer(
         with common.outputs(out, [file.name]):
             walk.save(file)
     click.echo(walk)
-    click.echo(f"written to {readable(file)}")
+    click.echo(say(f"written to {readable(file)}"))
 
 
 @study.command()
@@ -90,7 +91,7 @@ def batchnorm(rows: int, features: int, seed: int, out: Path) -> None:
     with common.mistakes(), common.outputs(out, [picture.name]):
         walk.save(picture)
     click.echo(walk)
-    click.echo(f"written to {readable(picture)}")
+    click.echo(say(f"written to {readable(picture)}"))
 
 
 for command in studies.COMMANDS:

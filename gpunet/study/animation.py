@@ -15,6 +15,7 @@ from gpunet.study.contours import heights, levels
 from gpunet.study.landscapes import Landscape
 from gpunet.study.paths import Descent, best, longest_first
 from gpunet.study.styles import style, themes
+from gpunet.study.words import language, of_script, say, template
 
 GRID = (121, 91)
 CURVE = 601
@@ -35,13 +36,20 @@ def animation(landscape: Landscape, paths: Sequence[Descent]) -> str:
     """
     if not paths:
         raise ValueError("an animation needs at least one path")
-    template = files("gpunet.study").joinpath("animation.html").read_text("utf-8")
+    text = files("gpunet.study").joinpath("animation.html").read_text("utf-8")
     # "<" would let a text end the script element that holds the data.
-    data = json.dumps(_data(landscape, paths), separators=(",", ":"), allow_nan=False)
+    data = json.dumps(
+        _data(landscape, paths) | {"words": of_script(text)}, separators=(",", ":"), allow_nan=False
+    )
     title = html.escape(f"{landscape.name}: {landscape.formula}")
     colours = themes(":root[data-theme=light]", ":root[data-theme=dark]")
-    parts = {"title": title, "data": data.replace("<", "\\u003c"), "colours": colours}
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    parts = {
+        "title": title,
+        "data": data.replace("<", "\\u003c"),
+        "colours": colours,
+        "language": language(),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template(text))
 
 
 def _data(landscape: Landscape, paths: Sequence[Descent]) -> dict[str, Any]:
@@ -50,7 +58,7 @@ def _data(landscape: Landscape, paths: Sequence[Descent]) -> dict[str, Any]:
     data = {
         "name": landscape.name,
         "formula": landscape.formula,
-        "lesson": landscape.lesson,
+        "lesson": say(landscape.lesson),
         "dim": landscape.dim,
         "window": landscape.window,
         "steps": steps,
@@ -88,7 +96,7 @@ def _path(path: Descent, shown: Sequence[Descent]) -> dict[str, Any]:
     look = style(path.optimizer)
     return {
         "label": look.label,
-        "rate": "no lr" if path.lr is None else f"lr {path.lr:g}",
+        "rate": say("no lr" if path.lr is None else f"lr {path.lr:g}"),
         "colour": look.colour,
         "shown": path in shown,
         "dash": look.dash,

@@ -12,6 +12,7 @@ from gpunet.backend import to_host
 from gpunet.colours import COLOURS
 from gpunet.study import svg
 from gpunet.study.batchnorm_stage import CLOSED_FORM, Stage
+from gpunet.study.words import say
 
 ROWS, FEATURES = 8, 4  # what is shown of a larger batch
 CELL_WIDTH, CELL_HEIGHT = 62.0, 18.0
@@ -101,19 +102,17 @@ class _Picture:
         return svg.document(self.width, self.height, STYLE, inside)
 
     def _words(self) -> Iterator[str]:
-        yield svg.text(MARGIN, 34, "BatchNorm, stage by stage", class_="title")
-        part = ""
+        yield svg.text(MARGIN, 34, say("BatchNorm, stage by stage"), class_="title")
+        words = [
+            "Above in each stage its value, below in red the gradient of the loss by it.",
+            "One column a feature; blue is positive, orange negative.",
+        ]
         if self.batch > ROWS or self.features > FEATURES:
-            part = (
-                f" Shown: the first {min(self.batch, ROWS)} of {self.batch} rows, "
+            words.append(
+                f"Shown: the first {min(self.batch, ROWS)} of {self.batch} rows, "
                 f"{min(self.features, FEATURES)} of {self.features} features."
             )
-        yield svg.text(
-            MARGIN,
-            54,
-            "Above in each stage its value, below in red the gradient of the loss with respect to "
-            "it. One column a feature; blue is positive, orange negative." + part,
-        )
+        yield svg.text(MARGIN, 54, " ".join(map(say, words)))
         x, y = MARGIN, self.places["gamma"][1] - self.flat / 2 + 14
         lines = [
             ("", "Where two dashed arrows meet, the gradients add up."),
@@ -125,8 +124,8 @@ class _Picture:
                 ", ".join(f"{name} {svg.number(v, 2)}" for name, v in self.differences.items()),
             ),
         ]
-        for k, (kind, words) in enumerate(lines):
-            yield svg.text(x, y + 20 * k, words, class_=kind or None)
+        for k, (kind, line) in enumerate(lines):
+            yield svg.text(x, y + 20 * k, say(line), class_=kind or None)
 
     # Stages
 
@@ -146,10 +145,14 @@ class _Picture:
         below = top + HEAD + rows * CELL_HEIGHT + GAP
         return svg.element(
             "g",
-            svg.text(x, top + 13, stage.name, class_="name", text_anchor="middle"),
-            svg.text(x, top + 29, _pretty(stage.formula), class_="number", text_anchor="middle"),
+            svg.text(x, top + 13, say(stage.name), class_="name", text_anchor="middle"),
+            svg.text(
+                x, top + 29, _pretty(say(stage.formula)), class_="number", text_anchor="middle"
+            ),
             _matrix(values, x - width / 2, top + HEAD),
-            svg.text(x, below - 8, _pretty(stage.back), class_="number back", text_anchor="middle"),
+            svg.text(
+                x, below - 8, _pretty(say(stage.back)), class_="number back", text_anchor="middle"
+            ),
             _matrix(gradients, x - width / 2, below, "number back"),
             id=stage.name,
         )

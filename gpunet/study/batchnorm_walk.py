@@ -17,6 +17,8 @@ from gpunet import functional
 from gpunet.backend import Array, array_module, common_module, to_host
 from gpunet.study.batchnorm_picture import save_picture
 from gpunet.study.batchnorm_stage import CLOSED_FORM, Stage
+from gpunet.study.columns import wide
+from gpunet.study.words import say
 from gpunet.tensor import Tensor
 
 Results = dict[str, Array]
@@ -111,15 +113,19 @@ class Walk:
         return float(np.max(list(self.differences.values())))
 
     def __str__(self) -> str:
-        lines = ["BatchNorm, stage by stage: the value forward, the gradient of the loss backward"]
+        lines = [
+            say("BatchNorm, stage by stage: the value forward, the gradient of the loss backward")
+        ]
         for stage in (*self.inputs, *self.stages):
             lines += ["", *_beside(stage)]
-        lines += ["", f"closed form: {CLOSED_FORM}"]
-        lines += ["largest difference between the stages, the closed form and gpunet's batch_norm:"]
+        lines += ["", say(f"closed form: {CLOSED_FORM}")]
+        lines += [
+            say("largest difference between the stages, the closed form and gpunet's batch_norm:")
+        ]
         lines += [f"  {name:<7} {found:.3g}" for name, found in self.differences.items()]
         total = float(abs(to_host(self.staged["dx"].sum(axis=0))).max())
         lines += [
-            f"each column of dx sums to 0 (here {total:.1g}): a bias before it learns nothing"
+            say(f"each column of dx sums to 0 (here {total:.1g}): a bias before it learns nothing")
         ]
         return "\n".join(lines)
 
@@ -248,10 +254,10 @@ def _beside(stage: Stage) -> list[str]:
     """A heading, then value and gradient side by side."""
     left, right = (to_host(a).reshape(-1, a.shape[-1]) for a in (stage.value, stage.gradient))
     columns = [[_row(row) for row in part] for part in (left, right)]
-    width = max(len(stage.name) + 2 + len(stage.formula), *(len(row) + 2 for row in columns[0]))
-    head = f"{stage.name}: {stage.formula}"
-    rows = [f"  {a}".ljust(width + 4) + b for a, b in zip(*columns, strict=True)]
-    return [head.ljust(width + 4) + stage.back, *rows]
+    head = f"{say(stage.name)}: {say(stage.formula)}"
+    width = max(wide(head), *(len(row) + 2 for row in columns[0])) + 4
+    rows = [f"  {a}".ljust(width) + b for a, b in zip(*columns, strict=True)]
+    return [head + " " * (width - wide(head)) + say(stage.back), *rows]
 
 
 def _row(row: Array) -> str:

@@ -11,10 +11,12 @@ from importlib.resources import files
 
 from gpunet.colours import COLOURS, GREY
 from gpunet.study import placing, svg
+from gpunet.study.columns import wide
 from gpunet.study.graph import Card, Graph, Group, graph_of
 from gpunet.study.layering import layout
 from gpunet.study.placing import Box, Placing, box
 from gpunet.study.svg import ADVANCE
+from gpunet.study.words import say
 from gpunet.tensor import Tensor
 
 LINE, SMALL, NAME = 14.0, 11.0, 13.0  # height of a line; font sizes of lines and of titles
@@ -151,9 +153,9 @@ class _Picture:
     def _words(self) -> tuple[list[str], float]:
         """The lines above the graph, and where they end."""
         lines = [("heading", f"{self.graph.result.title} = {_value(self.loss)}", 24.0)]
-        lines.append(("", "value and grad: smallest, mean and largest element.", 20.0))
+        lines.append(("", say("value and grad: smallest, mean and largest element."), 20.0))
         for note in self.graph.notes:
-            lines += [("note", line, 18.0) for line in textwrap.wrap(note, 46)]
+            lines += [("note", line, 18.0) for line in textwrap.wrap(say(note), 46)]
         y, found = 14.0, []
         for kind, line, height in lines:
             y += height
@@ -164,7 +166,7 @@ class _Picture:
                 svg.text(
                     MARGIN + 70 * k,
                     y,
-                    name,
+                    say(name),
                     class_="button",
                     id=name.replace(" ", "-"),
                     role="button",
@@ -251,7 +253,7 @@ def _size(card: Card) -> tuple[float, float]:
 
 def _width(title: str, lines: Iterable[str]) -> float:
     """Room for a bold title and lines in the monospace font."""
-    widths = [len(title) * NAME * ADVANCE, *(len(line) * SMALL * ADVANCE for line in lines)]
+    widths = [wide(title) * NAME * ADVANCE, *(wide(line) * SMALL * ADVANCE for line in lines)]
     return max(widths) + 2 * INSET
 
 
@@ -330,7 +332,7 @@ def _summary(group: Group) -> list[str]:
     parameters = sum(leaf.size for leaf in leaves)
     output = next(words for kind, words in reversed(cards[-1].lines) if kind == "shape")
     ops = "1 op" if len(cards) == 1 else f"{len(cards)} ops"
-    return [output, f"{ops}, {parameters:,} parameters" if parameters else ops]
+    return [output, say(f"{ops}, {parameters:,} parameters" if parameters else ops)]
 
 
 def _depth(group: Group) -> int:

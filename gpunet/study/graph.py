@@ -21,6 +21,7 @@ from gpunet.backend import Array, array_module, to_host
 from gpunet.parameter import Parameter
 from gpunet.study.svg import number
 from gpunet.study.watch import nodes_behind, saved_arrays
+from gpunet.study.words import say
 from gpunet.tape import Node
 from gpunet.tensor import Tensor
 
@@ -151,7 +152,7 @@ class _Reading:
         saved = saved_arrays(node.backward) if record is None else record.saved
         if saved:
             kept = ", ".join(f"{name} {_sizes(a.shape)}" for name, a in saved.items())
-            card.lines += [("saved", f"keeps {line}") for line in _wrapped(kept)]
+            card.lines += [("saved", say(f"keeps {line}")) for line in _wrapped(kept)]
         return card
 
     def _leaf_card(self, leaf: Any, name: str) -> Card:
@@ -267,7 +268,7 @@ def _statistics(name: str, array: Array) -> list[tuple[str, str]]:
     """ "value  -1.2  0.01  1.3": smallest, mean, largest; one number as it is."""
     values = to_host(array).astype(np.float64)
     if not values.size:
-        return [("numbers", f"{name:<5} empty")]
+        return [("numbers", f"{name:<5} {say('empty')}")]
     finite = values[np.isfinite(values)]
     lines = []
     if finite.size:
@@ -275,7 +276,9 @@ def _statistics(name: str, array: Array) -> list[tuple[str, str]]:
         lines.append(("numbers", f"{name:<5} " + " ".join(f"{number(float(v)):>9}" for v in of)))
     for what, bad in (("nan", np.isnan(values)), ("infinite", np.isinf(values))):
         if bad.any():
-            lines.append(("bad", f"{name:<5} {int(bad.sum())} of {values.size} are {what}"))
+            lines.append(
+                ("bad", f"{name:<5} " + say(f"{int(bad.sum())} of {values.size} are {what}"))
+            )
     return lines
 
 
@@ -284,7 +287,7 @@ def _shape(shape: Iterable[int], dtype: Any) -> str:
 
 
 def _sizes(shape: Iterable[int]) -> str:
-    return "×".join(map(str, shape)) or "number"
+    return "×".join(map(str, shape)) or say("number")
 
 
 def _wrapped(words: str, width: int = 34) -> list[str]:

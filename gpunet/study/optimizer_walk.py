@@ -21,7 +21,9 @@ from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.optim.kernel import LIMITS
 from gpunet.optim.scalars import known_at
 from gpunet.parameter import Parameter
+from gpunet.study.columns import aligned
 from gpunet.study.pages import page
+from gpunet.study.words import say
 
 CORRECTED = {"m": "correction1", "v": "correction2"}  # what is divided by which, in the papers
 
@@ -68,7 +70,8 @@ class OptimizerWalk:
         """Titles and rows of the table; what never changes is left out."""
         moving = [name for name in self.updates[0].scalars if name not in self.fixed]
         states = list(self.updates[0].state)
-        titles = ("t", "grad", *moving, *states, "effective lr", "step", "param")
+        last = map(say, ("effective lr", "step", "param"))
+        titles = ("t", "grad", *moving, *states, *last)
         return titles, [
             (
                 u.t,
@@ -85,8 +88,7 @@ class OptimizerWalk:
     def __str__(self) -> str:
         titles, rows = self.rows()
         cells = [titles, *(tuple(f"{value:.6g}" for value in row) for row in rows)]
-        widths = [max(len(row[k]) for row in cells) for k in range(len(titles))]
-        lines = ["  ".join(f"{c:>{w}}" for c, w in zip(r, widths, strict=True)) for r in cells]
+        lines = aligned(cells, words=0)
         given = ", ".join(f"{name} = {value:.6g}" for name, value in self.fixed.items())
         return "\n".join([repr(self.optimizer), "", self.formula, "", given, "", *lines]).strip()
 
@@ -102,9 +104,9 @@ class OptimizerWalk:
         body = (
             f"<p>{escape(repr(self.optimizer))}</p>\n<pre>{escape(self.formula)}</pre>\n"
             f"<p>{escape(given)}</p>\n<div class='wide'>{notebook.table('', titles, rows)}</div>\n"
-            "<p>effective lr is what the gradient was multiplied with: -step / grad.</p>"
+            f"<p>{say('effective lr is what the gradient was multiplied with: -step / grad.')}</p>"
         )
-        write_atomically(path, page(f"{name}, step by step", body).encode())
+        write_atomically(path, page(say(f"{name}, step by step"), body).encode())
 
 
 def optimizer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from gpunet.study.styles import variables
+from gpunet.study.words import language
 
 STYLE = """
 * { box-sizing: border-box; }
@@ -24,7 +25,7 @@ td { border-top: 1px solid var(--line); }
 def page(title: str, body: str) -> str:
     """The document. body: HTML, with what is wider than a window in a `<div class='wide'>`."""
     return (
-        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
+        f"<!doctype html>\n<html lang='{language()}'>\n<head>\n<meta charset='utf-8'>\n"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
         f"<title>{escape(title)}</title>\n<style>\n{variables()}{STYLE}</style>\n</head>\n"
         f"<body>\n<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"

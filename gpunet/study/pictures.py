@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gpunet.colours import GREY
 from gpunet.files import readable, write_atomically
 from gpunet.study.styles import DARK, LIGHT
+from gpunet.study.words import say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf")
 FOR_ASIA = re.compile("CJK|Nanum|Malgun|Gothic|Baekmuk|UnDotum|Sans (KR|JP|SC|TC)|Hei|Droid Sans")
 DPI = 150
+BOXES = "Last Resort"  # a font that has a box for every letter
 BANDS = "bands"  # the group in an SVG that holds the filled contours
 
 # An SVG fits the window, and is dark where the reader's system is: matplotlib draws on white, in
@@ -71,6 +73,7 @@ def encode_figure(figure: Figure, ending: str, dpi: int = DPI) -> bytes:
     """The content of a file of this format, the same bytes each time."""
     import matplotlib
 
+    speak(figure)
     date = {"png": None, "svg": "Date", "pdf": "CreationDate"}[ending]
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "gpunet"}):
@@ -101,7 +104,8 @@ def _fonts(words: str) -> tuple[list[str], set[str]]:
     fonts, missing = list(rcParams["font.family"]), set(words)
     missing -= _has(font_manager.findfont(font_manager.FontProperties()), missing)
     if missing:
-        found = {entry.name: entry.fname for entry in font_manager.fontManager.ttflist}
+        entries = font_manager.fontManager.ttflist
+        found = {e.name: e.fname for e in entries if not e.name.startswith(BOXES)}
         for name in sorted(found, key=lambda name: (not FOR_ASIA.search(name), name)):
             if missing and (more := _has(found[name], missing)):
                 fonts.append(name)
@@ -117,6 +121,21 @@ def _has(font: str, characters: Iterable[str]) -> set[str]:
     except (OSError, RuntimeError):  # removed since the list was made, or damaged
         return set()
     return {c for c in characters if file.get_char_index(ord(c))}
+
+
+def speak(figure: Figure) -> None:
+    """Put every word of it into the language that is spoken, in a font that has its letters; what
+    no installed font can write stays English.
+    """
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        said = say(text.get_text())
+        if said != text.get_text():
+            fonts, missing = _fonts(said)
+            if not missing:
+                text.set(text=said, fontfamily=fonts)
 
 
 def bare(axes: Axes) -> None:
@@ -159,10 +178,10 @@ def pale() -> dict[str, Any]:
     return {"color": GREY, "linewidth": 0.9, "alpha": 0.45, "zorder": 1}
 
 
-def behind(names: Iterable[str]) -> dict[str, Any]:
+def behind(lines: Iterable[str]) -> dict[str, Any]:
     """A legend's title that names the pale lines, for `Figure.legend`; none if there are none."""
-    told = ", ".join(names)
-    return {"title": f"pale, behind: {told}", "title_fontsize": 9} if told else {}
+    names = ", ".join(lines)
+    return {"title": f"pale, behind: {names}", "title_fontsize": 9} if names else {}
 
 
 def draw_bands(axes: Axes, x: Any, y: Any, values: Any, levels: Any) -> ContourSet:

@@ -9,8 +9,9 @@ from html import escape
 from gpunet.files import write_atomically
 from gpunet.study.styles import variables
 
-SANS = "system-ui, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', sans-serif"
-MONO = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
+HANGUL = "'Apple SD Gothic Neo', 'Malgun Gothic', 'Noto Sans KR', 'Noto Sans CJK KR', NanumGothic"
+SANS = f"system-ui, 'Segoe UI', 'Helvetica Neue', 'DejaVu Sans', {HANGUL}, sans-serif"
+MONO = f"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, D2Coding, {HANGUL}, monospace"
 ADVANCE = 0.62  # width of a character of a monospace font by its size; the widest of MONO
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gpunet import notebook
 from gpunet.study.columns import aligned
+from gpunet.study.words import say
 
 Cell = str | float | int
 
@@ -29,14 +30,18 @@ class Table:
         return [tuple(self._text(cell) for cell in row) for row in self.rows]
 
     def __str__(self) -> str:
-        lines = aligned([self.head, *self.cells()], self.words)
-        return "\n".join([self.title, *(f"  {line}" for line in lines), self.notice]).rstrip()
+        lines = aligned([self._head(), *self.cells()], self.words)
+        words = [say(self.title), *(f"  {line}" for line in lines), say(self.notice)]
+        return "\n".join(words).rstrip()
+
+    def _head(self) -> list[str]:
+        return [say(word) for word in self.head]
 
     def _repr_html_(self) -> str:
-        return notebook.table(self.title, self.head, self.cells())
+        return notebook.table(say(self.title), self._head(), self.cells())
 
     def _text(self, cell: Cell) -> str:
-        return f"{cell:.{self.digits}g}" if isinstance(cell, float) else str(cell)
+        return f"{cell:.{self.digits}g}" if isinstance(cell, float) else say(str(cell))
 
 
 def report(tables: Sequence[Table]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.tools.browser import Browser, missing
 
 WIDTHS = (1280, 360)
 ARGUMENTS = {"optimizer": ["adam"]}  # of what `gpunet study` has; the others need none
-TRAINED = {"batches"}  # takes seconds; its picture is drawn as that of `rates`
+SLOW = {"batches", "losses"}  # their pictures are drawn as that of `rates`
 COMPARE = ("--lr-grid", "0.01,1", "--epochs", "2", "--seeds", "1", "--hidden", "4")
 IN_A_NOTEBOOK = (  # which gives width and colours
     "<!doctype html><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
@@ -36,7 +37,7 @@ def run(*arguments: str, out: Path) -> None:
 def by_commands(folder: Path) -> None:
     """What the commands write: each in a folder of its own name."""
     writers = [n for n, c in study.commands.items() if any(p.name == "out" for p in c.params)]
-    for name in sorted({*writers} - TRAINED):
+    for name in sorted({*writers} - SLOW):
         run("study", name, *ARGUMENTS.get(name, []), out=folder / f"study-{name}")
     run("landscape", "bowl", "--optimizers", "all", out=folder / "landscape-bowl")
     run("landscape", "sinc", "--no-pictures", out=folder / "landscape-sinc")
@@ -44,6 +45,15 @@ def by_commands(folder: Path) -> None:
     table = folder / "table.csv"
     np.savetxt(table, np.column_stack([rows, rows[:, 0] > 0]), "%g", ",", header="a,b,c,t")
     run("compare", str(table), *COMPARE, "--jobs", "1", out=folder / "compare")
+    in_korean(folder, str(table))
+
+
+def in_korean(folder: Path, table: str) -> None:
+    """The longest words; the comparison's runs are there."""
+    run("--lang", "ko", "landscape", "sinc", "--no-pictures", out=folder / "korean")
+    shutil.copytree(folder / "compare/runs", folder / "korean/runs")
+    run("--lang", "ko", "compare", table, *COMPARE, out=folder / "korean")
+    run("--lang", "ko", "study", "batchnorm", out=folder / "korean")
 
 
 def by_python(folder: Path) -> None:

@@ -50,7 +50,7 @@ def test_the_command(gpunet: Run) -> None:
     assert found.code == 0, found.err
     assert [line.split()[0] for line in found.out.splitlines()[:3]] == ["sgd", "newton", "lbfgs"]
     for words, error in {
-        ("--lr", "1"): "newton has no learning rate",
+        ("--lr", "1"): "Newton has no learning rate",
         ("--noise", "1"): "--noise is for the optimizers, and not for newton",
     }.items():
         assert_one_line(gpunet("landscape", "bowl", "--optimizers", "newton", *words), error)

@@ -3,6 +3,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const shown = new Set(data.optimizers.filter((o) => o.shown).map((o) => o.name));
   const charts = [];
+  const fill = (words, parts) => words.replace(/\{(\d)\}/g, (_, k) => parts[k - 1]);
+  const say = (words, ...parts) => fill(data.words[words] ?? words, parts);
   let picked = null; // the optimizer that is pointed at
 
   const drawAll = () => charts.forEach((chart) => chart.draw());
@@ -113,8 +115,8 @@
       this.svg.replaceChildren();
       this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
       this.svg.setAttribute("height", height);
-      const names = series.map((s) => s.o.name).join(", ") || "nothing";
-      this.svg.setAttribute("aria-label", `${what.label} over ${what.xlabel}: ${names}`);
+      const names = series.map((s) => s.o.name).join(", ") || say("nothing");
+      this.svg.setAttribute("aria-label", `${what.label}, ${what.xlabel}: ${names}`);
       this.axes(what, box, low, high);
       const clip = svg(svg(this.svg, "defs"), "clipPath", { id: `${this.id}-clip` });
       svg(clip, "rect", {
@@ -193,10 +195,10 @@
         });
         sample.setAttribute("stroke-dasharray", o.dash || "none");
         html(row, "td", o.name);
-        html(row, "td", p.y === null ? "not finite" : short(p.y));
-        const range = p.low !== null && p.high !== p.low ? `${short(p.low)} to ${short(p.high)}` : "";
+        html(row, "td", p.y === null ? say("not finite") : short(p.y));
+        const range = p.low !== null && p.high !== p.low ? say("{1} to {2}", short(p.low), short(p.high)) : "";
         html(row, "td", range);
-        if (p.diverged) html(row, "td", `${p.diverged} of ${p.seeds} diverged`);
+        if (p.diverged) html(row, "td", say("{1} of {2} diverged", p.diverged, p.seeds));
       }
       const left = at < (box.left + box.right) / 2;
       this.tip.style.left = left ? `${at + 14}px` : "auto";
@@ -302,8 +304,8 @@
     top: measure.value === "valid_error" ? 1 : data.ceiling ?? Infinity,
     floor: measure.value === "valid_error" ? data.smallest_error : 1e-6 * (data.ceiling ?? 1),
     xlog: false,
-    xlabel: "epoch",
-    xname: "epoch",
+    xlabel: say("epoch"),
+    xname: say("epoch"),
     xdomain: [0, data.epochs],
     series: data.optimizers.map((o) => ({ o, points: o.curves[measure.value] })),
   })));
@@ -312,13 +314,13 @@
   const places = everyRate.filter((x) => x !== null).sort((a, b) => a - b);
   const flat = (p) => (places.length ? places : [1]).map((x) => ({ ...p, x })); // no learning rate
   charts.push(new Chart("rates", () => ({
-    label: "lowest validation loss",
+    label: say("lowest validation loss"),
     log: logs[1].checked,
     top: data.ceiling ?? Infinity,
     floor: 1e-6 * (data.ceiling ?? 1),
     xlog: true,
-    xlabel: "learning rate",
-    xname: "learning rate",
+    xlabel: say("learning rate"),
+    xname: say("learning rate"),
     xdomain: data.span[0] < data.span[1] ? data.span : [data.span[0] / 3, data.span[1] * 3],
     series: data.optimizers.map((o) => ({
       o,

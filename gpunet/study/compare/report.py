@@ -22,9 +22,11 @@ from gpunet.study.compare.curves import (
     sensitivity,
 )
 from gpunet.study.compare.grid import Setup
+from gpunet.study.compare.runs import Result
 from gpunet.study.compare.table import rate, spread, standing, workable
 from gpunet.study.compare.verdict import Verdict
 from gpunet.study.styles import SHOWN, style, variables
+from gpunet.study.words import language, of_script, say, template
 
 NONE_NEEDED = 1e9  # decades to sort by: a learning rate that is not there cannot be wrong
 
@@ -41,12 +43,12 @@ class About:
 
     @property
     def title(self) -> str:
-        return f"Which optimizer for {self.data}?"
+        return say(f"Which optimizer for {self.data}?")
 
     @property
     def text(self) -> str:
         setup = self.setup
-        return (
+        return say(
             f"MLP {'-'.join(map(str, self.sizes))}, {setup.epochs} epochs of batches of "
             f"{setup.batch_size} on {self.train_rows} rows, validated on {self.valid_rows}, on "
             f"{setup.device}. Every optimizer starts from the same weights and sees the same "
@@ -58,7 +60,6 @@ def render(comparison: Comparison, verdict: Verdict, about: About) -> str:
     """The report's HTML. Everything from outside (names of files, layers) is escaped."""
     parts = {
         "title": escape(about.title),
-        "first": str(min(SHOWN, len(comparison.summaries))),
         "about": escape(about.text),
         "partial": _partial(comparison),
         "headline": escape(verdict.headline),
@@ -67,14 +68,15 @@ def render(comparison: Comparison, verdict: Verdict, about: About) -> str:
         ),
         "table": _table(comparison),
         "divergences": _divergences(comparison),
-        "target": escape(str(comparison.target)),
+        "target": escape(say(str(comparison.target))),
+        "language": language(),
         "version": escape(gn.__version__),
         "data": _embedded(_data(comparison, about)),
         "css": variables() + _file("report.css"),
         "js": _file("report.js"),
     }
     # One pass, so that nothing that was put in is looked at again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("report.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template(_file("report.html")))
 
 
 def _file(name: str) -> str:
@@ -89,7 +91,8 @@ def _embedded(value: Any) -> str:
 def _data(comparison: Comparison, about: About) -> dict[str, Any]:
     """What the charts draw."""
     return {
-        "measures": measures(comparison),
+        "measures": {name: say(words) for name, words in measures(comparison).items()},
+        "words": of_script(_file("report.js")),
         "ceiling": _number(ceiling(comparison)),
         "epochs": about.setup.epochs,
         "smallest_error": 0.5 / about.valid_rows,
@@ -133,8 +136,12 @@ def _partial(comparison: Comparison) -> str:
     if comparison.done == comparison.planned:
         return ""
     return (
-        f'<p class="partial" role="note">Partial: {comparison.done} of {comparison.planned} runs '
-        "are done. The same command continues with the others.</p>"
+        '<p class="partial" role="note">'
+        + say(
+            f"Partial: {comparison.done} of {comparison.planned} runs are done. The same command "
+            "continues with the others."
+        )
+        + "</p>"
     )
 
 
@@ -144,6 +151,7 @@ def _table(comparison: Comparison) -> str:
     head = ["optimizer", "best learning rate", "validation loss"]
     head += ["accuracy", "test accuracy"] if aim.accuracy else ["test loss"]
     head += [f"epochs to {aim}", f"seconds to {aim}", "learning rates that work", "diverged runs"]
+    head = [say(name) for name in head]
     columns = "".join(
         f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in head
     )
@@ -155,7 +163,7 @@ def _row(summary: OptimizerSummary, comparison: Comparison, head: Sequence[str])
     best, aim = summary.best, comparison.target
     word = standing(summary, comparison)
     mark = f' <span class="leads">{word}</span>' if word else ""
-    edge = f" ({summary.edge} tried)" if summary.edge else ""
+    edge = f" ({say(f'{summary.edge} tried')})" if summary.edge else ""
     accuracy = [_stat(best.accuracy)] if aim.accuracy else []
     share = len(summary.diverged) / summary.runs
     width = summary.workable.decades if summary.workable else None
@@ -167,7 +175,7 @@ def _row(summary: OptimizerSummary, comparison: Comparison, head: Sequence[str])
         _stat(best.epochs_to(aim), ".1f"),
         _stat(best.seconds_to(aim), ".2f"),
         _cell(escape(workable(summary)), NONE_NEEDED if best.lr is None else width),
-        _cell(f"{len(summary.diverged)} of {summary.runs}", share),
+        _cell(say(f"{len(summary.diverged)} of {summary.runs}"), share),
     ]
     named = zip(cells, head[1:], strict=True)
     row = "".join(f'<td data-head="{escape(name)}"{cell}</td>' for cell, name in named)
@@ -184,17 +192,21 @@ def _cell(html: str, value: float | None) -> str:
     return f"{known}>{html}"
 
 
+def _divergence(summary: OptimizerSummary, result: Result) -> str:
+    lr, seed = rate(result.run.lr), result.run.seed
+    return f"{summary.name}, learning rate {lr}, seed {seed}: {result.diverged or ''}"
+
+
 def _divergences(comparison: Comparison) -> str:
     """Which runs, and when."""
     lines = [
-        f"<li>{escape(summary.name)}, learning rate {rate(result.run.lr)}, seed "
-        f"{result.run.seed}: {escape(result.diverged or '')}</li>"
+        f"<li>{escape(say(_divergence(summary, result)))}</li>"
         for summary in comparison.summaries
         for result in summary.diverged
     ]
     if not lines:
-        return "<p>No run diverged.</p>"
+        return f"<p>{say('No run diverged.')}</p>"
     return (
-        f"<details><summary>The {len(lines)} runs that diverged, and when</summary>"
+        f"<details><summary>{say(f'The {len(lines)} runs that diverged, and when')}</summary>"
         f"<ul>{''.join(lines)}</ul></details>"
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from gpunet.study.columns import UNBOUNDED, folded
 from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat
+from gpunet.study.words import say
 
 TableRow = dict[str, Any]
 
@@ -19,7 +20,7 @@ def spread(stat: Stat | None, form: str = ".4f") -> str:
     if stat is None or math.isnan(stat.mean):
         return "-"
     if math.isinf(stat.mean):
-        return "not finite"
+        return say("not finite")
     return f"{stat.mean:{form}}" + ("" if math.isnan(stat.sd) else f" ±{stat.sd:{form}}")
 
 
@@ -27,12 +28,14 @@ def workable(summary: OptimizerSummary) -> str:
     """ "0.001 to 0.1 (2.0 decades)", with ≤ and ≥ where it may go on beyond what was tried."""
     found = summary.workable
     if found is None:
-        return "none needed" if summary.best.lr is None else "none"
+        return say("none needed" if summary.best.lr is None else "none")
     if len(summary.cells) == 1:
-        return f"{found.low:g}, the only one tried"
+        return say(f"{found.low:g}, the only one tried")
     low, high = "≤" * found.open_low, "≥" * found.open_high
     at_least = "≥" if found.open_low or found.open_high else ""
-    return f"{low}{found.low:g} to {high}{found.high:g} ({at_least}{found.decades:.1f} decades)"
+    return say(
+        f"{low}{found.low:g} to {high}{found.high:g} ({at_least}{found.decades:.1f} decades)"
+    )
 
 
 def rate(lr: float | None) -> str:
@@ -43,7 +46,7 @@ def standing(summary: OptimizerSummary, comparison: Comparison) -> str:
     """ "best" for the one with the lowest loss, "tie" for each of several, else ""."""
     if summary not in comparison.leaders:
         return ""
-    return "tie" if comparison.leaders[1:] else "best"
+    return say("tie" if comparison.leaders[1:] else "best")
 
 
 def text(comparison: Comparison, width: int = UNBOUNDED) -> str:
@@ -52,20 +55,20 @@ def text(comparison: Comparison, width: int = UNBOUNDED) -> str:
     head = ["", "optimizer", "best lr", "valid loss"]
     head += ["accuracy", "test acc."] if aim.accuracy else ["test loss"]
     head += [f"epochs to {aim}", "seconds", "learning rates that work", "diverged"]
-    rows = [head, *(_cells(summary, comparison) for summary in comparison.summaries)]
+    rows = [[say(word) for word in head], *(_cells(s, comparison) for s in comparison.summaries)]
     return "\n".join(folded(rows, 2, width))
 
 
 def _cells(summary: OptimizerSummary, comparison: Comparison) -> list[str]:
     best, aim = summary.best, comparison.target
-    lr = rate(best.lr) + (" (edge)" if summary.edge else "")
+    lr = rate(best.lr) + (f" ({say('edge')})" if summary.edge else "")
     cells = [standing(summary, comparison), summary.name, lr, spread(best.loss)]
     if aim.accuracy:
         cells += [spread(best.accuracy), spread(best.test)]
     else:
         cells += [spread(best.test)]
     cells += [spread(best.epochs_to(aim), ".1f"), spread(best.seconds_to(aim), ".2f")]
-    return [*cells, workable(summary), f"{len(summary.diverged)} of {summary.runs}"]
+    return [*cells, workable(summary), say(f"{len(summary.diverged)} of {summary.runs}")]
 
 
 def rows(comparison: Comparison) -> list[TableRow]:

@@ -9,6 +9,7 @@ from gpunet.optim import OPTIMIZERS
 from gpunet.study.compare.comparison import Comparison, OptimizerSummary, Stat, behind
 from gpunet.study.compare.grid import Setup
 from gpunet.study.compare.table import spread
+from gpunet.study.words import listed, say
 
 BORDER = 2.0  # times the spread: beyond it a difference would survive other seeds as well
 # What explains a bad result where the numbers alone would mislead.
@@ -22,7 +23,15 @@ class Finding:
     """One thing that was found, and why."""
 
     title: str
-    text: str
+    parts: Sequence[str]  # sentences
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.parts)
+
+    def said(self) -> Finding:
+        """In the language that is spoken."""
+        return Finding(say(self.title), [say(part) for part in self.parts])
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,7 @@ def judge(
         _edges(comparison),
         _trust(comparison, setup, valid_rows, blas),
     ]
-    return Verdict(headline(comparison), [finding for finding in found if finding])
+    return Verdict(say(headline(comparison)), [finding.said() for finding in found if finding])
 
 
 def headline(comparison: Comparison) -> str:
@@ -106,9 +115,9 @@ def _loss(comparison: Comparison) -> Finding | None:
             f"{_names(_in_order(border))}."
         )
     if others:
-        losses = _list([f"{s.name} ({spread(s.best.loss)})" for s in others])
+        losses = listed([f"{s.name} ({spread(s.best.loss)})" for s in others])
         parts.append(f"Worse by more than that: {losses}.")
-    return Finding("The lowest loss", " ".join(parts))
+    return Finding("The lowest loss", parts)
 
 
 def _without_lr(comparison: Comparison) -> Finding | None:
@@ -127,7 +136,7 @@ def _without_lr(comparison: Comparison) -> Finding | None:
             how = f"{gap:.4f} above the lowest of those with a rate, which is {what}"
             how += f", after {s.runs} runs instead of the {tuned[0].runs} that found its rate"
         texts.append(f"{s.name} reaches {spread(s.best.loss)}: {how}.")
-    return Finding("Without a learning rate to choose", " ".join(texts))
+    return Finding("Without a learning rate to choose", texts)
 
 
 def _tuning(comparison: Comparison) -> Finding | None:
@@ -146,10 +155,10 @@ def _tuning(comparison: Comparison) -> Finding | None:
         for pick, word in ends[: len({round(d, 1) for d, _ in ranges})]:
             decades = round(pick(d for d, _ in ranges), 1)
             found = [s for d, s in ranges if round(d, 1) == decades]
-            parts.append(f"{word}, {decades:.1f} decades: {_list([_range(s) for s in found])}.")
+            parts.append(f"{word}, {decades:.1f} decades: {listed([_range(s) for s in found])}.")
     if none:
         parts.append(f"No rate that was tried works for {_names(none)}.")
-    return Finding("How much the learning rate matters", " ".join([*parts, rule]))
+    return Finding("How much the learning rate matters", [*parts, rule])
 
 
 def _speed(comparison: Comparison) -> Finding | None:
@@ -157,19 +166,19 @@ def _speed(comparison: Comparison) -> Finding | None:
     epochs = _fastest(comparison, lambda s: s.best.epochs_to(aim))
     seconds = _fastest(comparison, lambda s: s.best.seconds_to(aim))
     if not epochs or not seconds:
-        return Finding(f"How fast to {aim}", "No optimizer gets there with every seed.")
+        return Finding(f"How fast to {aim}", ["No optimizer gets there with every seed."])
     if len(comparison.summaries) == 1:
         text = f"{spread(epochs[1], '.1f')} epochs, {spread(seconds[1], '.2f')} seconds."
-        return Finding(f"How fast to {aim}", text)
+        return Finding(f"How fast to {aim}", [text])
     texts = []
     for found, form, unit in ((epochs, ".1f", "epochs"), (seconds, ".2f", "seconds")):
         first, stat, close = found
         names = _names(_in_order([first, *close])) if len(close) < 3 else f"{1 + len(close)} tie"
         texts.append(f"fewest {unit}: {names}, {spread(stat, form)}")
     slow = [s for s in comparison.summaries if s.best.epochs_to(aim) is None]
-    never = f" Not with every seed at its best rate: {_names(slow)}." if slow else ""
+    never = [f"Not with every seed at its best rate: {_names(slow)}."] if slow else []
     text = f"At the learning rate with the lowest loss, {'; '.join(texts)}."
-    return Finding(f"How fast to {aim}", text + never)
+    return Finding(f"How fast to {aim}", [text, *never])
 
 
 def _fastest(
@@ -187,7 +196,7 @@ def _fastest(
 def _divergence(comparison: Comparison) -> Finding | None:
     found = [s for s in comparison.summaries if s.diverged]
     if not found:
-        return Finding("What diverged", "No run did.")
+        return Finding("What diverged", ["No run did."])
     total = sum(len(s.diverged) for s in found)
     parts = []
     for s in found:
@@ -196,28 +205,30 @@ def _divergence(comparison: Comparison) -> Finding | None:
         every = len(s.diverged) == s.runs
         parts.append(f"{s.name} ({'all' if every else len(s.diverged)} of {s.runs}{where})")
     notes = [NOTES[s.optimizer] for s in found if s.optimizer in NOTES]
-    text = f"{total} of {comparison.done} runs: {_list(parts)}. The list below says when."
-    return Finding("What diverged", " ".join([text, *notes]))
+    text = f"{total} of {comparison.done} runs: {listed(parts)}. The list below says when."
+    return Finding("What diverged", [text, *notes])
 
 
 def _failures(comparison: Comparison) -> Finding | None:
     failed = [r for s in comparison.summaries for r in s.diverged if r.failed]
     if not failed:
         return None
-    why = _list(sorted({r.failed for r in failed if r.failed}))
+    why = listed(sorted({r.failed for r in failed if r.failed}))
     text = f"{len(failed)} of {comparison.done} runs gave no numbers: {why}. They count as diverged"
-    return Finding("What failed", f"{text}, and the same command tries them again.")
+    return Finding("What failed", [f"{text}, and the same command tries them again."])
 
 
 def _edges(comparison: Comparison) -> Finding | None:
     edges = [s for s in comparison.summaries if s.edge]
     if not edges:
         return None
-    places = _list([f"{s.name} (the {s.edge}, {s.best.lr:g})" for s in edges])
+    places = listed([f"{s.name} (the {s.edge}, {s.best.lr:g})" for s in edges])
     return Finding(
         "At the edge of the grid",
-        f"The best learning rate is the end of what was tried for {places}: a better one may lie "
-        "beyond. Widen it with --lr-grid NAME=LOW:HIGH.",
+        [
+            f"The best learning rate is the end of what was tried for {places}: a better one may "
+            "lie beyond. Widen it with --lr-grid NAME=LOW:HIGH."
+        ],
     )
 
 
@@ -234,7 +245,7 @@ def _trust(comparison: Comparison, setup: Setup, valid_rows: int, blas: Sequence
     ]
     if blas:
         parts.append(
-            f"Products by {_list(list(blas))}: another one rounds otherwise, which moves each loss "
+            f"Products by {listed(blas)}: another one rounds otherwise, which moves each loss "
             "a little, and the order among ties with it."
         )
     rising = [s for s in comparison.summaries if _unfinished(s)]
@@ -242,7 +253,7 @@ def _trust(comparison: Comparison, setup: Setup, valid_rows: int, blas: Sequence
         parts.append(f"Still improving in the last epoch: {_names(rising)}; train longer to see.")
     if seeds < 10 and len(comparison.leaders) > 1:
         parts.append("More seeds tell more apart: --seeds 10 runs only those that are missing.")
-    return Finding("How far to trust this", " ".join(parts))
+    return Finding("How far to trust this", parts)
 
 
 def _unfinished(summary: OptimizerSummary) -> bool:
@@ -263,9 +274,4 @@ def _range(summary: OptimizerSummary) -> str:
 
 
 def _names(summaries: Sequence[OptimizerSummary]) -> str:
-    return _list([summary.name for summary in summaries])
-
-
-def _list(words: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
+    return listed([summary.name for summary in summaries])
