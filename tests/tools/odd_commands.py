@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 import gpunet as gn
+from gpunet.commands import studies
 from gpunet.data import load
 from gpunet.study import pictures
 
@@ -66,6 +67,7 @@ NAMES = [
     "adam,none",
     "lion ",
 ]
+STUDIES = ["batchnorm", *(command.name or "" for command in studies.COMMANDS)]
 OPTIONS: dict[str, dict[str, list[str]]] = {
     "train": {
         "--epochs": ["1", "1", "2", *NUMBERS], "--hidden": ["4", "4,3", "", *NUMBERS], "--lr": NUMBERS,
@@ -85,17 +87,22 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
         "--target": NUMBERS, "--out": OUTS, "--batch-size": NUMBERS,
     },
     "landscape": {
-        "--optimizers": NAMES, "--lr": NUMBERS, "--steps": ["1", "3", *NUMBERS], "--start": NUMBERS,
-        "--out": OUTS, "--no-pictures": [], "--list": [],
+        "--optimizers": ["newton", "sgd,lbfgs", *NAMES], "--lr": NUMBERS, "--steps": ["1", "3", *NUMBERS],
+        "--start": NUMBERS, "--out": OUTS, "--no-pictures": [], "--list": [], "--noise": NUMBERS,
     },
-    "study": {"--rows": NUMBERS, "--features": NUMBERS, "--seed": NUMBERS, "--out": OUTS},
+    "study": {
+        "--rows": NUMBERS, "--features": NUMBERS, "--seed": NUMBERS, "--out": OUTS, "--gradients": NUMBERS,
+        "--lr": NUMBERS, "--set": NUMBERS, "--param": NUMBERS, "--alphas": NUMBERS, "--sizes": NUMBERS,
+        "--on": ["bowl", "wells", *NAMES], "--optimizers": NAMES, "--betas": NUMBERS, "--noise": NUMBERS,
+        "--conditions": NUMBERS, "--no-pictures": [],
+    },
     "info": {"--json": ["x"], "--help": []},
     "bench": {"--rounds": ["1", *NUMBERS], "--device": ["cpu", "x"], "--json": OUTS, "--data": DATA},
     "export": {"--softmax": []},
 }  # fmt: skip
 FIRST = {
     "train": DATA, "compare": DATA, "landscape": ["bowl", "valley", "", "bwl", "é", "\udcc7"],
-    "study": ["batchnorm", "batchnorm", "x", ""], "info": ["", "x"], "bench": ["W5", "w5", "W9", "é"],
+    "study": [*STUDIES, *STUDIES, "x", ""], "info": ["", "x"], "bench": ["W5", "w5", "W9", "é"],
     "export": ["model.safetensors", *DATA],
     **{name: ["model.safetensors", "model.safetensors", *DATA, *OUTS] for name in ("predict", "evaluate", "show")},
 }  # fmt: skip
