@@ -58,7 +58,7 @@ class Surface:
         pictures.save_figure(self.draw(title), path)
 
     def draw(self, title: str = "") -> Figure:
-        """The matplotlib figure: contours of the loss with the path, a star where the model is."""
+        """The matplotlib figure: contours of the loss with the path, a full dot at the model."""
         figure = pictures.new_figure(6.4, 5.2)
         axes = figure.subplots()
         shown = np.ma.masked_invalid(self.loss)
@@ -73,7 +73,7 @@ class Surface:
                 "color": COLOURS[0],
             }
             axes.plot(*self.path[0], "o", **ring)
-        axes.plot(0, 0, "*", markersize=13, color="black", markeredgecolor="white", zorder=5)
+        axes.plot(0, 0, "o", markersize=8, color=COLOURS[0], markeredgecolor="white", zorder=5)
         labels = self._labels()
         axes.set(xlim=_ends(self.x), ylim=_ends(self.y), xlabel=labels[0], ylabel=labels[1])
         axes.set_title(title)

@@ -130,10 +130,10 @@ def draw() -> Figure:
     for axes, (name, surface) in zip(figure.subplots(1, 2), SURFACES.items(), strict=True):
         values = heights(surface, *GRID)
         bands = pictures.draw_bands(axes, x, y, values, levels(values))
-        figure.colorbar(bands, ax=axes, format="%.3g")
+        pictures.draw_scale(axes, bands, "")
         lowest = lowest_curvature(surface)
         if (lowest < -1e-7).any():
             axes.contourf(x, y, lowest, levels=[-np.inf, -1e-7], colors="none", hatches=[".."])
-        axes.plot(*best(surface), "*", color="black", markersize=11)
+        axes.plot(*best(surface), "*", color="black", markeredgecolor="white", markersize=11)
         axes.set(xlabel="w", ylabel="b", title=name + ", dotted: curves down" * (name == "L2"))
     return figure

@@ -103,9 +103,12 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _pattern(english: str) -> re.Pattern[str]:
-    """Each hole, from {1} on in this order, takes anything."""
+    """Each hole, from {1} on in this order, takes anything; one word where the pattern says next to
+    nothing itself, as "{1} of {2}".
+    """
     parts = HOLE.split(english)[::3]
-    return re.compile("(.+?)".join(map(re.escape, parts)), re.DOTALL)
+    hole = r"(\S+)" if len(re.findall("[A-Za-z]", "".join(parts))) < 4 else "(.+?)"
+    return re.compile(hole.join(map(re.escape, parts)), re.DOTALL)
 
 
 def _filled(answer: str, parts: list[str]) -> str:

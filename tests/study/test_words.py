@@ -38,6 +38,8 @@ def test_a_pattern_takes_what_changes_and_translates_it_too() -> None:
     assert korean("No rate that was tried works for Adam.").startswith("Adam에는 ")
     assert korean("Widest, 2.0 decades: SGD (0.1 to 10).").endswith("비 100배): SGD(0.1~10).")
     assert words.ratio("≥1.5") == "≥32배"
+    assert korean("3 of 27") == "27번 중 3번"
+    assert korean("a line of words that is not there") == "a line of words that is not there"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,11 @@ def fitting(template: str) -> Callable[[str], bool]:
     return lambda key: pattern.fullmatch(key) is not None
 
 
+def there(template: str) -> bool:
+    one = HOLE.sub("1", template)
+    return any(map(fitting(template), catalogue())) or korean(one) != one
+
+
 def test_what_is_said_is_in_the_catalogue() -> None:
     missing = []
     for file, text in sources():
@@ -125,12 +132,30 @@ def test_what_is_said_is_in_the_catalogue() -> None:
             calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
             said = [c.args[0] for c in calls if getattr(c.func, "id", "") == "say"]
             keys = [key for node in said if (key := template_of(node)) is not None]
-            known = [any(map(fitting(key), catalogue())) for key in keys]
+            known = list(map(there, keys))
         else:
             keys = [" ".join(k.split()) for k in re.findall(r"\{\{say (.+?)\}\}", text, re.DOTALL)]
             keys += re.findall(r'\bsay\("([^"]+)"', text)
             known = [key in catalogue() for key in keys]
         missing += [(file.name, k) for k, there in zip(keys, known, strict=True) if not there]
+    assert missing == []
+
+
+def test_what_tables_hold_is_in_the_catalogue() -> None:
+    """Their titles, heads and what to notice in them: `Table` says these."""
+    missing = []
+    for file, text in sources():
+        calls = ast.walk(ast.parse(text)) if file.suffix == ".py" else ()
+        for call in calls:
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Table":
+                heads = [e for arg in call.args[1:2] for e in getattr(arg, "elts", ())]
+                nodes = [*call.args[:1], *heads, *call.args[3:4]]
+                keys = filter(None, map(template_of, nodes))
+                missing += [
+                    (file.name, key)
+                    for key in keys
+                    if english_left(HOLE.sub("", key)) and not there(key)
+                ]
     assert missing == []
 
 
@@ -169,6 +194,7 @@ COMMANDS = (
     ("study", "corrections", "--noise", "0.5"),
     ("study", "rates"),
     ("study", "losses"),
+    ("study", "curvature"),
     ("study", "optimizer", "adam"),
     ("study", "batchnorm"),
     ("landscape", "wells", "--noise", "0.5", "--optimizers", "sgd,cocob"),
@@ -177,7 +203,7 @@ COMMANDS = (
 # Formulas, names of files and of settings, and what has a name in English only.
 KEPT = re.compile(
     r"[\w.-]*[_/=^²*(][A-Za-z0-9_.(/=^*]*|\S+\.(?:png|svg|html|csv)|[A-Za-z]+\)|(?<![A-Za-z])(?:"
-    "alpha|tilt|betas?|eps|grad|gamma|beta|dgamma|dbeta|sum|sqrt|cos|sin|exp|inf|d?mu|tanh|digits|"
+    "alpha|tilt|log|betas?|eps|grad|gamma|beta|dgamma|dbeta|sum|sqrt|cos|sin|exp|inf|d?mu|tanh|digits|"
     "gpunet|Home|End|JavaScript|nan|correction[12]|NAME|LOW|HIGH|seeds|lr-grid|value|compare|"
     "bowl|wells|inflection|bounded-saddle|saddle|plateau|beale|rosenbrock|rastrigin|sinc|abs"
     ")(?![A-Za-z])"
