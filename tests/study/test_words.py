@@ -19,7 +19,7 @@ from gpunet.study.words import HOLE, catalogue, korean, particle, preferred, say
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = [ROOT / "gpunet/study", ROOT / "gpunet/commands"]
-NAMES = {kind.__name__ for kind in OPTIMIZERS.values()} | set(OPTIMIZERS)
+NAMES = {kind.__name__ for kind in OPTIMIZERS.values()} | set(OPTIMIZERS) | {"Newton"}
 
 
 def test_english_is_what_is_written() -> None:
