@@ -87,6 +87,7 @@ def test_the_whole_command_on_the_simulated_gpu(
     assert found["stages"]["step"]["passed"] == 34
     assert found["stages"]["streaming"]["passed"] == 2
     assert found["stages"]["memcheck"]["note"] == "not installed"
+    assert found["stages"]["beside"]["note"] == "no GPU"
     assert found["passed"] == sum(p["passed"] for p in found["stages"].values())
     for key in ("driver", "cuda_runtime", "cupy", "python", "numpy", "commit", "dirty", "date"):
         assert key in found
@@ -96,6 +97,7 @@ def test_the_whole_command_on_the_simulated_gpu(
         update_timings.ADAM,
         update_timings.EAGER,
         *STEPS,
+        *("grid barrier", "graph node", "W5 step, phases", "W5 step, persistent"),
     }
     for timing in found["timings"].values():
         low, high = timing["quartiles_s"]
@@ -205,8 +207,8 @@ def test_a_part_takes_less_than_ten_minutes_and_what_is_right_comes_first() -> N
     for part in (1, 2):
         assert verify_gpu.DEVICE_LIMIT + sum(s.limit for s in STAGES if s.part == part) < 10 * 60
     assert [s.part for s in STAGES] == sorted(s.part for s in STAGES)
-    timings = ("optimizer", "training_step", "step_timings", "compiling")
-    assert [s.name for s in STAGES][-4:] == list(timings)
+    timings = ("optimizer", "training_step", "step_timings", "phases", "beside", "compiling")
+    assert [s.name for s in STAGES][-6:] == list(timings)
 
 
 def test_a_limit_counts_on_a_gpu_and_a_part_leaves_the_other_out(

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.gpu.device import device
 from benchmarks.gpu.digits import training
+from benchmarks.gpu.phases import phases
 from benchmarks.gpu.products import products
 from benchmarks.gpu.step_timings import step_timings, streaming
 from benchmarks.gpu.steps import step
@@ -28,6 +29,7 @@ FUNCTIONS: dict[str, Callable[[str], dict[str, Any]]] = {
     "optimizer": optimizer,
     "training_step": training_step,
     "step_timings": step_timings,
+    "phases": phases,
 }
 
 

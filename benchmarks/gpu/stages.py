@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +101,20 @@ def compiling(run: Run) -> Result:
     return Result(passed=1, timings={COMPILING: timing})
 
 
+def beside(run: Run) -> Result:
+    """The small workloads beside PyTorch and JAX, those that are installed; it writes a record of
+    its own (benchmarks.peers).
+    """
+    there = [name for name in ("torch", "jax") if find_spec(name) is not None]
+    if run.place != "cuda" or not there:
+        return Result(note="no GPU" if run.place != "cuda" else "neither PyTorch nor JAX")
+    command = [sys.executable, "-m", "benchmarks.peers", "W1", "W2", "W5", "--device", "cuda"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=run.limit)
+    if done.returncode:
+        raise Failed(f"benchmarks.peers ended with {done.returncode}: {done.stderr[-2000:]}")
+    return Result(passed=1, note=", ".join(there))
+
+
 def sanitized(tool: str, *options: str) -> Callable[[Run], Result]:
     """A tool of compute-sanitizer over a few kernels of each kind."""
 
@@ -125,5 +142,7 @@ STAGES = (
     Stage("optimizer", 2, 20, timed("optimizer")),
     Stage("training_step", 2, 20, timed("training_step")),
     Stage("step_timings", 2, 80, timed("step_timings")),
+    Stage("phases", 2, 60, timed("phases")),
+    Stage("beside", 2, 150, beside),
     Stage("compiling", 2, 60, compiling),
 )

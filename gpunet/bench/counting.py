@@ -13,7 +13,7 @@ import tracemalloc
 from gpunet.backend import cupy
 from gpunet.bench.timing import Run
 
-COUNTS = ("launches", "d2h_copies", "h2d_copies", "synchronisations", "bytes_allocated")
+COUNTS = ("launches", "kernels", "d2h_copies", "h2d_copies", "synchronisations", "bytes_allocated")
 WARM, STEPS = 3, 10
 
 Counts = dict[str, float | None]

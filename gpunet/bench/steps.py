@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from gpunet.backend import Array, to_device
+from gpunet.bench import in_phases
 from gpunet.bench.timing import Run, repeated
 from gpunet.bench.workloads import Numbers, Workload, gradients, order, rows, start
 from gpunet.containers import MLP
@@ -15,6 +16,7 @@ from gpunet.layers import Affine
 from gpunet.loss import SoftmaxWithLoss
 from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.parameter import Parameter
+from gpunet.phases import plan as phases
 from gpunet.rng import seed
 
 
@@ -60,18 +62,32 @@ def _optimizer(workload: Workload, parameters: list[Parameter]) -> Optimizer:
 
 
 def modes(workload: Workload, device: str) -> list[str]:
-    """ "eager", and for a whole step off the CPU "captured"."""
-    return ["eager", "captured"] if workload.sizes and device != "cpu" else ["eager"]
+    """ "eager"; for a whole step off the CPU "captured", and where it runs in phases "phases", a
+    graph of them, and "persistent", many steps in one kernel.
+    """
+    if not workload.sizes or device == "cpu":
+        return ["eager"]
+    small = not workload.rows and phased_plan(workload) is None
+    return ["eager", "captured", *(["phases", "persistent"] if small else [])]
+
+
+def phased_plan(workload: Workload) -> str | None:
+    """Why the workload's step does not run in phases, or None."""
+    step = training_step(workload, "cpu")
+    assert step.fused is not None
+    found = phases.read(step.fused.plan, workload.batch)
+    return found if isinstance(found, str) else None
 
 
 def runner(workload: Workload, device: str, mode: str = "eager", folder: str | None = None) -> Run:
     """`run(n)`: the next n steps of the workload, with everything on the device before."""
     if not workload.sizes:
         return repeated(update_alone(workload, device).step)
-    step: Callable[[Array, Array], Any] = training_step(workload, device)
-    if mode == "captured":
-        step = capture(step)
+    made = training_step(workload, device)
     x, t = (to_device(a, device) for a in rows(workload, folder))
+    if mode in ("phases", "persistent"):
+        return in_phases.runner(in_phases.phased_of(made, x, t), len(x), mode == "persistent")
+    step: Callable[[Array, Array], Any] = capture(made) if mode == "captured" else made
     if not workload.rows:
         return repeated(lambda: step(x, t))
     batches = _batches(len(x), workload.batch, device)

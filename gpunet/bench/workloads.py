@@ -6,6 +6,7 @@
     W4   Adam's update alone, of one tensor (W4a) and of twenty (W4b)
     W5   64-32-10, batch 32, Momentum: nothing but overhead
     W6   an epoch of Fashion-MNIST with W2's network, rows gathered in a new order
+    R1   to R3, on the simulated GPU: networks that were drawn at random
 
 All are float32. `gpunet bench` runs them here, `benchmarks` beside other libraries.
 """
@@ -93,7 +94,20 @@ def workloads(place: str) -> dict[str, Workload]:
         Workload("W5", "momentum", (64, 32, 10), 32, lr=0.01),
         replace(w2, name="W6", rows=EPOCH),
     ]
-    return {w.name: w for w in listed}
+    drawn = [random_network(seed) for seed in (1, 2, 3)] if place == "sim" else []
+    return {w.name: w for w in [*listed, *drawn]}
+
+
+def random_network(seed: int) -> Workload:
+    """A network for which nothing was chosen: R1, R2, ..."""
+    draw = np.random.default_rng(seed)
+    inner = draw.integers(10, 500, draw.integers(1, 4)).tolist()
+    sizes = (int(draw.integers(8, 1000)), *inner, int(draw.integers(2, 100)))
+    rated = [name for name, kind in sorted(OPTIMIZERS.items()) if "lr" in kind.arguments]
+    optimizer = rated[draw.integers(len(rated))]
+    norm, dropout = bool(draw.random() < 0.5), float(draw.choice([0.0, 0.3]))
+    batch = int(draw.integers(8, 256))
+    return Workload(f"R{seed}", optimizer, sizes, batch, batch_norm=norm, dropout=dropout)
 
 
 def chosen(words: tuple[str, ...], place: str) -> list[Workload]:

@@ -90,8 +90,8 @@ def blas_here() -> list[str]:
 
 
 HEADER = (
-    f"{'':4} {'device':6} {'mode':8} {'us/step':>10} {'quartiles':>21} {'launches':>8} "
-    f"{'d2h':>4} {'h2d':>4} {'waits':>5} {'bytes':>12}"
+    f"{'':4} {'device':6} {'mode':10} {'us/step':>8} {'quartiles':>21} {'launches':>8} "
+    f"{'kernels':>7} {'d2h':>4} {'h2d':>4} {'waits':>5} {'bytes':>12}"
 )
 
 
@@ -101,7 +101,7 @@ def line(one: dict[str, Any], timed: bool) -> str:
     time = f"{one['us_per_step']:,.1f}" if timed else "-"
     spread = f"{low:,.1f} to {high:,.1f}" if timed else "simulated: no time"
     counted = (
-        f"{_known(one['launches']):>8} {_known(one['d2h_copies']):>4} "
+        f"{_known(one['launches']):>8} {_known(one['kernels']):>7} {_known(one['d2h_copies']):>4} "
         f"{_known(one['h2d_copies']):>4} {_known(one['synchronisations']):>5} "
         f"{_known(one['bytes_allocated']):>12}"
     )
@@ -110,8 +110,8 @@ def line(one: dict[str, Any], timed: bool) -> str:
         for key, what in (("share_of_copy", "copy bandwidth"), ("share_of_gemm", "GEMM rate"))
         if key in one
     )
-    where = f"{one['workload']:4} {one['device']:6} {one['mode']:8}"
-    return f"{where} {time:>10} {spread:>21} {counted}{share}  {one['what']}"
+    where = f"{one['workload']:4} {one['device']:6} {one['mode']:10}"
+    return f"{where} {time:>8} {spread:>21} {counted}{share}  {one['what']}"
 
 
 def _known(value: float | None) -> str:

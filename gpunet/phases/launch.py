@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend import Array
 from gpunet.fused.after import next_drop
 from gpunet.fused.plan import Block, Plan
 from gpunet.layers import Dropout
@@ -93,14 +94,18 @@ def options_of(part: Part, kernel: UpdateKernel) -> frozenset[str]:
 
 def places_of(plan: Plan, parts: Sequence[Part]) -> dict[int, Place]:
     """Where each parameter of the plan lies in the optimizer's parts."""
-    starts = [part.state["param"].data.ptr for part in parts]
+    starts = [_address(part.state["param"]) for part in parts]
     found = {}
     for *_, p in plan.parameters:
-        distances = [(p.data.data.ptr - start) // p.data.itemsize for start in starts]
+        distances = [(_address(p.data) - start) // p.data.itemsize for start in starts]
         inside = [0 <= at < part.size for at, part in zip(distances, parts, strict=True)]
         part = inside.index(True)
         found[id(p)] = Place(part, distances[part])
     return found
+
+
+def _address(a: Array) -> int:
+    return int(a.ctypes.data if isinstance(a, np.ndarray) else a.data.ptr)
 
 
 def arguments_of(parts: Sequence[Part], plan: Plan) -> list[Any]:

@@ -52,12 +52,16 @@ class Phased:
 
     def compile(self) -> None:
         """Compile what the steps need, here and not in the first of them."""
-        self._program(self.optimizer.parts()).compile()
+        self.built().compile()
 
     @cached_property
     def is_persistent(self) -> bool:
         """Whether the GPU holds the persistent kernel's blocks all at once."""
-        return self._program(self.optimizer.parts()).grid() > 0
+        return self.built().grid() > 0
+
+    def built(self) -> Built:
+        """The program for the optimizer's arrays as they are now."""
+        return self._program(self.optimizer.parts())
 
     def holds(self) -> bool:
         """Whether the next step can run in phases: what was read is still so."""

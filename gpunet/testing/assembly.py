@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -81,11 +82,15 @@ class Sass:
     once, and how many of them load and store global memory, by their width in bits ({"32": 15}).
 
     Left out is what is there for rare cases only, such as the division of what is not finite.
+    multiply_adds, among: in the basic block that has most of them, a product's, and how many
+    instructions that block has.
     """
 
     instructions: int = 0
     loads: dict[str, int] = field(default_factory=dict)
     stores: dict[str, int] = field(default_factory=dict)
+    multiply_adds: int = 0
+    among: int = 0
 
 
 def read_sass(text: str) -> Sass:
@@ -93,8 +98,25 @@ def read_sass(text: str) -> Sass:
     code = [(int(m[1], 16), m[2] or "", m[3], m[4]) for m in INSTRUCTION.finditer(_own_code(text))]
     if not code:
         raise ValueError(f"no instruction in nvdisasm's text:\n{text[:500]}")
-    through = _longest_way(code, _labels(text))
-    return Sass(len(through), _widths("LDG", through), _widths("STG", through))
+    places = _labels(text)
+    through = _longest_way(code, places)
+    adds, among = max(_multiply_adds(code, set(places.values())))
+    return Sass(len(through), _widths("LDG", through), _widths("STG", through), adds, among)
+
+
+def _multiply_adds(code: Code, targets: set[int]) -> Iterator[tuple[int, int]]:
+    """Of each basic block the fused multiply-adds, and its instructions."""
+    adds = count = 0
+    for at, _, name, _ in code:
+        if at in targets:
+            yield adds, count
+            adds = count = 0
+        adds += name.split(".")[0] in ("FFMA", "DFMA")
+        count += name != "NOP"
+        if name in ("BRA", "EXIT"):
+            yield adds, count
+            adds = count = 0
+    yield adds, count
 
 
 def _longest_way(code: Code, places: dict[str, int]) -> list[str]:

@@ -58,6 +58,8 @@ class Measured:
     instructions: int = 0
     loads: dict[str, int] = field(default_factory=dict)
     stores: dict[str, int] = field(default_factory=dict)
+    multiply_adds: int = 0
+    among: int = 0
     error: str = ""
 
 

@@ -38,5 +38,5 @@ def test_an_epoch_goes_through_new_rows(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_step_off_the_cpu_is_measured_captured_too() -> None:
     w1, w4 = (workloads("cpu")[n] for n in ("W1", "W4a"))
-    assert steps.modes(w1, "cuda") == ["eager", "captured"]
+    assert steps.modes(w1, "cuda") == ["eager", "captured", "phases", "persistent"]
     assert steps.modes(w1, "cpu") == steps.modes(w4, "cuda") == ["eager"]

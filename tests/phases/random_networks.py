@@ -102,9 +102,12 @@ def draw(seed: int) -> Drawn:
 State = dict[str, Any]
 
 
-def on_the_tape(drawn: Drawn) -> State:
-    """What training leaves: losses, parameters and the optimizer's state, running statistics."""
-    (x, t, order), step, used = drawn.data(), drawn.step(drawn.model(), fuse=False), 0
+def on_the_tape(drawn: Drawn, fuse: bool = False) -> State:
+    """What training leaves: losses, parameters and the optimizer's state, running statistics.
+
+    fuse: by the fused step instead, on the CPU.
+    """
+    (x, t, order), step, used = drawn.data(), drawn.step(drawn.model(), fuse), 0
     losses = []
     for rows in drawn.batches():
         taken = order[used : used + rows]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gpunet.phases import launch, program
 from tests.phases import random_networks as networks
 
 FEW = (3, 16, 13)
@@ -21,3 +23,45 @@ def test_random_networks_are_trained_as_on_the_tape(seed: int, cp: Any) -> None:
     assert networks.difference(nodes, networks.on_the_tape(drawn)) < 1e-12, drawn.title
     for most_blocks in (1, 5):
         assert networks.same_bits(networks.in_phases(drawn, most_blocks), nodes), drawn.title
+
+
+def test_a_barrier_that_is_missing_shows(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = networks.draw(3)
+    whole = networks.in_phases(drawn, most_blocks=5)
+    write = program.write
+
+    def without(*given: Any) -> program.Program:
+        made = write(*given)
+        assert made.steps.count("        grid_barrier();\n") > 2
+        return replace(made, steps=made.steps.replace("        grid_barrier();\n", ""))
+
+    monkeypatch.setattr(program, "write", without)
+    assert not networks.same_bits(networks.in_phases(drawn, most_blocks=5), whole)
+
+
+@pytest.mark.parametrize("fit", [0, 3, 10**6])
+def test_no_block_waits_for_one_that_is_not_there(
+    fit: int, sim: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The persistent kernel has no more blocks than the GPU holds, and none without cooperative
+    launches; nor more than there is to do.
+    """
+    monkeypatch.setattr(launch, "resident", lambda *_: fit)
+    drawn = networks.draw(14)
+    step = drawn.step(drawn.model().to("cuda"), fuse=True)
+    phased = networks.phased_of(step, *drawn.data(), rows=drawn.rows)
+    assert phased.phases is not None
+    built = phased.built()
+    widest = max(p.blocks or drawn.rows for p in phased.phases.phases)
+    assert built.grid() == min(fit, widest)
+    assert phased.is_persistent is (fit > 0)
+
+
+def test_without_cooperative_launches_none_is_resident(
+    sim: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = sim.RawKernel('extern "C" __global__ void empty() {}', "empty")
+    assert launch.resident(sim, kernel) >= 132
+    properties = sim.cuda.runtime.getDeviceProperties(0) | {"cooperativeLaunch": 0}
+    monkeypatch.setattr(sim.cuda.runtime, "getDeviceProperties", lambda _: properties)
+    assert launch.resident(sim, kernel) == 0

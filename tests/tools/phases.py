@@ -19,19 +19,27 @@ from gpunet.files import write_atomically
 
 
 def examined(seed: int) -> dict[str, Any]:
-    """One network: how far from the tape, and whether the bits are the same."""
+    """One network: how far from the tape, and whether the bits are the same. noise: how far the
+    fused step on the CPU is from the tape, which adds up in another order, too.
+    """
     from tests.phases import random_networks as networks
 
     drawn = networks.draw(seed)
-    nodes = networks.in_phases(drawn)
+    nodes, tape = networks.in_phases(drawn), networks.on_the_tape(drawn)
     many = networks.in_phases(drawn, most_blocks=2 + seed % 5)
     return {
         "seed": seed,
         "network": drawn.title,
         "layers": [repr(layer) for layer in drawn.model().layers],
-        "difference": networks.difference(nodes, networks.on_the_tape(drawn)),
+        "difference": networks.difference(nodes, tape),
+        "noise": networks.difference(networks.on_the_tape(drawn, fuse=True), tape),
         "same_bits": networks.same_bits(nodes, many),
     }
+
+
+def alike(one: dict[str, Any]) -> bool:
+    """Whether it is the tape's network, to rounding, and the same by either way."""
+    return bool(one["same_bits"] and one["difference"] <= max(1e-12, 10 * one["noise"]))
 
 
 def main() -> int:
@@ -49,7 +57,7 @@ def main() -> int:
             print(found[-1]["network"], found[-1]["difference"], found[-1]["same_bits"], flush=True)
     if options.json:
         write_atomically(options.json, (json.dumps(found, indent=1) + "\n").encode())
-    bad = [one for one in found if one["difference"] > 1e-12 or not one["same_bits"]]
+    bad = [one for one in found if not alike(one)]
     print(f"{len(found)} networks, {len(bad)} not alike")
     return 1 if bad else 0
 

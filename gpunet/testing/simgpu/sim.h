@@ -35,7 +35,7 @@ std::string take_detail(int status);  // that text, once
 
 // ---- what is asked of the device ----------------------------------------------------------------
 
-enum Counter { LAUNCHES, GRAPHS, MEMSETS, ALLOCATIONS, BYTES, MISSES, H2D, D2H, D2D, WAITS, COUNTERS };
+enum Counter { LAUNCHES, GRAPHS, MEMSETS, ALLOCATIONS, BYTES, MISSES, H2D, D2H, D2D, WAITS, IN_GRAPHS, COUNTERS };
 extern uint64_t counters[COUNTERS];
 
 struct Modes {

@@ -406,6 +406,7 @@ int launch_graph(Graph *graph, Stream *s) {
         return OK;
     }
     counters[GRAPHS]++;
+    for (const Node &node : graph->nodes) counters[IN_GRAPHS] += std::string(node.kind) == "kernel";
     auto nodes = std::make_shared<std::vector<Node>>(graph->nodes);  // the graph may be gone by then
     return submit(s, "graph", "", [=] {
         for (const Node &node : *nodes)
