@@ -18,7 +18,6 @@ from gpunet.extras import extra
 from gpunet.layer import Layer
 from gpunet.loss import as_loss
 from gpunet.study.landscapes import Landscape
-from gpunet.study.trajectory import flat_parameters
 from gpunet.train.feed import Feed
 from gpunet.train.snapshot import Snapshot
 
@@ -48,7 +47,8 @@ class Curvature(NamedTuple):
 
 def curvature(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Curvature:
     """Of the mean loss over `data`, all rows at once, where the model's weights are; in evaluation
-    mode. Weights, gradients and modes are the same afterwards, bit for bit.
+    mode. Frozen parameters are constants. Weights, gradients and modes are the same afterwards, bit
+    for bit.
 
     Differences of float32 gradients have two or three digits; a model of float64 gives six.
 
@@ -57,14 +57,15 @@ def curvature(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Curva
 
     Raises:
         ImportError: without SciPy.
-        ValueError: data that do not fit, a model with fewer than three parameters.
+        ValueError: data that do not fit, a model with fewer than three numbers to train.
     """
-    origin = flat_parameters(model)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    origin = np.concatenate([np.zeros(0), *(to_host(p.data).ravel() for p in trained)])
     if len(origin) < 3:
-        raise ValueError("a model for Lanczos' method has three parameters or more")
+        raise ValueError(f"Lanczos' method wants three numbers to train or more, not {len(origin)}")
     with gradients_of(model, loss, data) as gradient:
         slope = float(np.linalg.norm(gradient(origin)))
-        reach = np.cbrt(np.finfo(_dtype(model)).eps)
+        reach = np.cbrt(np.finfo(trained[0].dtype).eps)
         return Curvature(slope, *_extremes(gradient, origin, reach))
 
 
@@ -108,10 +109,10 @@ def _extremes(gradient: Gradient, point: Host, reach: float) -> tuple[float, flo
 
 @contextmanager
 def gradients_of(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> Iterator[Gradient]:
-    """A function of all parameters (n,): the gradient there (n,), in float64 on the host."""
+    """A function of all numbers to train (n,): the gradient there (n,), in float64 on the host."""
     feed = Feed(data, model, loss, "data")
     x, t, *weight = feed.rows(feed.in_order(len(feed))[0])
-    whole, parameters = as_loss(loss), model.parameters()
+    whole, parameters = as_loss(loss), [p for p in model.parameters() if p.requires_grad]
     cuts = np.cumsum([p.size for p in parameters])[:-1]
     before = [None if p.grad is None else p.grad.copy() for p in parameters]
 
@@ -130,7 +131,3 @@ def gradients_of(model: Layer, loss: Callable[[Any, Any], Any], data: Any) -> It
         finally:
             for p, grad in zip(parameters, before, strict=True):
                 p.grad = grad
-
-
-def _dtype(model: Layer) -> Any:
-    return model.parameters()[0].dtype

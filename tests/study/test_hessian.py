@@ -54,6 +54,30 @@ def test_the_square_losss_hessian_is_known() -> None:
     assert found / scale == pytest.approx(whole.T @ whole / 8, abs=1e-8)
 
 
+def test_frozen_parameters_are_constants() -> None:
+    pytest.importorskip("scipy")
+    model, data = small()
+    for p in model.parameters()[2:]:
+        p.requires_grad = False
+    with gradients_of(model, gn.SoftmaxWithLoss(), data) as gradient:
+        point = np.concatenate([p.data.ravel() for p in model.parameters()[:2]])
+        values = np.linalg.eigvalsh(hessian(gradient, point))
+    found = gn.study.curvature(model, gn.SoftmaxWithLoss(), data)
+    assert found[1:] == pytest.approx((values[0], values[-1]), rel=1e-3)
+    for p in model.parameters()[:2]:
+        p.requires_grad = False
+    with pytest.raises(ValueError, match="not 0"):
+        gn.study.curvature(model, gn.SoftmaxWithLoss(), data)
+
+
+def test_on_the_model_s_device(device: str) -> None:
+    pytest.importorskip("scipy")
+    model, data = small()
+    host = gn.study.curvature(model, gn.SoftmaxWithLoss(), data)
+    there = gn.study.curvature(model.to(device), gn.SoftmaxWithLoss(), data)
+    assert there == pytest.approx(host, rel=1e-3, abs=1e-6)
+
+
 def test_float32_has_two_digits() -> None:
     pytest.importorskip("scipy")
     sharp, rough = (
@@ -99,7 +123,7 @@ def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 
 def test_too_few_parameters() -> None:
     model = gn.Sequential(gn.Affine(1, 1))
-    with pytest.raises(ValueError, match="three parameters"):
+    with pytest.raises(ValueError, match="three numbers to train or more, not 2"):
         gn.study.curvature(model, gn.MeanSquaredError(), (np.ones((2, 1)), np.ones((2, 1))))
 
 
