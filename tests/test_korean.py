@@ -12,7 +12,7 @@ from tests.test_documents import FENCE, LINK, ROOT, SPAN, code, commands, headin
 
 ENGLISH, KOREAN = ROOT / "docs", ROOT / "docs/ko"
 PAGES = sorted(page.relative_to(KOREAN) for page in KOREAN.rglob("*.md"))
-WANTED = {"backward.md", "book.md", "tour.md", *(f"optimizers/{p.name}" for p in (
+WANTED = {"backward.md", "book.md", "notes.md", "tour.md", *(f"optimizers/{p.name}" for p in (
     ENGLISH / "optimizers").glob("*.md"))}  # fmt: skip
 MONTHS = "January February March April May June July August September October November December"
 NUMBER = re.compile(r"(?<![\w.^])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from gpunet.cli import cli
 from gpunet.commands.study import study
 from gpunet.study import pictures
-from tests.notes import Claim, assert_quoted, claims
+from tests.notes import PAGE, Claim, assert_quoted, claims
 
 CLAIMS = claims()
 COMMANDS = [claim for claim in CLAIMS if claim.command[0] == "gpunet"]
@@ -58,6 +59,15 @@ def test_every_claim_has_a_command_and_a_number_that_it_prints() -> None:
         assert claim.command[0] in ("gpunet", "python"), claim.words
         assert claim.quoted, f"{claim.words}: nothing of the answer is quoted"
         assert claim.condition, f"{claim.words}: say whether it is right as it stands"
+
+
+@pytest.mark.parametrize("page", [PAGE, PAGE.parent / "ko/notes.md"], ids=lambda p: p.parent.name)
+def test_every_row_belongs_to_a_table(page: Path) -> None:
+    """One behind an empty line would be a paragraph."""
+    lines = ["", *page.read_text("utf-8").splitlines()]
+    for before, line, after in zip(lines, lines[1:], [*lines[2:], ""], strict=False):
+        head = after.startswith("| --- ")
+        assert not line.startswith("|") or head or before.startswith("|"), line
 
 
 def test_every_study_is_in_the_notes() -> None:

@@ -27,15 +27,16 @@ def corrections(betas: Sequence[float] = (0.9, 0.999), noise: float = 0.0) -> Ta
     adam = Adam([weight], lr=1.0, betas=(betas[0], betas[1]))
     draw = np.random.default_rng(0)
     rows = []
-    for t in range(1, STEPS[-1] + 1):
-        before = weight.data.item()
-        weight.grad = 1 + noise * draw.standard_normal(1)
-        adam.step()
-        fix1, fix2 = (1 - beta**t for beta in adam.betas)
-        step = before - weight.data.item()
-        if t in STEPS:
-            # The step is m / fix1 / sqrt(v / fix2): without them it is m / sqrt(v).
-            rows.append((t, fix1, fix2, step, step * fix1 / fix2**0.5))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for t in range(1, STEPS[-1] + 1):
+            before = weight.data.item()
+            weight.grad = 1 + noise * draw.standard_normal(1)
+            adam.step()
+            fix1, fix2 = (1 - beta**t for beta in adam.betas)
+            step = before - weight.data.item()
+            if t in STEPS:
+                # The step is m / fix1 / sqrt(v / fix2): without them it is m / sqrt(v).
+                rows.append((t, fix1, fix2, step, step * fix1 / fix2**0.5))
     return Table(
         f"Adam, betas {adam.betas}, gradients of 1"
         + (f" with noise of deviation {noise:g}" if noise else "")
