@@ -11,6 +11,7 @@ _HOMES = {
     "second_order": "lbfgs newton",
     "trajectory": "Trajectory",
     "watch": "watching",
+    "words": "spoken",
 }
 
 __all__ = sorted(" ".join(_HOMES.values()).split())

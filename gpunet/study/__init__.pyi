@@ -11,3 +11,4 @@ from gpunet.study.second_order import lbfgs as lbfgs
 from gpunet.study.second_order import newton as newton
 from gpunet.study.trajectory import Trajectory as Trajectory
 from gpunet.study.watch import watching as watching
+from gpunet.study.words import spoken as spoken

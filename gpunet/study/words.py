@@ -34,7 +34,10 @@ def language() -> str:
 
 @contextmanager
 def spoken(chosen: str) -> Iterator[None]:
-    """Inside it studies answer in this language. ValueError for one that is not there."""
+    """Inside it studies answer in this language, "en" or "ko": `with gn.study.spoken("ko"): ...`.
+
+    ValueError for one that is not there.
+    """
     if chosen not in LANGUAGES:
         raise ValueError(f"no language {chosen!r}; there are {', '.join(LANGUAGES)}")
     before = _language.set(chosen)
