@@ -24,6 +24,7 @@ from gpunet.commands.landscape import landscape
 from gpunet.commands.predict import predict
 from gpunet.commands.show import show
 from gpunet.commands.study import study
+from gpunet.commands.sweep import sweep
 from gpunet.commands.train import train
 from gpunet.files import readable
 from gpunet.study import words
@@ -96,5 +97,17 @@ def cli(context: click.Context, lang: str | None) -> None:
         click.echo(context.get_help())
 
 
-for command in (train, predict, evaluate, show, export, compare, landscape, study, bench, info):
+for command in (
+    train,
+    predict,
+    evaluate,
+    show,
+    export,
+    compare,
+    sweep,
+    landscape,
+    study,
+    bench,
+    info,
+):
     cli.add_command(command)

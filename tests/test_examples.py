@@ -285,6 +285,15 @@ def test_house_prices_are_fitted_as_well_as_by_scikit_learn(output) -> None:
     assert numbers(text, "as it is +R2 #")[0] < 0
 
 
+def test_sweep_finds_a_valley_and_each_network_stops_by_itself(output) -> None:
+    text = output("sweep")
+    for loss in re.findall(rf"lowest validation loss ({NUMBER})", text):
+        assert float(loss) < 0.2
+    few, many = numbers(text, "they stopped after # to # epochs")
+    assert few < many
+    assert numbers(text, "lr #, #% right on the test")[1] > 95
+
+
 def test_grid_search_finds_good_settings_both_ways(output) -> None:
     text = output("grid_search")
     grid, halving = numbers(text, "grid: 6 .* best #")[0], numbers(text, "halving: 13 .* best #")[0]

@@ -9,7 +9,7 @@ from typing import Literal
 
 from gpunet.activation import ACTIVATIONS
 from gpunet.optim import OPTIMIZERS
-from gpunet.study.compare.grid import half_decades
+from gpunet.study.compare.grid import default_grid, half_decades
 from gpunet.train.checkpoint import seconds_of
 
 Rates = dict[str, float]  # by optimizer; under "" what holds for the others
@@ -180,6 +180,26 @@ def rates(text: str) -> Rates:
         name, equals, number = part.rpartition("=")
         found[with_lr(optimizer(name)) if equals else ""] = rate(number)
     return found
+
+
+def decays(text: str) -> list[float]:
+    """ "0,1e-4" as weight decays, each once."""
+    return list(dict.fromkeys(not_negative(part) for part in text.split(",")))
+
+
+def shares(text: str) -> list[float]:
+    """ "0,0.5" as shares, each once."""
+    return list(dict.fromkeys(share(part) for part in text.split(",")))
+
+
+def spread(text: str) -> list[float]:
+    """ "0.001,0.01", or "1e-4:1" in half-decade steps."""
+    return grid(text.replace("=", " "))[1]
+
+
+def default_rates(optimizer: str) -> list[float]:
+    """Those that `gpunet compare` tries, without the largest."""
+    return default_grid(optimizer)[:-2]
 
 
 def grid(text: str) -> Grid:

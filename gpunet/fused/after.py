@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,27 +33,31 @@ class Drop(NamedTuple):
 NO_DROP = Drop()
 
 
-class Drops(NamedTuple):
+class Drops:
     """The masks of several models, as one: threshold is the largest, scale (models, 1, 1)."""
 
-    threshold: int
-    scale: Array
-    each: tuple[Drop, ...]
+    def __init__(self, each: Sequence[Drop], dtype: np.dtype[Any]) -> None:
+        self.each, self.threshold = each, max(drop.threshold for drop in each)
+        self.scale = np.array([drop.scale for drop in each], dtype)[:, None, None]
+        self._kept: Array = None
 
     def kept(self, shape: tuple[int, ...], call: int) -> Array:
-        """Where an element is kept, (models, rows, columns)."""
-        kept = np.ones(shape, np.bool_)
-        for own, drop in zip(kept, self.each, strict=True):
-            if drop.threshold:
-                own[...] = drop.kept(own.shape, call)
-        return kept
+        """Where an element is kept, (models, rows, columns); made once, for the way back."""
+        if self._kept is None:
+            self._kept = np.ones(shape, np.bool_)
+            for own, drop in zip(self._kept, self.each, strict=True):
+                if drop.threshold:
+                    own[...] = drop.kept(own.shape, call)
+        return self._kept
 
 
 class After(NamedTuple):
-    """act: a row of `activations.TABLE` or None; alpha: its setting."""
+    """act: a row of `activations.TABLE` or None; alpha: its setting. drop: `Drops` of several
+    models, which only on_numpy takes.
+    """
 
     act: str | None
-    drop: Drop | Drops
+    drop: Drop
     alpha: float = 0.0
 
 
@@ -68,9 +73,7 @@ class Dropouts:
 
     def next_drops(self) -> Drops:
         """The masks of their next training calls, which are counted."""
-        each = tuple(next_drop(layer) for layer in self.layers)
-        scale = np.array([drop.scale for drop in each], self.dtype)
-        return Drops(max(drop.threshold for drop in each), scale[:, None, None], each)
+        return Drops([next_drop(layer) for layer in self.layers], self.dtype)
 
 
 def next_drop(layer: Dropout | None) -> Drop:

@@ -148,7 +148,7 @@ class Stacked(Batch):
 def next_after(block: Block) -> After:
     """What follows the sum in the next training call, which is counted."""
     act, dropout = block.act, block.dropout
-    drop = dropout.next_drops() if isinstance(dropout, Dropouts) else next_drop(dropout)
+    drop: Any = dropout.next_drops() if isinstance(dropout, Dropouts) else next_drop(dropout)
     return After(act.formula, drop, act.alpha) if act else After(None, drop)
 
 

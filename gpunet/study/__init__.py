@@ -9,6 +9,7 @@ _HOMES = {
     "optimizer_walk": "optimizer",
     "probe": "Probe",
     "second_order": "lbfgs newton",
+    "sweeping": "Sweep sweep",
     "trajectory": "Trajectory",
     "watch": "watching",
     "words": "spoken",

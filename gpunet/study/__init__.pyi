@@ -9,6 +9,8 @@ from gpunet.study.optimizer_walk import optimizer as optimizer
 from gpunet.study.probe import Probe as Probe
 from gpunet.study.second_order import lbfgs as lbfgs
 from gpunet.study.second_order import newton as newton
+from gpunet.study.sweeping import Sweep as Sweep
+from gpunet.study.sweeping import sweep as sweep
 from gpunet.study.trajectory import Trajectory as Trajectory
 from gpunet.study.watch import watching as watching
 from gpunet.study.words import spoken as spoken
