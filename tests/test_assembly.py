@@ -147,6 +147,13 @@ def test_of_two_branches_the_longer_counts() -> None:
     assert assembly.read_sass(longer) == Sass(8, stores={"32": 1, "128": 1})
 
 
+def test_multiply_adds_are_those_of_the_block_that_has_most() -> None:
+    sass = assembly.read_sass(BRANCHES.replace("FMUL R1, R1, R2", "FFMA R1, R1, R2, R1"))
+    assert (sass.multiply_adds, sass.among) == (1, 3)
+    sass = assembly.read_sass(BRANCHES.replace("FMUL", "DFMA"))
+    assert (sass.multiply_adds, sass.among) == (2, 3)
+
+
 def test_a_text_without_instructions_is_an_error() -> None:
     with pytest.raises(ValueError, match="no instruction"):
         assembly.read_sass("nvdisasm fatal")

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -100,23 +99,22 @@ def read_sass(text: str) -> Sass:
         raise ValueError(f"no instruction in nvdisasm's text:\n{text[:500]}")
     places = _labels(text)
     through = _longest_way(code, places)
-    adds, among = max(_multiply_adds(code, set(places.values())))
+    adds, among = _multiply_adds(code, set(places.values()))
     return Sass(len(through), _widths("LDG", through), _widths("STG", through), adds, among)
 
 
-def _multiply_adds(code: Code, targets: set[int]) -> Iterator[tuple[int, int]]:
-    """Of each basic block the fused multiply-adds, and its instructions."""
-    adds = count = 0
+def _multiply_adds(code: Code, targets: set[int]) -> tuple[int, int]:
+    """Of the basic block with most fused multiply-adds: these, and its instructions."""
+    blocks: list[list[str]] = [[]]
     for at, _, name, _ in code:
         if at in targets:
-            yield adds, count
-            adds = count = 0
-        adds += name.split(".")[0] in ("FFMA", "DFMA")
-        count += name != "NOP"
+            blocks.append([])
+        if name != "NOP":
+            blocks[-1].append(name.split(".")[0])
         if name in ("BRA", "EXIT"):
-            yield adds, count
-            adds = count = 0
-    yield adds, count
+            blocks.append([])
+    most = max((block.count("FFMA") + block.count("DFMA"), len(block)) for block in blocks)
+    return most if most[0] else (0, 0)
 
 
 def _longest_way(code: Code, places: dict[str, int]) -> list[str]:

@@ -102,12 +102,16 @@ def draw(seed: int) -> Drawn:
 State = dict[str, Any]
 
 
-def on_the_tape(drawn: Drawn, fuse: bool = False) -> State:
+def on_the_tape(drawn: Drawn, last_bits: int = 0, fuse: bool = False) -> State:
     """What training leaves: losses, parameters and the optimizer's state, running statistics.
 
-    fuse: by the fused step instead, on the CPU.
+    last_bits: the samples' are changed, by a seed. fuse: by the fused step instead, on the CPU.
     """
     (x, t, order), step, used = drawn.data(), drawn.step(drawn.model(), fuse), 0
+    if last_bits:
+        x = x * (
+            1 + np.finfo(np.float64).eps * np.random.default_rng(last_bits).normal(size=x.shape)
+        )
     losses = []
     for rows in drawn.batches():
         taken = order[used : used + rows]
