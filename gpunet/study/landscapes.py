@@ -60,6 +60,15 @@ class Landscape:
         return tensor.grad
 
 
+def named(landscape: Landscape | str) -> Landscape:
+    """A landscape, or that of this name. ValueError for a name that none has."""
+    if isinstance(landscape, Landscape):
+        return landscape
+    if landscape not in LANDSCAPES:
+        raise ValueError(f"no landscape {landscape!r}; there are {', '.join(LANDSCAPES)}")
+    return LANDSCAPES[landscape]
+
+
 @op
 def sin(x: Array) -> tuple[Array, Backward]:
     xp = array_module(x)

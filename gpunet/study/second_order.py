@@ -13,7 +13,7 @@ import numpy as np
 
 from gpunet.extras import extra
 from gpunet.study.hessian import hessian
-from gpunet.study.landscapes import Landscape
+from gpunet.study.landscapes import Landscape, named
 from gpunet.study.paths import Descent, start_of
 
 Host = np.ndarray[Any, Any]
@@ -22,7 +22,7 @@ REST = 1e-10  # a slope that is as good as none
 
 
 def newton(
-    landscape: Landscape,
+    landscape: Landscape | str,
     start: Sequence[float] | None = None,
     *,
     steps: int | None = None,
@@ -31,13 +31,15 @@ def newton(
     """Newton's method, x - H^-1 g, until the slope is gone.
 
     Args:
+        landscape: one, or its name in `LANDSCAPES`.
         start, steps: the landscape's by default.
         absolute: with the absolute values of the Hessian's eigenvalues (saddle-free Newton): away
             from saddles and maxima, not to them.
 
     Raises:
-        ValueError: a start of another dimension, or without a finite value.
+        ValueError: an unknown name, a start of another dimension, or without a finite value.
     """
+    landscape = named(landscape)
     points = [_begin(landscape, start)]
     gradients: list[Host] = []
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -58,14 +60,15 @@ def newton(
 
 
 def lbfgs(
-    landscape: Landscape, start: Sequence[float] | None = None, *, steps: int | None = None
+    landscape: Landscape | str, start: Sequence[float] | None = None, *, steps: int | None = None
 ) -> Descent:
     """SciPy's L-BFGS-B (Byrd et al. 1995), a point an iteration, which may ask for several slopes.
 
     Raises:
         ImportError: without SciPy, the extra `study`.
-        ValueError: a start of another dimension, or without a finite value.
+        ValueError: an unknown name, a start of another dimension, or without a finite value.
     """
+    landscape = named(landscape)
     optimize: Any = extra("scipy.optimize", "study", "L-BFGS")
     points = [_begin(landscape, start)]
     limit = landscape.steps if steps is None else steps

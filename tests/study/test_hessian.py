@@ -70,12 +70,16 @@ def test_frozen_parameters_are_constants() -> None:
         gn.study.curvature(model, gn.SoftmaxWithLoss(), data)
 
 
-def test_on_the_model_s_device(device: str) -> None:
-    pytest.importorskip("scipy")
-    model, data = small()
-    host = gn.study.curvature(model, gn.SoftmaxWithLoss(), data)
-    there = gn.study.curvature(model.to(device), gn.SoftmaxWithLoss(), data)
-    assert there == pytest.approx(host, rel=1e-3, abs=1e-6)
+def test_gradients_are_taken_where_the_model_is(device: str) -> None:
+    gn.seed(0)
+    model = gn.MLP([3, 4, 2])
+    data = np.ones((5, 3), np.float32), np.arange(5) % 2
+    point = np.linspace(-1, 1, 26)
+    found = []
+    for there in ("cpu", device):
+        with gradients_of(model.to(there), gn.SoftmaxWithLoss(), data) as gradient:
+            found.append(gradient(point))
+    assert found[1] == pytest.approx(found[0], rel=1e-4, abs=1e-6)
 
 
 def test_float32_has_two_digits() -> None:

@@ -11,8 +11,10 @@ from tests.console import Run, assert_one_line
 
 
 def test_newton_is_there_in_one_step_of_a_bowl() -> None:
-    path = gn.study.newton(LANDSCAPES["bowl"])
+    path = gn.study.newton("bowl")
     assert len(path) == 1
+    with pytest.raises(ValueError, match="no landscape 'bwl'; there are bowl"):
+        gn.study.newton("bwl")
     assert path.points[-1] == pytest.approx([0, 0], abs=1e-8)
 
 
