@@ -27,6 +27,7 @@ HOLDERS = {  # what a file may hold, and who reads it
     "model": "gn.load(path)",
     "optimizer": "optimizer.load_state_dict(gn.load_state(path))",
     "training": "trainer.load(path)",
+    "ensemble": "ensemble.load(path)",
 }
 
 
@@ -136,7 +137,7 @@ def read(path: str | os.PathLike[str], *kinds: str) -> tuple[dict[str, str], dic
         )
     holds = next(kind for kind in HOLDERS if kind in metadata)
     if holds not in kinds:
-        article = "an" if holds == "optimizer" else "a"
+        article = "an" if holds in ("optimizer", "ensemble") else "a"
         raise unusable(path, f"holds {article} {holds}: {HOLDERS[holds]}")
     return metadata, arrays
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any
@@ -13,6 +14,7 @@ from gpunet import checked, progress
 from gpunet.backend import Array, array_module, module_for
 from gpunet.checked import Checked
 from gpunet.data.order import integer
+from gpunet.ensemble import saving
 from gpunet.ensemble.fit import Fit
 from gpunet.ensemble.members import (
     Make,
@@ -24,6 +26,7 @@ from gpunet.ensemble.members import (
     settings_of,
 )
 from gpunet.ensemble.stack import check_alike
+from gpunet.files import write_atomically
 from gpunet.layer import Layer
 from gpunet.layers import BatchNorm
 from gpunet.loss import SoftmaxWithLoss, as_loss
@@ -236,6 +239,24 @@ class Ensemble:
             member.history.stopped = "stopped by an error"
             for callback in member.callbacks:
                 callback.on_start(member)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write models, optimizers' states and histories to one file, atomically, between two fits.
+        A single model is `gn.save(ensemble.models[k], path)`.
+
+        OSError: the folder is missing or not writable.
+        """
+        write_atomically(path, saving.to_bytes(self._members))
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from what `save` wrote, bit for bit, in an ensemble that is made as that one was.
+
+        Raises:
+            FileNotFoundError, ModelFileError: no such file; one that is damaged, or no ensemble.
+            ValueError: models of another number, seed or shape, or another optimizer. Nothing is
+                changed then.
+        """
+        saving.load_into(self._members, path)
 
     def predict(self, x: Any) -> Array:
         """The models' outputs for the rows of x, (models, rows, outputs), in evaluation mode."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -166,6 +167,63 @@ def test_two_fits_are_one() -> None:
         alone(SHAPES["all"], gn.Adam, k, (TRAIN, VALID), lr=lr) for k, lr in enumerate((1e-2, 3e-2))
     ]
     assert_same(two, trainers)
+
+
+def saved(path: Path, **options: Any) -> gn.Ensemble:
+    given: dict[str, Any] = {"n": 2, "optimizer": gn.Adam, "lr": [1e-2, 3e-2]} | options
+    make = given.pop("make", SHAPES["all"])
+    ensemble = gn.Ensemble(make, progress=False, **given)
+    ensemble.fit(TRAIN, VALID, epochs=1, batch_size=16)
+    ensemble.save(path)
+    return ensemble
+
+
+def test_a_file_goes_on_where_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "two.safetensors"
+    whole = saved(path)
+    whole.fit(TRAIN, VALID, epochs=2, batch_size=16)
+    later = gn.Ensemble(SHAPES["all"], 2, gn.Adam, lr=[1e-2, 3e-2], progress=False)
+    later.load(path)
+    later.fit(TRAIN, VALID, epochs=2, batch_size=16)
+    for k in range(2):
+        assert shown(later.histories[k]) == shown(whole.histories[k])
+        for name, array in whole.models[k].state_dict().items():
+            np.testing.assert_array_equal(later.models[k].state_dict()[name], array)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n": 3, "lr": 0.1}, "has 3 models, this ensemble 2"),
+        ({"seeds": [0, 2]}, "the models have other seeds"),
+        ({"optimizer": gn.SGD}, "model 0: .*SGD"),
+        ({"make": SHAPES["plain"]}, "model 0: state does not fit the model"),
+    ],
+)
+def test_a_file_that_does_not_fit_changes_nothing(
+    options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    saved(tmp_path / "other", **options)
+    ensemble = gn.Ensemble(SHAPES["all"], 2, gn.Adam, lr=[1e-2, 3e-2], progress=False)
+    before = [model.state_dict() for model in ensemble.models]
+    with pytest.raises(ValueError, match=words):
+        ensemble.load(tmp_path / "other")
+    for model, was in zip(ensemble.models, before, strict=True):
+        assert all(np.array_equal(a, was[name]) for name, a in model.state_dict().items())
+    assert [len(history) for history in ensemble.histories] == [0, 0]
+
+
+def test_files_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "two.safetensors"
+    ensemble = saved(path)
+    with pytest.raises(gn.ModelFileError, match=r"holds an ensemble: ensemble.load\(path\)"):
+        gn.load(path)
+    gn.save(ensemble.models[0], tmp_path / "model")
+    with pytest.raises(gn.ModelFileError, match=r"holds a model: gn.load"):
+        ensemble.load(tmp_path / "model")
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(gn.ModelFileError, match="not a readable safetensors file"):
+        ensemble.load(path)
 
 
 def test_a_model_goes_on_alone() -> None:
