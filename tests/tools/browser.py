@@ -29,7 +29,7 @@ FLAGS = (
     "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 HEIGHT = 900
-SETTLED = """new Promise(done => setTimeout(done, 60)).then(() => new Promise(done =>
+SETTLED = """new Promise(done => setTimeout(done, 20)).then(() => new Promise(done =>
   requestAnimationFrame(() => requestAnimationFrame(done))))"""
 
 
@@ -159,13 +159,25 @@ class Browser:
     def open(self, page: Path, width: int, dark: bool) -> Seen:
         """Load a page in a window of this width, and tell what is wrong with it."""
         self._kept.clear()
+        self._set(width, dark)
+        self._call("Page.navigate", url=page.as_uri())
+        while not any(m.get("method") == "Page.loadEventFired" for m in self._kept):
+            self._kept.append(self._read())
+        return self._look(width)
+
+    def turn(self, width: int, dark: bool) -> Seen:
+        """The same page after its window or the reader's system has changed."""
+        self._kept.clear()
+        self._set(width, dark)
+        return self._look(width)
+
+    def _set(self, width: int, dark: bool) -> None:
         size = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         self._call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
-        self._call("Page.navigate", url=page.as_uri())
-        while not any(m.get("method") == "Page.loadEventFired" for m in self._kept):
-            self._kept.append(self._read())
+
+    def _look(self, width: int) -> Seen:
         self.run(SETTLED)
         return Seen(self._complaints(), width, self.run(WIDE), self._corner())
 
