@@ -104,20 +104,24 @@ def test_on_in_the_same_process(n: int, device: str) -> None:
         assert everything(fit(trainer, epochs=4 - len(trainer.history))) == whole
 
 
-@pytest.mark.parametrize("capture", ["auto", False])
-def test_on_the_captured_path(capture: Any, sim: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "way",
+    [{"capture": "auto"}, {"capture": False}, {"phases": True}],
+    ids=["graph", "eager", "phases"],
+)
+def test_on_the_captured_path(way: dict[str, Any], sim: Any, tmp_path: Path) -> None:
     """Launches of 50 updates and single ones, before and after."""
     x, t = np.tile(X, (4, 1)), np.tile(LABELS, 4)
     options = {"epochs": 2, "batch_size": 4}  # 150 updates an epoch
     ends = []
-    for n in (None, 2, 52, 102, 149, 151):
+    for n in (None, 52, 149) if "phases" in way else (None, 2, 52, 102, 149, 151):
         path = tmp_path / f"{n}"
         callbacks = [] if n is None else [At(n, terminate), gn.Checkpoint(path, every=3600.0)]
-        trainer = made(*callbacks, device="cuda", capture=capture)
+        trainer = made(*callbacks, device="cuda", **way)
         trainer.fit((x, t), **options)
         if n is not None:
             assert n <= trainer.optimizer.t < min(n + 50, 300)
-            trainer = resumed(path, device="cuda", capture=capture)
+            trainer = resumed(path, device="cuda", **way)
             trainer.fit((x, t), **options)
         ends.append(everything(trainer))
     assert all(end == ends[0] for end in ends)
