@@ -142,7 +142,7 @@ def particle(word: str, kind: str) -> str:
 
 def ends_in_consonant(word: str) -> bool:
     """Whether its last sound is one: 손실 and Adam do, 정확도 and AdaDelta do not."""
-    word = re.sub(r"\s*\([^()]*\)$", "", word).rstrip("\"' ")
+    word = re.sub(r"\s*\([^()]*\)$", "", word).rstrip("\"' ").rpartition(" ")[2]
     last = word[-1:]
     if word in READ_OTHERWISE:
         return READ_OTHERWISE[word]

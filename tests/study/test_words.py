@@ -47,7 +47,13 @@ def test_a_pattern_takes_what_changes_and_translates_it_too() -> None:
     [
         *(("Adam", "은"), ("SGD", "는"), ("RMSProp", "은"), ("AdaGrad", "는"), ("COCOB", "은")),
         *(("AdamW", "는"), ("손실", "은"), ("정확도", "는"), ("0.5", "는"), ("10", "은")),
-        *(("Adam (0.01)", "은"), ("MLP", "는"), ("Lion", "은"), ("12%", "는")),
+        *(
+            ("Adam (0.01)", "은"),
+            ("MLP", "는"),
+            ("Lion", "은"),
+            ("12%", "는"),
+            ("Adam, COCOB", "은"),
+        ),
     ],
 )
 def test_a_particle_goes_with_the_sound_before_it(word: str, topic: str) -> None:
