@@ -87,7 +87,7 @@ def _end(message: str | None, code: int) -> NoReturn:
     "--lang",
     type=click.Choice(words.LANGUAGES),
     envvar="GPUNET_LANG",
-    help="Of what compare, landscape and study answer; also GPUNET_LANG.  [default: by LANG]",
+    help="Of compare, landscape, study and sweep; also GPUNET_LANG.  [default: by LANG]",
 )
 @click.pass_context
 def cli(context: click.Context, lang: str | None) -> None:

@@ -20,6 +20,7 @@ from gpunet.study import columns, pictures
 from gpunet.study.sweep_picture import encode_sweep
 from gpunet.study.sweeping import Sweep
 from gpunet.study.sweeping import sweep as sweep_over
+from gpunet.study.words import say
 from gpunet.train import Trainer
 
 FILES = ("sweep.csv", "model.safetensors", "sweep.png", "sweep.svg")
@@ -66,7 +67,8 @@ def sweep(data: str, hidden: list[tuple[int, ...]], out: Path, **given: Any) -> 
         dataset = common.dataset(data)
         shapes = list(dict.fromkeys(hidden))
         count = _count(shapes, settings)
-        click.echo(f"{count} networks, training on {place}{common.predicts(dataset)}")
+        told = f"{count} networks, training on {place}{common.predicts(dataset)}"
+        click.echo("\n".join(map(say, told.split("\n"))))
         network = {"batch_norm": settings.pop("batch_norm")}
         with common.outputs(out, FILES) as folder:
             began = time.perf_counter()
@@ -76,7 +78,8 @@ def sweep(data: str, hidden: list[tuple[int, ...]], out: Path, **given: Any) -> 
                 )
             _report(found, dataset, time.perf_counter() - began, Path(data).name or data, folder)
     if found.interrupted:
-        click.echo(f"interrupted; {len(found.outcomes)} of {count} networks were begun", err=True)
+        kept = f"interrupted; {len(found.outcomes)} of {count} networks were begun"
+        click.echo(say(kept), err=True)
         sys.exit(130)
 
 
@@ -108,12 +111,12 @@ def _report(found: Sweep, data: Dataset, seconds: float, name: str, out: Outputs
         common.fail(f"none of {total} networks could be trained: {best.history.stopped}")
     click.echo(f"\n{found.text(width=columns.room())}\n")
     lasted = f"{total} networks in {seconds:.1f} s: {early} stopped early"
-    click.echo(lasted + (f", {failed} became infinite" if failed else ""))
+    click.echo(say(lasted + (f", {failed} became infinite" if failed else "")))
     loss = MeanSquaredError() if data.classes is None else SoftmaxWithLoss()
     if len(data.test):
         scores = Trainer(found.model, loss, None).evaluate(data.test)  # type: ignore[arg-type]
-        told = [f"{key} {value:.4f}" for key, value in scores.items()]
-        click.echo(f"the best of them on the test rows: {', '.join(told)}")
+        told = [f"{say(key)} {value:.4f}" for key, value in scores.items()]
+        click.echo(say(f"the best of them on the test rows: {', '.join(told)}"))
     files = {
         "sweep.csv": found.to_csv(),
         "model.safetensors": saving.to_bytes(found.model, data.description().to_words()),
@@ -122,6 +125,7 @@ def _report(found: Sweep, data: Dataset, seconds: float, name: str, out: Outputs
     for file, content in files.items():
         out.stage(file, content)
     out.commit()
-    click.echo(f"\nwritten: {', '.join(readable(out.folder / file) for file in files)}")
+    written = ", ".join(readable(out.folder / file) for file in files)
+    click.echo("\n" + say(f"written: {written}"))
     if not pictures.can_plot():
-        click.echo("no sweep.png and sweep.svg: pip install 'gpunet[plot]' for matplotlib")
+        click.echo(say("no sweep.png and sweep.svg: pip install 'gpunet[plot]' for matplotlib"))

@@ -17,6 +17,7 @@ from gpunet.ensemble import Ensemble
 from gpunet.layer import Layer
 from gpunet.loss import Loss, MeanSquaredError, SoftmaxWithLoss
 from gpunet.study.columns import UNBOUNDED, folded
+from gpunet.study.words import say
 from gpunet.train import EarlyStopping, History
 
 AT_ONCE = 64  # networks of one shape in one step
@@ -90,7 +91,7 @@ class Sweep:
         """The best combinations, a line each."""
         accuracy = self.best.accuracy is not None
         head = [*self.varied, "valid loss", *(["accuracy"] if accuracy else []), "epoch"]
-        lines = [head]
+        lines = [[say(word) for word in head]]
         for settings, outcomes in self.combinations()[:most]:
             cells = [shown(settings[name]) for name in self.varied]
             cells.append(f"{mean_loss(outcomes):.4f}")
