@@ -125,9 +125,9 @@ def test_docs_machine_code_md_says_what_the_gate_finds_of_layers(gate: Any) -> N
     builds = [Build(**b | {"measured": Measured(**b["measured"])}) for b in gate[2]["builds"]]
     of_layers = [b for b in builds if (b.dtype, b.arch, b.kernel[:3]) == ("float32", "90", "nn/")]
     found = {b.kernel.removeprefix("nn/"): b.measured for b in of_layers}
-    assert found.keys() == told.keys()
-    for name, m in found.items():
-        instructions, registers, *exact = told[name]
+    assert told.keys() <= found.keys()
+    for name, (instructions, registers, *exact) in told.items():
+        m = found[name]
         assert m.instructions == pytest.approx(instructions, rel=0.1, abs=5), name
         assert m.registers == pytest.approx(registers, abs=8), name
         assert [m.shared, m.frame] == exact, name

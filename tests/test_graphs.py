@@ -405,6 +405,7 @@ def test_launches_of_a_training_step(
 ) -> None:
     """The gather of the batch, the products and the update are counted; nothing else happens."""
     from gpunet.train.feed import Feed
+    from gpunet.train.groups import Epoch
     from gpunet.train.progress import Progress
     from gpunet.train.updates import updating
 
@@ -415,8 +416,8 @@ def test_launches_of_a_training_step(
     x, t = np.zeros((batch * 6, 784), np.float32), np.arange(batch * 6) % 10
     feed = Feed((x, t), model, step.loss, "train")
     updates = updating(step, feed, capture)
-    rows = feed.moved([np.arange(k, k + batch) for k in range(0, len(x), batch)])
-    running = updates.run([[one] for one in rows], Progress({}, 1, 1))
+    rows = [np.arange(k, k + batch) for k in range(0, len(x), batch)]
+    running = updates.run(Epoch(feed, rows, 1), Progress({}, 1, 1))
     for _ in range(4):  # compiled, buffers made, the scalars' table filled, recorded
         next(running)
     with simgpu.count() as counters:

@@ -21,6 +21,7 @@ from gpunet.backend import to_device
 from gpunet.bench.timing import Run, quartiles, repeated, round_s, waiter
 from gpunet.train import stream as streams
 from gpunet.train.feed import Feed
+from gpunet.train.groups import Epoch
 from gpunet.train.progress import Progress
 from gpunet.train.updates import AT_ONCE, updating
 
@@ -100,7 +101,7 @@ def epochs(w: Workload, batches: int, capture: bool | str, stream: bool = False)
     step = training_step(w, "cuda")
     feed = Feed(data(w, batches), step.model, step.loss, "train", stream)
     updates = updating(step, feed, capture)  # type: ignore[arg-type]
-    groups = [[one] for one in feed.moved(list(order(len(feed), w.batch, 0)))]
+    groups = Epoch(feed, list(order(len(feed), w.batch, 0)), 1)
 
     def run(steps: int) -> None:
         for _ in range(steps // batches):

@@ -34,7 +34,7 @@ class Order(NamedTuple):
 
     rows: Array
     ends: list[int]
-    groups: list[list[Group]]
+    groups: Sequence[Sequence[Group]]
 
 
 class Fit:

@@ -2,10 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, overload
+
 import numpy as np
 
+from gpunet.backend import Array
 from gpunet.data import batches
 from gpunet.train.feed import Feed, Group
+
+
+class Batches(Sequence[Array]):
+    """Some of an epoch's batches, each as an array of row numbers where the data is held, which is
+    made when it is asked for.
+    """
+
+    def __init__(self, epoch: Epoch, numbers: range) -> None:
+        self._epoch, self._numbers = epoch, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, k: int) -> Array: ...
+    @overload
+    def __getitem__(self, k: slice) -> Batches: ...
+    def __getitem__(self, k: int | slice) -> Array | Batches:
+        if isinstance(k, slice):
+            return Batches(self._epoch, self._numbers[k])
+        return self._epoch.batch(self._numbers[k])
+
+
+class Epoch(Sequence[Group]):
+    """The groups of an epoch, `accumulate` batches each, the last one perhaps fewer.
+
+    rows: the numbers of all rows in their order, int64 on the host. sizes: rows of each batch.
+    """
+
+    def __init__(self, feed: Feed, given: Sequence[np.ndarray[Any, Any]], accumulate: int) -> None:
+        self._feed, self.accumulate = feed, accumulate
+        self.rows = np.concatenate(given).astype(np.int64, copy=False)
+        self.sizes = [len(batch) for batch in given]
+        self._ends = np.cumsum([0, *self.sizes]).tolist()
+
+    def __len__(self) -> int:
+        return -(-len(self.sizes) // self.accumulate)
+
+    @overload
+    def __getitem__(self, k: int) -> Group: ...
+    @overload
+    def __getitem__(self, k: slice) -> list[Group]: ...
+    def __getitem__(self, k: int | slice) -> Group | list[Group]:
+        if isinstance(k, slice):
+            return [self[j] for j in range(*k.indices(len(self)))]
+        if not -len(self) <= k < len(self):
+            raise IndexError(f"update {k} of an epoch of {len(self)}")
+        first = k % len(self) * self.accumulate
+        return Batches(self, range(first, min(first + self.accumulate, len(self.sizes))))
+
+    def batch(self, number: int) -> Array:
+        """Its row numbers, where the data is held."""
+        return self._moved[self._ends[number] : self._ends[number + 1]]
+
+    @cached_property
+    def _moved(self) -> Array:
+        return self._feed.moved([self.rows])[0]
 
 
 class Groups:
@@ -37,10 +99,9 @@ class Groups:
         self.updates = -(-self.size // accumulate)
         self.accumulates = accumulate > 1
 
-    def of(self, epoch: int) -> list[Group]:
-        """Those of an epoch, counted from 0, as arrays of row numbers where the data is held."""
-        rows = self._feed.moved(self._batches(epoch))
-        return [rows[k : k + self._accumulate] for k in range(0, len(rows), self._accumulate)]
+    def of(self, epoch: int) -> Epoch:
+        """Those of an epoch, counted from 0."""
+        return Epoch(self._feed, self._batches(epoch), self._accumulate)
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
         batch_size, seed, drop_last = self._order

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from gpunet.train.feed import Group
+from gpunet.train.groups import Epoch
 from gpunet.train.guard import Guard
 from gpunet.train.interrupt import DeferredInterrupt
 from gpunet.train.progress import Progress
@@ -36,7 +36,7 @@ class Loop:
         self.updates, self.guard, self.bar, self.interrupt = updates, guard, bar, interrupt
         self.watchers, self.whole = watchers, True
 
-    def run(self, groups: Sequence[Group], progress: Progress) -> float | None:
+    def run(self, groups: Epoch, progress: Progress) -> float | None:
         """The epoch's updates from where it is; the mean loss over its rows, read once at the end.
         None if Ctrl-C ended it early.
         """
@@ -50,8 +50,9 @@ class Loop:
                     self.guard.note(group, progress.epoch, done)
                     self.bar.update(len(group))
                 progress.updates = done
-                if done - looked >= LOOK_EVERY or done == len(groups) or interrupt.requested:
-                    self.guard.look(progress)
+                ends = done == len(groups) or interrupt.requested
+                if ends or done - looked >= LOOK_EVERY:
+                    self.guard.look(progress, wait=ends)
                     looked = done
                 self.watch()
                 if interrupt.requested and done < len(groups):

@@ -50,9 +50,14 @@ class HostRows:
 
     def read_into(self, rows: Any, out: HostArray) -> None:
         """The rows into `out`, of shape (rows, ...) and of `dtype`."""
-        if self._mapped and not isinstance(rows, slice):
+        if isinstance(rows, slice):
+            out[...] = self.array[rows]
+        elif self._mapped:
             order = np.argsort(rows)  # a disk reads forwards best
             out[order] = self.array[rows[order]]
+        elif self.array.dtype == self.dtype:
+            # Right into `out`, where indexing makes an array first. ("raise" would, too.)
+            np.take(self.array, rows, axis=0, out=out, mode="clip")
         else:
             out[...] = self.array[rows]
 
@@ -113,7 +118,7 @@ class _Slot:
 
     def __init__(self, cp: Any, parts: Sequence[HostRows], most: int) -> None:
         self._parts = parts
-        self._host = [_pinned(cp, (most, *part.shape), part.dtype) for part in parts]
+        self._host = [pinned(cp, (most, *part.shape), part.dtype) for part in parts]
         self._device = [cp.empty((most, *part.shape), part.dtype) for part in parts]
         self._count = 0
         self.copied, self.used = (cp.cuda.Event(disable_timing=True) for _ in range(2))
@@ -135,7 +140,7 @@ class _Slot:
         return tuple(part[: self._count] for part in self._device)
 
 
-def _pinned(cp: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostArray:
+def pinned(cp: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostArray:
     """An uninitialised array in page-locked memory, from which a copy needs no help of the host."""
     size = math.prod(shape)
     memory = cp.cuda.alloc_pinned_memory(max(1, size * dtype.itemsize))

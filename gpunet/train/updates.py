@@ -17,6 +17,7 @@ from gpunet.fused.step import WEIGHTED, Step
 from gpunet.graphs import CaptureError, Graphs
 from gpunet.phases.phased import Phased
 from gpunet.train.feed import Feed, Group
+from gpunet.train.groups import Epoch
 from gpunet.train.nonfinite import Watch
 from gpunet.train.progress import Progress
 
@@ -107,28 +108,28 @@ class ResidentUpdates:
         way = f"graphs of up to {AT_ONCE} updates" if self.capture else "kernel by kernel"
         return f"{way}, in phases" if self.phased else way
 
-    def run(self, groups: Sequence[Group], progress: Progress) -> Generator[int, None, None]:
+    def run(self, groups: Epoch, progress: Progress) -> Generator[int, None, None]:
         """As in `Updates`."""
-        rows = [rows for group in groups for rows in group]
-        _go_on_with(progress, self.losses, self.xp.asarray([len(k) for k in rows], np.float64))
-        together = self.xp.concatenate(rows)
-        self.order[: len(together)] = together
-        used = sum(len(one) for one in rows[: progress.batches])
-        self.graphs.counters.set(row=used, batch=progress.batches)
-        done = progress.updates
+        sizes = groups.sizes
+        _go_on_with(progress, self.losses, self.xp.asarray(sizes, np.float64))
+        self.order[: len(groups.rows)].set(groups.rows)
+        self.graphs.counters.set(row=sum(sizes[: progress.batches]), batch=progress.batches)
+        done, each = progress.updates, groups.accumulate
         while done < len(groups):
-            sizes = tuple(len(rows) for rows in groups[done])
-            count = self._alike(groups[done : done + AT_ONCE], sizes)
-            self._launch(sizes, count)
+            coming = sizes[done * each : (done + AT_ONCE) * each]
+            count = self._alike(coming, each)
+            self._launch(tuple(coming[:each]), count)
             done += count
             yield count
 
-    def _alike(self, coming: Sequence[Group], sizes: tuple[int, ...]) -> int:
-        """How many updates the next launch makes: of one graph AT_ONCE of one kind, or 1; of one
-        kernel any number.
+    def _alike(self, coming: list[int], each: int) -> int:
+        """How many updates of `each` batches the next launch makes: of one graph AT_ONCE of one
+        kind, or 1; of one kernel any number. coming: rows of the batches that come.
         """
-        different = (k for k, group in enumerate(coming) if tuple(map(len, group)) != sizes)
-        alike = next(different, len(coming))
+        updates = [tuple(coming[k : k + each]) for k in range(0, len(coming), each)]
+        sizes = updates[0]
+        different = (k for k, other in enumerate(updates) if other != sizes)
+        alike = next(different, len(updates))
         phased = self._in_phases(sizes)
         if phased and phased.is_persistent:
             return alike

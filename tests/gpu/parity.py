@@ -43,6 +43,7 @@ from gpunet.optim.kernel import Arrays, UpdateKernel
 from gpunet.optim.parts import start
 from gpunet.optim.rows import Rows
 from gpunet.optim.scalars import row
+from gpunet.train.finite import FINITE
 
 Array = Any
 Draw = Callable[[], Array]  # standard normal numbers of the test's shape and dtype
@@ -300,6 +301,15 @@ def _note_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
         a["losses"][a["counters"][3]] = a["loss"][0]
 
 
+def _finite(ops: Any, a: dict[str, Array], work: Any) -> None:
+    if ops is on_cupy:
+        bad = work.cupy.zeros(1, np.int32)
+        FINITE.launch(work.cupy, x=a["z"], bad=bad)
+        a["counters"][0] = bad[0]
+    else:
+        a["counters"][0] = not np.isfinite(a["z"]).all()
+
+
 def _gather(ops: Any, a: dict[str, Array], work: Any) -> None:
     data, order, y, counters = (a[name] for name in ("data", "order", "y", "counters"))
     if ops is on_cupy:
@@ -389,6 +399,7 @@ FUSED_CASES = [
     FusedCase(TICK, _tick, ("counters",), 0),
     FusedCase(NOTE_LOSS, _note_loss, ("losses",), 0),
     FusedCase(GATHER, _gather, ("y", "counters"), 0),
+    FusedCase(FINITE, _finite, ("counters",), 0),
     FusedCase(embedding.EMBEDDING, _embedding, ("y",), 1),
     FusedCase(embedding.EMBEDDING_BACKWARD, _embedding_backward, ("W",), SUM_BOUND),
     *(FusedCase(on_cupy.BIAS_ACT, _bias_act(act), ("y",), 6) for act in ("sigmoid", "gelu")),

@@ -10,7 +10,11 @@ import pytest
 
 import gpunet as gn
 from gpunet.testing import simgpu
+from gpunet.train.feed import Feed
+from gpunet.train.groups import Groups
 from gpunet.train.loop import LOOK_EVERY
+from gpunet.train.progress import Progress
+from gpunet.train.updates import updating
 from tests.train.trainings import LABELS, X, mlp, trainer
 
 
@@ -45,7 +49,33 @@ def test_no_wait_for_the_device_in_a_step(sim: Any) -> None:
             fitted.fit((x, t), epochs=1, batch_size=2)
         return int(counters.synchronisations)
 
-    assert waits(20) == waits(40)
+    assert waits(20) == waits(40) == waits(3 * LOOK_EVERY + 7)
+
+
+def test_an_epoch_from_the_device_costs_the_same_however_many_batches_it_has(sim: Any) -> None:
+    """Copies to the device: the order, handed over whole, its sizes, and where it begins."""
+
+    def used(updates: int) -> Any:
+        x, t = np.ones((2 * updates, 5), np.float32), np.zeros(2 * updates, np.int64)
+        fitted = trainer(mlp("cuda", np.float32), gn.SoftmaxWithLoss())
+        for _ in range(2):
+            fitted.fit((x, t), epochs=1, batch_size=2)
+        groups = Groups(Feed((x, t), fitted.model, fitted.loss, "x"), 2, 0, 1, False, 1)
+        step = gn.Step(fitted.model, fitted.loss, fitted.optimizer)
+        updates_ = updating(step, Feed((x, t), fitted.model, fitted.loss, "x"), "auto")
+        for epoch in range(2):
+            for _ in updates_.run(groups.of(epoch), Progress({}, 1, epoch + 1)):
+                pass
+        with simgpu.count() as counters:
+            for _ in updates_.run(groups.of(2), Progress({}, 1, 3)):
+                pass
+        return counters
+
+    few, many = used(2 * LOOK_EVERY), used(4 * LOOK_EVERY)
+    assert (few.graph_launches, many.graph_launches) == (2, 4)
+    assert few.launches == many.launches == 0
+    assert few.h2d_copies == many.h2d_copies
+    assert few.d2d_copies == many.d2d_copies == 0
 
 
 def test_the_bar_updates_by_time(capsys: pytest.CaptureFixture[str]) -> None:

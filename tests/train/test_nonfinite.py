@@ -88,6 +88,37 @@ def test_the_step_and_the_way_back(at: int, epoch: int, step: int, device: str) 
     assert all(not to_host(p.grad).any() for p in model.parameters())
 
 
+# 170 updates, from graphs of 50: what was asked after one chunk is heard after the next.
+@pytest.mark.parametrize("at", [0, 30, 49, 60, 120, 165])
+def test_on_a_gpu_the_state_before_the_bad_update_survives_the_next_launches(
+    at: int, sim: Any
+) -> None:
+    x = np.random.default_rng(0).standard_normal((340, 4)).astype(np.float32)
+
+    def made() -> gn.Trainer:
+        gn.seed(2)
+        model = gn.MLP([4, 6, 3], batch_norm=True, dropout=0.5).to("cuda")
+        optimizer = gn.Momentum(model.parameters(), lr=lambda t: 1e300 if t >= at else 0.01)
+        return gn.Trainer(model, gn.SoftmaxWithLoss(), optimizer)
+
+    def fit(fitted: gn.Trainer, updates: int) -> gn.Trainer:
+        data = x[: 2 * updates], np.arange(2 * updates) % 3
+        fitted.fit(data, epochs=1, batch_size=2, seed=None)
+        return fitted
+
+    bad = made()
+    with pytest.raises(gn.NonFiniteError) as caught:
+        fit(bad, 170)
+    assert caught.value.step == at + 1
+    *arrays, calls, t = everything(bad)
+    assert t == at
+    if at:
+        *expected, expected_calls, _ = everything(fit(made(), at))
+        assert calls == expected_calls
+        for a, b in zip(arrays, expected, strict=True):  # the search runs on the tape
+            np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-4)
+
+
 def test_a_huge_learning_rate(device: str) -> None:
     gn.seed(1)
     model = gn.MLP([4, 8, 2]).to(device)
