@@ -91,6 +91,7 @@ class ResidentUpdates:
     """
 
     phased: Phased | None = None
+    _started = False  # a kernel that makes many updates
 
     def __init__(self, step: Step, feed: Feed, capture: bool, optional: bool) -> None:
         self.step, self.feed, self.capture, self.optional = step, feed, capture, optional
@@ -151,11 +152,33 @@ class ResidentUpdates:
             self.batch.run(size, share, add=k > 0, ends=k == len(sizes) - 1)
         self.step.optimizer.step()
 
+    def _by_one_kernel(self, phased: Phased, rows: int, count: int) -> bool:
+        """The next `count` updates. False, with a warning, where the very first does not start: of
+        a GPU that others use as well the driver may not hold all blocks at once.
+        """
+        try:
+            self.graphs.at_once(partial(phased.many, rows), rows, steps=count)
+        except Exception as error:
+            if self._started:
+                raise
+            phased.is_persistent = False
+            warnings.warn(
+                f"many updates in one kernel cannot be had: {error}; training goes on with a "
+                "kernel for each phase",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return False
+        self._started = True
+        return True
+
     def _launch(self, sizes: tuple[int, ...], count: int) -> None:
         """The next `count` updates."""
         phased, rows, batches = self._in_phases(sizes), sum(sizes), len(sizes)
         if phased and phased.is_persistent:
-            self.graphs.at_once(partial(phased.many, rows), rows, batches, count)
+            if not self._by_one_kernel(phased, rows, count):
+                for _ in range(count):
+                    self._launch(sizes, 1)
             return
         key, step = _key(sizes, phased), partial(self._update, sizes, phased)
         try:

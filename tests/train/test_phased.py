@@ -112,6 +112,22 @@ def test_phases_that_are_asked_for_and_cannot_be_had(sim: Any) -> None:
     trainer(phases=True, device="cpu").fit((X, T), epochs=1)  # there it makes no difference
 
 
+def test_a_kernel_that_does_not_start(sim: Any, monkeypatch: Any) -> None:
+    """Its phases are launched one by one: the same training."""
+    whole, many = fitted(phases=True), Phased.many
+
+    def refused(self: Phased, rows: int, steps: int) -> None:
+        raise RuntimeError("too many blocks in cooperative launch")
+
+    monkeypatch.setattr(Phased, "many", refused)
+    with pytest.warns(RuntimeWarning, match="cannot be had: too many blocks .* for each phase"):
+        made = fitted(phases=True)
+    assert apart(whole, made) == 0.0
+    monkeypatch.setattr(Phased, "many", lambda *a: many(*a) if a[2] > 1 else refused(*a))
+    with pytest.raises(RuntimeError, match="too many blocks"):  # later it is an error as any other
+        fitted(phases=True)
+
+
 def test_a_program_that_does_not_compile(sim: Any, monkeypatch: Any) -> None:
     """One warning, and the training goes on as without phases."""
 
