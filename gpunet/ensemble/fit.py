@@ -117,10 +117,9 @@ class Fit:
         made = dict(zip(keys, wanted, strict=True))
         found = {key: self.groups[id(m)].of(key[1]) for key, m in made.items()}
         each = [found[key] for key in (keys if len(found) > 1 else keys[:1])]
-        xp = self.feed.xp if self.feed.streams is False else np
-        rows = xp.stack([xp.concatenate([r for group in own for r in group]) for own in each])
-        ends = np.cumsum([len(r) for group in each[0] for r in group]).tolist()
-        return Order(rows, ends, each)
+        rows = np.stack([own.rows for own in each])
+        ends = np.cumsum(each[0].sizes).tolist()
+        return Order(rows if self.feed.streams else self.feed.xp.asarray(rows), ends, each)
 
     def _updates(self, order: Order, first: int, losses: Array) -> int:
         """Up to LOOK_EVERY updates from the epoch's batch `first` on, then a look; the number of
