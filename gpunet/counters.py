@@ -62,6 +62,7 @@ class Counters:
     def __init__(self, xp: ModuleType) -> None:
         self.array: Array = xp.zeros(2 * FIELDS, np.int64)
         self.now = [0] * FIELDS
+        self._sent: Array = None  # kept: a copy to the device may read it later
         self.capturing = False
         self.members: dict[int, Counted] = {}
         self.requested_calls: set[int] = set()
@@ -105,7 +106,8 @@ class Counters:
         """Change what the next batch will find; one copy to the device."""
         for name, value in fields.items():
             self.now[("update", "call", "row", "batch").index(name)] = value
-        self.array[FIELDS:].set(np.array(self.now, np.int64))
+        self._sent = np.array(self.now, np.int64)
+        self.array[FIELDS:].set(self._sent)
 
     def advance(self, updates: int, calls: int, rows: int) -> None:
         """Count on the host what the device counts by itself."""

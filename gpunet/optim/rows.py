@@ -27,6 +27,7 @@ class Rows:
     def __init__(self, xp: Any, dtype: Any) -> None:
         self.xp, self.dtype = xp, np.dtype(dtype)
         self.table: Array = None
+        self._sent: Array = None
         self._rows: list[Row] = []
         self._first, self._end = 0, 0.0  # those of updates first, first + 1, ... end - 1 are there
         self._shift = 0
@@ -80,6 +81,7 @@ class Rows:
         table[slice(None) if steady else places] = host
         if self.table is None:
             self.table = self.xp.zeros(table.shape, self.dtype)
+        self._sent = table  # kept: a copy to the device may read it later
         self.table.set(table)
 
 
