@@ -38,7 +38,11 @@ def test_a_barrier_that_is_missing_shows(sim: Any, monkeypatch: pytest.MonkeyPat
         return replace(made, steps=made.steps.replace("        grid_barrier();\n", ""))
 
     monkeypatch.setattr(program, "write", without)
-    assert not networks.same_bits(networks.in_phases(drawn, most_blocks=5), whole)
+    try:
+        found = networks.in_phases(drawn, most_blocks=5)
+    except sim.cuda.driver.CUDADriverError:
+        return  # a block that came too late took rows behind the last
+    assert not networks.same_bits(found, whole)
 
 
 @pytest.mark.parametrize("fit", [0, 3, 10**6])
