@@ -13,6 +13,7 @@ from gpunet.ensemble import dropout
 from gpunet.fused import on_cupy, resident
 from gpunet.kernel import Kernel
 from gpunet.optim import kernel as updates
+from gpunet.train import finite
 
 CUDA_FILES = sorted(p for p in source.kernel_dir().rglob("*") if p.suffix in (".cu", ".cuh"))
 DOUBLE = re.compile(r"(?<![\w.])(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?(?!\w)")
@@ -125,7 +126,7 @@ def test_the_folder_is_found_and_a_missing_one_named(
 
 def test_every_kernel_has_an_owner_and_every_owner_a_kernel() -> None:
     modules = (
-        functional, activations, embedding, updates, counters, on_cupy, resident, dropout
+        functional, activations, embedding, updates, counters, on_cupy, resident, dropout, finite
     )  # fmt: skip
     kernels = [value for module in modules for value in vars(module).values()]
     owned = [k.source.name for k in kernels if isinstance(k, Kernel)]
