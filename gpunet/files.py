@@ -19,8 +19,10 @@ _LEFT = re.compile(
 )
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
     """Write `data` beside `path`, force it to the disk, then take the place of what was there.
+    durable=False leaves the forcing to the system: for what can be made again, and tells by itself
+    that it is whole, since a power cut may then leave an empty file.
 
     A link is followed; the new file has the permissions and, where that is allowed, the owner of
     the old one. OSError if the folder is missing or not writable, or `path` is a folder; the old
@@ -36,22 +38,26 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     folder, name = os.path.split(target)
     sweep(folder, [name])
     with _beside(folder, name) as (handle, temporary):
-        fill(handle, data, old)
+        fill(handle, data, old, durable)
         if sys.platform == "win32":  # which renames no open file
             os.close(handle)
         os.replace(temporary, target)
-    sync(folder)
+    if durable:
+        sync(folder)
 
 
-def fill(handle: int, data: bytes, like: os.stat_result | None) -> None:
-    """Write all of `data` to an open file and to the disk, with the permissions of another file."""
+def fill(handle: int, data: bytes, like: os.stat_result | None, durable: bool = True) -> None:
+    """Write all of `data` to an open file, and if `durable` to the disk, with the permissions of
+    another file.
+    """
     if like is not None and sys.platform != "win32":
         with contextlib.suppress(OSError):  # only root may give files away
             os.fchown(handle, like.st_uid, like.st_gid)
         os.fchmod(handle, stat.S_IMODE(like.st_mode))
     with open(handle, "wb", closefd=False) as file:
         file.write(data)
-    os.fsync(handle)
+    if durable:
+        os.fsync(handle)
 
 
 def sync(folder: str) -> None:

@@ -125,6 +125,20 @@ def test_a_private_file_is_private_while_it_is_written(
     assert len(modes) == 2  # the file, then its folder
 
 
+def test_what_can_be_made_again_is_not_forced_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int) -> None:
+        raise AssertionError("forced")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomically(tmp_path / "file", b"new", durable=False)
+    assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"new"]
+    with pytest.raises(AssertionError):
+        write_atomically(tmp_path / "file", b"newer")
+    assert [f.read_bytes() for f in tmp_path.iterdir()] == [b"new"]
+
+
 @posix
 def test_what_dead_processes_left_is_swept(tmp_path: Path) -> None:
     ours = [".file.0123abcd.gpunet-tmp", ".other.89abcdef.gpunet-tmp", ".file.1-0.tmp"]

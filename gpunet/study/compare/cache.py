@@ -82,7 +82,7 @@ class Cache:
         self.folder.mkdir(parents=True, exist_ok=True)
         content = _no_inf({"key": self.key(result.run), **dataclasses.asdict(result)})
         text = json.dumps({"sha256": _digest(content), **content}, allow_nan=False) + "\n"
-        write_atomically(self.path(result.run), text.encode())
+        write_atomically(self.path(result.run), text.encode(), durable=False)
 
 
 def _digest(content: dict[str, Any]) -> str:

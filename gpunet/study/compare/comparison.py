@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gpunet.optim import OPTIMIZERS
 from gpunet.study.compare.runs import Result
@@ -58,7 +59,7 @@ class Cell:
     lr: float | None
     results: Sequence[Result]
 
-    @property
+    @cached_property
     def loss(self) -> Stat:
         """Of the lowest validation losses."""
         return Stat.of(result.loss for result in self.results)
