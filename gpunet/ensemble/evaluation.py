@@ -34,7 +34,7 @@ def evaluate(stack: Stack, loss: Loss, feed: Feed) -> list[dict[str, float]]:
             each = [feed.xp.broadcast_to(a, (count, *a.shape)) for a in (t, *weight)]
             values = loss(z, *each).data
             for k, tally in enumerate(tallies):
-                tally.add(values[k], z.data[k], t, weight)
+                tally.add((values[k], loss.hits(z.data[k], t, *weight)), t, weight)
     for layer in layers:
         layer.train()
     return [tally.scores() for tally in tallies]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from gpunet.train.callbacks import Callback
-from gpunet.train.evaluation import evaluate
+from gpunet.train.evaluation import Scoring, evaluate
 from gpunet.train.feed import Feed
 from gpunet.train.groups import Groups
 from gpunet.train.history import Row
@@ -23,7 +23,7 @@ DONE = "all epochs done"
 class Fit:
     """The epochs of `trainer` from `progress` on.
 
-    held_out: the validation data, if there is any.
+    held_out: the validation data, if there is any. captured: it is evaluated as a CUDA graph.
     """
 
     def __init__(
@@ -34,9 +34,11 @@ class Fit:
         held_out: Feed | None,
         callbacks: Sequence[Callback],
         loop: Loop,
+        captured: bool,
     ) -> None:
         self.trainer, self.progress, self.groups = trainer, progress, groups
         self.held_out, self.callbacks, self.loop = held_out, callbacks, loop
+        self.scoring = Scoring(trainer.model, trainer.loss, captured)
         loop.watchers = [
             partial(callback.on_update, trainer)
             for callback in callbacks
@@ -112,7 +114,7 @@ class Fit:
             return None
         row: Row = {"epoch": progress.epoch, "train_loss": loss}
         if self.held_out is not None:
-            found = evaluate(trainer.model, trainer.loss, self.held_out)
+            found = evaluate(trainer.model, trainer.loss, self.held_out, self.scoring)
             row |= {f"valid_{name}": value for name, value in found.items()}
         return row | {"lr": progress.lr, "seconds": progress.clock()}
 

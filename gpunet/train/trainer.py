@@ -177,7 +177,7 @@ class Trainer:
         last = begun.first + epochs - 1
         with DeferredInterrupt() as interrupt, self._bar(begun, last, groups) as bar, quiet:
             loop = Loop(updates, guard, bar, interrupt)
-            self._fit = Fit(self, begun, groups, held_out, callbacks, loop)
+            self._fit = Fit(self, begun, groups, held_out, callbacks, loop, updates.captures)
             try:
                 with self._fit.kept():
                     reason = self._fit.run(last)

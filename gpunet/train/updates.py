@@ -36,7 +36,7 @@ class Updates:
     def __init__(self, step: Step, feed: Feed) -> None:
         self.step, self.feed = step, feed
 
-    how = "one by one"
+    how, captures = "one by one", False
 
     def run(self, groups: Sequence[Group], progress: Progress) -> Generator[int, None, None]:
         """The rest of an epoch, an update a group; yields how many were made since the last time.
@@ -100,6 +100,11 @@ class ResidentUpdates:
         self.order = self.xp.empty(len(feed), np.int64)
         self.losses = self.xp.zeros(len(feed), np.float64)  # a batch has one row at least
         self.batch = Resident(step, feed.x, feed.t, self.order, self.losses, self.graphs.counters)
+
+    @property
+    def captures(self) -> bool:
+        """Whether CUDA graphs are made."""
+        return self.capture
 
     @property
     def how(self) -> str:

@@ -9,6 +9,9 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_device, to_host
+from gpunet.loss import as_loss
+from gpunet.train.evaluation import Scoring, evaluate
+from gpunet.train.feed import Feed
 from tests.train.trainings import LABELS, LOSSES, X, assert_same, mlp, state, trainer
 
 
@@ -72,3 +75,73 @@ def test_predict_is_what_the_model_puts_out(device: str, monkeypatch: pytest.Mon
     assert isinstance(on_host, np.ndarray)
     np.testing.assert_array_equal(on_host, to_host(y))
     assert fitted.predict(x[:0]).shape == (0, 3)
+
+
+# As a CUDA graph
+
+
+@pytest.mark.usefixtures("sim")
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_captured_evaluation_has_the_same_numbers_and_fewer_launches(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpunet.testing import simgpu
+
+    monkeypatch.setattr("gpunet.train.evaluation.ROWS", 4)
+    make, t, outputs = LOSSES[name]
+    model, loss = mlp("cuda", outputs=outputs, batch_norm=True, dropout=0.5), as_loss(make("cuda"))
+    feed = Feed((X, t), model, loss, "data")
+    captured = Scoring(model, loss, captured=True)
+    evaluate(model, loss, feed, captured)
+    counts = []
+    for scoring in (None, captured):
+        with simgpu.count() as counters:
+            counts.append((evaluate(model, loss, feed, scoring), counters.launches))
+    (plain, many), (found, few) = counts
+    assert found == plain
+    assert few < many
+
+
+@pytest.mark.usefixtures("sim")
+def test_a_fit_evaluates_by_graphs_what_changes_in_it() -> None:
+    def fitted(capture: Any) -> list[Any]:
+        model = mlp("cuda", batch_norm=True, dropout=0.5)
+        one = trainer(model, capture=capture)
+        one.fit((X, LABELS), (X[:9], LABELS[:9]), epochs=4, batch_size=8)
+        return [(row["valid_loss"], row["valid_accuracy"]) for row in one.history.rows]
+
+    assert fitted("auto") == fitted(False)
+
+
+@pytest.mark.usefixtures("sim")
+def test_what_a_graph_cannot_hold_is_evaluated_kernel_by_kernel() -> None:
+    def loss(z: gn.Tensor, t: Any) -> gn.Tensor:
+        calls.append(float(z.data.sum()))  # a wait for the device
+        return gn.softmax_cross_entropy(z, t)
+
+    calls = list[float]()
+    model = mlp("cuda")
+    feed = Feed((X, LABELS), model, as_loss(loss), "data")
+    scoring = Scoring(model, as_loss(loss), captured=True)
+    found = [evaluate(model, as_loss(loss), feed, scoring) for _ in range(3)]
+    assert found[0] == found[1] == found[2]
+    assert len(calls) >= 3
+
+
+@pytest.mark.usefixtures("sim")
+def test_predictions_of_many_rows_are_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gpunet.testing import simgpu
+
+    model = mlp("cuda", batch_norm=True, dropout=0.5)
+    x = to_device(X, "cuda")
+    whole = trainer(model).predict(x)
+    monkeypatch.setattr("gpunet.train.evaluation.ROWS", 3)
+    counts = []
+    for many in (100, 4):
+        monkeypatch.setattr("gpunet.train.evaluation.MANY", many)
+        with simgpu.count() as counters:
+            found = trainer(model).predict(x)
+        counts.append(counters.launches)
+        np.testing.assert_allclose(to_host(found), to_host(whole), rtol=1e-12)
+    assert counts[1] < counts[0]
+    np.testing.assert_array_equal(trainer(model.to("cpu")).predict(X[:0]).shape, (0, 3))
