@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -342,11 +341,12 @@ def test_label_smoothing_and_one_order_for_all() -> None:
     assert_same(ensemble, trainers)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_keeps_the_best_weights_of_each() -> None:
     class Interrupt(gn.Callback):
         def on_epoch(self, trainer: Any, row: Any) -> None:
             if row["epoch"] == 3 and trainer.seed == 0:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
 
     ensemble = gn.Ensemble(
         SHAPES["plain"], 2, gn.SGD, lr=[0.1, 30.0], callbacks=[Interrupt()], progress=False
