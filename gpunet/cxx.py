@@ -16,9 +16,7 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -98,6 +96,8 @@ def build(
 
 
 def _build(source: str, label: str, flags: Sequence[str], path: Path) -> None:
+    import tempfile  # here and below: what is only wanted where something is built
+
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
         text, output = Path(folder, f"{label}.cpp"), Path(folder, "output")
         text.write_text(source, encoding="utf-8")
@@ -119,6 +119,8 @@ def _warnings(path: Path) -> Path:
 
 def run(arguments: Sequence[str], *, folder: str | None = None, text: str | None = None) -> str:
     """What g++ prints, else its warnings; `text` is its input. CompileError where it fails."""
+    import subprocess
+
     compiler = shutil.which(CXX)
     if compiler is None:
         raise CompileError(available()[1])
@@ -165,6 +167,8 @@ def cache_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         if is_private(folder) and os.access(folder, os.W_OK):
             return folder
+    import tempfile
+
     temporary = Path(tempfile.mkdtemp(prefix="gpunet-"))
     atexit.register(_remove, temporary, os.getpid())
     return temporary

@@ -182,7 +182,7 @@ def test_a_dropout_mask_off_by_one_element_is_seen(cp: Any) -> None:
 def test_a_wrong_fused_result_is_seen(cp: Any) -> None:
     right = {case.name: case.error(cp, "float32", (31, 33)) for case in FUSED_CASES}
     assert all(right[case.name] <= case.bound for case in FUSED_CASES)
-    for case in FUSED_CASES[3:]:
+    for case in FUSED_CASES[4:]:
 
         def wrong(
             ops: Any, a: Any, work: Any, run: Any = case.run, outputs: Any = case.outputs
