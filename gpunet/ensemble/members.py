@@ -46,13 +46,16 @@ class Member:
 
 
 def make(model: Layer | Make, seed: int) -> Layer:
-    """The model as its lines make it after `gn.seed(seed)`."""
+    """The model as its lines make it after `gn.seed(seed)`. TypeError for what makes none."""
     with rng.apart(seed):
-        if not isinstance(model, Layer):
-            return model()
-        drawn = copy.deepcopy(model)
-        drawn.draw()
-        return drawn
+        if isinstance(model, Layer):
+            drawn = copy.deepcopy(model)
+            drawn.draw()
+        else:
+            drawn = model() if callable(model) else model
+    if not isinstance(drawn, Layer):
+        raise TypeError(f"model must be a layer, or a function that makes one; got {drawn!r}")
+    return drawn
 
 
 def optimizer_class(optimizer: str | type[Optimizer]) -> type[Optimizer]:

@@ -379,6 +379,8 @@ def test_predictions() -> None:
         ({"momentum": 0.9}, "Adam has no setting 'momentum'"),
         ({"seeds": [0, -1, 2]}, "each of seeds must be from 0"),
         ({"n": 0}, "n must be a whole number from 1"),
+        ({"model": 3}, "model must be a layer, or a function that makes one; got 3"),
+        ({"model": lambda: None}, "model must be a layer, .* got None"),
         ({"on_nonfinite": "raise"}, "on_nonfinite must be"),
         ({"callbacks": [gn.Checkpoint("x")]}, "Checkpoint looks on between updates"),
     ],
