@@ -208,7 +208,7 @@ def grid(text: str) -> Grid:
     whose = with_lr(optimizer(name)) if equals else None
     low, colon, high = numbers.partition(":")
     if colon:
-        found = half_decades(rate(low, zero=False), rate(high, zero=False))
+        found = half_decades(*sorted([rate(low, zero=False), rate(high, zero=False)]))
     else:
         found = sorted({rate(part, zero=False) for part in numbers.split(",") if part.strip()})
     if not found:
