@@ -424,7 +424,7 @@ def test_launches_of_a_training_step(
         next(running)
     count = 0
     if capture:
-        (recording,) = updates.graphs.by_key.values()  # type: ignore[union-attr]
+        (recording,) = updates.launches.graphs.by_key.values()  # type: ignore[union-attr]
         count = nodes(recording.graph)
         assert counters.graph_launches == 1
     assert counters.launches + count == most
@@ -459,8 +459,8 @@ def test_auto_captures_what_is_fused_and_lies_on_the_gpu(gpu: Any) -> None:
     arrays = data(rows=40)
     resident = Feed(arrays, step.model, step.loss, "train")
     streaming = Feed(arrays, step.model, step.loss, "train", stream=True)
-    assert updating(step, resident, "auto").capture is True  # type: ignore[union-attr]
-    assert updating(step, resident, False).capture is False  # type: ignore[union-attr]
+    assert updating(step, resident, "auto").captures is True  # type: ignore[union-attr]
+    assert updating(step, resident, False).captures is False  # type: ignore[union-attr]
     assert type(updating(tape, resident, "auto")) is Updates
     assert type(updating(tape, resident, True)) is ResidentUpdates
     assert type(updating(step, streaming, "auto")) is Updates

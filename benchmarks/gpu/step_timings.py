@@ -22,8 +22,9 @@ from gpunet.bench.timing import Run, quartiles, repeated, round_s, waiter
 from gpunet.train import stream as streams
 from gpunet.train.feed import Feed
 from gpunet.train.groups import Epoch
+from gpunet.train.launches import AT_ONCE
 from gpunet.train.progress import Progress
-from gpunet.train.updates import AT_ONCE, updating
+from gpunet.train.updates import updating
 
 Timing = dict[str, Any]
 

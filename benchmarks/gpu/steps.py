@@ -19,7 +19,7 @@ from benchmarks.gpu.nets import Make, batch, differing, everything, made, maker,
 from benchmarks.gpu.stale import CHANGES, compare_stale
 from benchmarks.workloads import Workload
 from gpunet.backend import to_device, to_host
-from gpunet.train.updates import AT_ONCE
+from gpunet.train.launches import AT_ONCE
 
 Check = Callable[[], str]
 Around = Callable[[int], Any]  # a context for step k

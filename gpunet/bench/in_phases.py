@@ -14,7 +14,7 @@ from gpunet.fused.step import Step
 from gpunet.graphs import Graphs
 from gpunet.phases.phased import Phased
 
-AT_ONCE = 50  # steps of a launch, as in gpunet/train/updates.py
+AT_ONCE = 50  # steps of a launch, as in gpunet/train/launches.py
 
 
 def phased_of(step: Step, x: Array, t: Array) -> Phased:

@@ -25,7 +25,7 @@ def in_phases(updates: Updates | ResidentUpdates, groups: Groups, wanted: bool |
             raise ValueError(f"phases=True: {found}")
         return f"{updates.how}; not in phases: {found}"
     assert isinstance(updates, ResidentUpdates)
-    updates.phased = found
+    updates.launches.phased = found
     return updates.how
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,16 +12,11 @@ from gpunet import context, cublas, threads
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import WEIGHTED, Step
-from gpunet.graphs import CaptureError, Graphs
-from gpunet.phases.phased import Phased
 from gpunet.train.feed import Feed, Group
 from gpunet.train.groups import Epoch
+from gpunet.train.launches import Launches
 from gpunet.train.nonfinite import Watch
 from gpunet.train.progress import Progress
-
-# Updates a launch, where so many are alike; and between two reads of the losses, to see whether
-# they are finite.
-AT_ONCE = 50
 
 
 class Updates:
@@ -83,130 +76,43 @@ class ResidentUpdates:
     """Updates on a GPU from data that lies there, without a copy and without waiting: the order of
     the rows is on the device too, and counters tell where in it a step is.
 
-    Args:
-        capture: as CUDA graphs, up to AT_ONCE updates a launch.
-        optional: where a graph cannot be had, go on kernel by kernel, with one warning.
-
-    phased: what takes the updates in phases, where it does.
+    capture, optional: as `Launches` takes them.
     """
 
-    phased: Phased | None = None
-    _started = False  # a kernel that makes many updates
-
     def __init__(self, step: Step, feed: Feed, capture: bool, optional: bool) -> None:
-        self.step, self.feed, self.capture, self.optional = step, feed, capture, optional
+        self.step, self.feed = step, feed
         self.xp = array_module(feed.x)
-        self.graphs = Graphs(self.xp)
+        self.launches = Launches(self.xp, self._update, capture, optional)
         self.order = self.xp.empty(len(feed), np.int64)
         self.losses = self.xp.zeros(len(feed), np.float64)  # a batch has one row at least
-        self.batch = Resident(step, feed.x, feed.t, self.order, self.losses, self.graphs.counters)
+        places = self.order, self.losses, self.launches.graphs.counters
+        self.batch = Resident(step, feed.x, feed.t, *places)
 
     @property
     def captures(self) -> bool:
         """Whether CUDA graphs are made."""
-        return self.capture
+        return self.launches.capture
 
     @property
     def how(self) -> str:
         """How updates run, in words."""
-        if self.phased and self.phased.is_persistent:
-            return f"up to {AT_ONCE} updates in one kernel"
-        way = f"graphs of up to {AT_ONCE} updates" if self.capture else "kernel by kernel"
-        return f"{way}, in phases" if self.phased else way
+        return self.launches.how
 
     def run(self, groups: Epoch, progress: Progress) -> Generator[int, None, None]:
         """As in `Updates`."""
-        sizes = groups.sizes
+        sizes, each = groups.sizes, groups.accumulate
         _go_on_with(progress, self.losses, self.xp.asarray(sizes, np.float64))
         self.order[: len(groups.rows)].set(groups.rows)
-        self.graphs.counters.set(row=sum(sizes[: progress.batches]), batch=progress.batches)
-        done, each = progress.updates, groups.accumulate
-        while done < len(groups):
-            coming = sizes[done * each : (done + AT_ONCE) * each]
-            count = self._alike(coming, each)
-            self._launch(tuple(coming[:each]), count)
-            done += count
-            yield count
+        batches = progress.batches
+        self.launches.graphs.counters.set(row=sum(sizes[:batches]), batch=batches)
+        yield from self.launches.run(sizes[progress.updates * each :], each)
 
-    def _alike(self, coming: list[int], each: int) -> int:
-        """How many updates of `each` batches the next launch makes: of one graph AT_ONCE of one
-        kind, or 1; of one kernel any number. coming: rows of the batches that come.
-        """
-        updates = [tuple(coming[k : k + each]) for k in range(0, len(coming), each)]
-        sizes = updates[0]
-        different = (k for k, other in enumerate(updates) if other != sizes)
-        alike = next(different, len(updates))
-        phased = self._in_phases(sizes)
-        if phased and phased.is_persistent:
-            return alike
-        ready = self.capture and self.graphs.is_warm(_key(sizes, phased))
-        return AT_ONCE if ready and alike == AT_ONCE else 1
-
-    def _in_phases(self, sizes: tuple[int, ...]) -> Phased | None:
-        """The phases, if they take an update from batches of these sizes."""
-        phased = self.phased
-        return phased if phased and len(sizes) == 1 and phased.holds() else None
-
-    def _update(self, sizes: tuple[int, ...], phased: Phased | None) -> None:
+    def _update(self, sizes: tuple[int, ...]) -> None:
         """One update, kernel by kernel, from batches of so many rows."""
-        if phased:
-            phased.one(sizes[0])
-            return
         shares = self.step.loss.shares(sizes)
         for k, (size, share) in enumerate(zip(sizes, shares, strict=True)):
             self.batch.run(size, share, add=k > 0, ends=k == len(sizes) - 1)
         self.step.optimizer.step()
-
-    def _by_one_kernel(self, phased: Phased, rows: int, count: int) -> bool:
-        """The next `count` updates. False, with a warning, where the very first does not start: of
-        a GPU that others use as well the driver may not hold all blocks at once.
-        """
-        try:
-            self.graphs.at_once(partial(phased.many, rows), rows, steps=count)
-        except Exception as error:
-            if self._started:
-                raise
-            phased.is_persistent = False
-            warnings.warn(
-                f"many updates in one kernel cannot be had: {error}; training goes on with a "
-                "kernel for each phase",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-            return False
-        self._started = True
-        return True
-
-    def _launch(self, sizes: tuple[int, ...], count: int) -> None:
-        """The next `count` updates."""
-        phased, rows, batches = self._in_phases(sizes), sum(sizes), len(sizes)
-        if phased and phased.is_persistent:
-            if not self._by_one_kernel(phased, rows, count):
-                for _ in range(count):
-                    self._launch(sizes, 1)
-            return
-        key, step = _key(sizes, phased), partial(self._update, sizes, phased)
-        try:
-            if self.capture:
-                self.graphs.run(key, step, rows, batches, count)
-                return
-        except CaptureError as error:
-            if not self.optional:
-                raise
-            self.capture = False
-            warnings.warn(
-                f"{error}; training goes on kernel by kernel, which capture=False does without "
-                "this warning",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-        for _ in range(count):
-            self.graphs.eager(key, step, rows, batches)
-
-
-def _key(sizes: tuple[int, ...], phased: Phased | None) -> Hashable:
-    """Updates of one key launch the same work."""
-    return ("phases", *sizes) if phased else sizes
 
 
 def _go_on_with(progress: Progress, losses: Array, weights: Array) -> None:
