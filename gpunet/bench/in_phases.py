@@ -23,7 +23,7 @@ def phased_of(step: Step, x: Array, t: Array) -> Phased:
     order = xp.tile(xp.arange(rows, dtype=np.int64), AT_ONCE)
     counted = counters.Counters(xp)
     resident = Resident(step, x, t, order, xp.zeros(AT_ONCE, np.float64), counted)
-    phased = Phased(resident, rows)
+    phased = Phased([resident], rows)
     if phased.reason:
         raise ValueError(f"not in phases: {phased.reason}")
     return phased

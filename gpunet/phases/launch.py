@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arena import Arena
 from gpunet.backend import Array
 from gpunet.fused.after import next_drop
 from gpunet.fused.plan import Block, Plan
@@ -14,33 +15,30 @@ from gpunet.layers import Dropout
 from gpunet.optim.kernel import UpdateKernel
 from gpunet.optim.parts import Part
 from gpunet.phases.plan import THREADS, Phases
-from gpunet.phases.program import Place, Program
-
-CTYPES = {
-    "int": np.int32,
-    "unsigned int": np.uint32,
-    "long long": np.int64,
-    "unsigned long long": np.uint64,
-}
+from gpunet.phases.program import SEVERAL, Place, Program
 
 OPTIONS = ("-std=c++17",)
+Nets = Any  # a kernel's argument: of the dtype Program.net, or program.SEVERAL
 
 
 class Built:
-    """A program for one GPU, and the array that its phases share."""
+    """A program for one GPU, for `models` networks, and the array that its phases share."""
 
     def __init__(
-        self, phases: Phases, made: Program, cupy: Any, most_blocks: int | None = None
+        self,
+        phases: Phases,
+        made: Program,
+        cupy: Any,
+        models: int = 1,
+        most_blocks: int | None = None,
     ) -> None:
-        self.phases, self.cupy, self.most_blocks = phases, cupy, most_blocks
-        self.work = cupy.zeros(made.work, phases.plan.dtype)
+        self.phases, self.cupy = phases, cupy
+        self.models, self.most_blocks, self._made = models, most_blocks, made
+        self.work = cupy.zeros((models, made.work), phases.plan.dtype)
         names = [f"node_{k}" for k in range(len(phases.phases))]
         self.nodes = [cupy.RawKernel(made.nodes, name, OPTIONS) for name in names]
         self.steps = cupy.RawKernel(made.steps, "steps", OPTIONS, enable_cooperative_groups=True)
-        number = phases.plan.dtype.type
-        self.kinds = [
-            CTYPES.get(kind, number if kind == "T" else None) for kind, _ in made.arguments
-        ]
+        self._tables: dict[int, Table] = {}
         self._grid: int | None = None
 
     def compile(self) -> None:
@@ -48,28 +46,55 @@ class Built:
         for kernel in [self.steps] if self.grid() else self.nodes:
             kernel.compile()
 
-    def arguments(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        """The kernels' arguments, as CuPy takes them."""
-        pairs = zip(self.kinds, values, strict=True)
-        return tuple([_pointer(v) if kind is None else kind(v) for kind, v in pairs])
+    def nets(self, each: Sequence[tuple[Any, ...]], rows: int, fixed: bool) -> Nets:
+        """The kernels' argument, from what each network has for program.NET, parts and layers.
 
-    def one(self, arguments: tuple[Any, ...], rows: int) -> None:
+        rows: of the batch. fixed: the launch is captured, so that a table must be there already.
+        """
+        host = np.array(each, self._made.net)
+        if not self._made.several:
+            return host[0]
+        if rows not in self._tables:
+            self._tables[rows] = Table(self.cupy.empty(host.nbytes, np.uint8))
+        address = self._tables[rows].hold(host, fixed)
+        return np.array((address, len(host)), SEVERAL)
+
+    def one(self, nets: Nets, rows: int) -> None:
         """One step: a launch a phase."""
         for node, phase in zip(self.nodes, self.phases.phases, strict=True):
-            node((phase.blocks or rows,), (THREADS,), arguments)
+            node((phase.blocks or rows, 1, self.models), (THREADS,), (nets,))
 
-    def many(self, arguments: tuple[Any, ...], count: int) -> None:
+    def many(self, nets: Nets, count: int) -> None:
         """`count` steps in one launch."""
-        self.steps((self.grid(),), (THREADS,), (*arguments, np.int32(count)))
+        self.steps((self.grid(),), (THREADS,), (nets, np.int32(count)))
 
     def grid(self) -> int:
         """Blocks of the persistent kernel: as many as the widest phase has, and no more than the
         GPU holds at once, for they wait for each other. 0 where there are no cooperative launches.
         """
         if self._grid is None:
-            widest = max(p.blocks or self.phases.rows for p in self.phases.phases)
+            widest = max(p.blocks or self.phases.rows for p in self.phases.phases) * self.models
             self._grid = min(resident(self.cupy, self.steps), self.most_blocks or widest, widest)
         return self._grid
+
+
+class Table:
+    """What the networks of a launch are told, on the device; one for each size of a batch, for a
+    graph reads again what lay there when it was captured.
+    """
+
+    def __init__(self, device: Array) -> None:
+        self._device = device
+        self._sent: Array = None  # kept: a copy to the device may read it later
+
+    def hold(self, host: Array, fixed: bool) -> int:
+        """The address of the table that says what `host` does."""
+        if self._sent is None or self._sent.tobytes() != host.tobytes():
+            if fixed:
+                raise RuntimeError("the networks are others than in the step before")
+            self._sent = host
+            self._device.set(host.view(np.uint8))
+        return int(self._device.data.ptr)
 
 
 def resident(cupy: Any, kernel: Any) -> int:
@@ -82,48 +107,58 @@ def resident(cupy: Any, kernel: Any) -> int:
     return each * int(properties["multiProcessorCount"])
 
 
-def _pointer(value: Any) -> Any:
-    """An array, or the null pointer as a number: not every CuPy takes None for one."""
-    return np.intp(0) if value is None else value
-
-
 def options_of(part: Part, kernel: UpdateKernel) -> frozenset[str]:
     """The compile-time options of a part's update."""
     return frozenset(p.option for p in kernel.source.outputs if p.option and p.name in part.state)
 
 
-def places_of(plan: Plan, parts: Sequence[Part]) -> dict[int, Place]:
-    """Where each parameter of the plan lies in the optimizer's parts."""
-    starts = [_address(part.state["param"]) for part in parts]
+def cuts_of(each: Sequence[Sequence[Part]]) -> list[slice]:
+    """The arena of several optimizers, cut so that no part of any of them ends inside a piece."""
+    ends = sorted({end for own in each for p in own for end in (p.place.start, p.place.stop)})
+    pieces = map(slice, ends, ends[1:])
+    return [piece for piece in pieces if any(_covers(part, piece) for part in each[0])]
+
+
+def places_of(plan: Plan, arena: Arena, cuts: Sequence[slice]) -> dict[int, Place]:
+    """Where each parameter of the plan lies in an arena that is cut so."""
     found = {}
-    for *_, p in plan.parameters:
-        distances = [(_address(p.data) - start) // p.data.itemsize for start in starts]
-        inside = [0 <= at < part.size for at, part in zip(distances, parts, strict=True)]
-        part = inside.index(True)
-        found[id(p)] = Place(part, distances[part])
-    return found
+    for p, at in arena.places_in(slice(0, arena.data.size)):
+        part = next(k for k, cut in enumerate(cuts) if cut.start <= at.start < cut.stop)
+        found[id(p)] = Place(part, at.start - cuts[part].start)
+    return {id(p): found[id(p)] for *_, p in plan.parameters}
 
 
-def _address(a: Array) -> int:
-    return int(a.ctypes.data if isinstance(a, np.ndarray) else a.data.ptr)
+def net_of(
+    step: Sequence[Any], parts: Sequence[Part], cuts: Sequence[slice], plan: Plan
+) -> tuple[Any, ...]:
+    """What a network is told: `step`, in the order of program.NET; its parts; its layers."""
+    each = [(next(p for p in parts if _covers(p, cut)), cut) for cut in cuts]
+    of = [_settings_of(block) for block in plan.blocks]
+    return (*map(_told, step), [_arrays_of(*pair) for pair in each], of)
 
 
-def arguments_of(parts: Sequence[Part], plan: Plan) -> list[Any]:
-    """Of the parts and the layers, in the order of the program's arguments."""
-    found: list[Any] = []
-    for part in parts:
-        found += [*part.state.values(), part.rows.table]
-    for block in plan.blocks:
-        found += _settings_of(block)
-    return found
+def _covers(part: Part, piece: slice) -> bool:
+    return bool(part.place.start <= piece.start < part.place.stop)
 
 
-def _settings_of(block: Block) -> list[Any]:
+def _arrays_of(part: Part, piece: slice) -> tuple[int, ...]:
+    """The addresses of a piece of the part's arrays, and of its table of rows."""
+    first = piece.start - part.place.start
+    return (*(_told(a) + first * a.itemsize for a in part.state.values()), _told(part.rows.table))
+
+
+def _settings_of(block: Block) -> tuple[Any, ...]:
     """Of one layer, in the order of program.SETTINGS; its dropout's next call is counted."""
     dropout, norm = block.dropout, block.norm
     drop = next_drop(dropout if isinstance(dropout, Dropout) else None)
     alpha = block.act.alpha if block.act else 0.0
-    after = [alpha, drop.scale, drop.threshold, drop.seed, drop.step]
+    after = (alpha, drop.scale, drop.threshold, drop.seed, drop.step)
     if norm is None:
-        return [*after, None, None, 0.0, 0.0, 0]
-    return [*after, norm.running_mean, norm.running_var, norm.momentum, norm.eps, norm.track]
+        return (*after, 0, 0, 0.0, 0.0, 0)
+    means, variances = _told(norm.running_mean), _told(norm.running_var)
+    return (*after, means, variances, norm.momentum, norm.eps, norm.track)
+
+
+def _told(value: Any) -> Any:
+    """A number itself, an array's address."""
+    return value if isinstance(value, int | float | np.generic) else value.data.ptr

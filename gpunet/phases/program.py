@@ -5,7 +5,7 @@ What the phases do is written by hand, in kernels/phases/.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,17 +25,19 @@ C_DATA = {
     **C_NUMBERS, "uint8": "unsigned char", "int8": "signed char", "bool": "bool",
     "int16": "short", "uint16": "unsigned short",
 }  # fmt: skip
-NET = (  # of the step: kernels/phases/net.cuh
-    ("const S *", "data"), ("const long long *", "order"), ("const long long *", "labels"),
-    ("T *", "work"), ("double *", "losses"), ("long long *", "counters"),
-    ("int", "rows"), ("T", "rescale"), ("T", "smoothing"),
-)  # fmt: skip
-SETTINGS = (  # of a layer, there too
-    ("T", "alpha"), ("T", "scale"), ("unsigned int", "threshold"),
-    ("unsigned long long", "seed"), ("unsigned long long", "step"),
-    ("T *", "running_mean"), ("T *", "running_var"),
-    ("T", "momentum"), ("T", "eps"), ("int", "track"),
-)  # fmt: skip
+POINTER, NUMBER = np.dtype(np.uintp), "T"
+NET = {  # the struct Net of kernels/phases/net.cuh, in its order
+    "data": POINTER, "order": POINTER, "labels": POINTER,
+    "work": POINTER, "losses": POINTER, "counters": POINTER,
+    "rows": np.int32, "rescale": NUMBER, "smoothing": NUMBER,
+}  # fmt: skip
+SETTINGS = {  # of a layer, there too
+    "alpha": NUMBER, "scale": NUMBER, "threshold": np.uint32, "seed": np.uint64, "step": np.uint64,
+    "running_mean": POINTER, "running_var": POINTER,
+    "momentum": NUMBER, "eps": NUMBER, "track": np.int32,
+}  # fmt: skip
+SEVERAL = np.dtype([("table", POINTER), ("count", np.int32)], align=True)  # and Several
+MOST_ARGUMENTS = 4096  # bytes that a kernel takes
 
 
 @dataclass(frozen=True)
@@ -69,20 +71,25 @@ class Program:
     """Two texts around the same phases, with what they need to run.
 
     nodes: the text with a kernel for each phase, node_0 and on. steps: the one with the kernel
-    `steps`, which makes many. work: elements of the array that the phases share. arguments: (C
-    type, name) of every kernel; `steps` has one more, how many.
+    `steps`, which makes many and has one more argument, how many. work: elements of the array that
+    the phases of a network share. net: what a kernel is told of one: as its argument, or, where it
+    is for `several`, in a table.
     """
 
     nodes: str
     steps: str
     work: int
-    arguments: tuple[tuple[str, str], ...]
+    net: np.dtype[Any]
+    several: bool
 
 
-def write(phases: Phases, update: Update, data: Any) -> Program:
-    """The program of a step whose samples are of the dtype `data`."""
+def write(phases: Phases, update: Update, data: Any, several: bool = False) -> Program:
+    """The program of a step whose samples are of the dtype `data`; for `several` networks at once,
+    or for one.
+    """
     plan, work, stages = phases.plan, Work(phases), phases.stages
-    arguments = _arguments(update, len(stages))
+    net = net_type(plan.dtype, update, len(stages))
+    several = several or net.itemsize > MOST_ARGUMENTS
     text = [
         f"// {'-'.join(map(str, [plan.features, *plan.columns]))}, batches of up to {phases.rows}",
         f"typedef {C_NUMBERS[plan.dtype.name]} T;",
@@ -93,13 +100,13 @@ def write(phases: Phases, update: Update, data: Any) -> Program:
         *_update(update),
         *(line for k in stages for line in _layer(k, phases, work, update.places)),
         expand(["phases/step.cuh"], after=_there(update)),
-        f"#define ARGUMENTS {', '.join(f'{kind} {name}' for kind, name in arguments)}",
-        f"#define NET {_net(update, len(stages))}",
+        f"typedef {'Several' if several else 'One'} Nets;",
+        f'static_assert(sizeof(Net) == {net.itemsize}, "told otherwise");',
         *(line for k, phase in enumerate(phases.phases) for line in _phase(k, phase)),
     ]
     persistent = expand(["phases/persistent.cuh"], after=[*_there(update), "phases/step.cuh"])
     nodes, steps = [*text, *_nodes(phases)], [*text, persistent, *_steps(phases)]
-    return Program("\n".join(nodes), "\n".join(steps), work.size, tuple(arguments))
+    return Program("\n".join(nodes), "\n".join(steps), work.size, net, several)
 
 
 # The optimizer
@@ -190,23 +197,16 @@ def _place(p: Parameter | None, places: Mapping[int, Place]) -> dict[str, int]:
 # What the kernels are given
 
 
-def _arguments(update: Update, layers: int) -> list[tuple[str, str]]:
-    of_part = [*(("T *", name) for name in update.arrays), ("const T *", "rows_of")]
-    found = list(NET)
-    found += [(kind, f"{name}_{k}") for k in range(update.parts) for kind, name in of_part]
-    return found + [(kind, f"{name}_at_{k}") for k in range(layers) for kind, name in SETTINGS]
+def net_type(number: np.dtype[Any], update: Update, layers: int) -> np.dtype[Any]:
+    """The struct Net, whose T is `number`."""
 
+    def struct(fields: Mapping[str, Any]) -> np.dtype[Any]:
+        own = [(name, number if kind is NUMBER else kind) for name, kind in fields.items()]
+        return np.dtype(own, align=True)
 
-def _net(update: Update, layers: int) -> str:
-    """The arguments as the struct Net."""
-
-    def braced(names: Sequence[str], end: str, count: int) -> str:
-        each = (f"{{{', '.join(f'{name}{end}_{k}' for name in names)}}}" for k in range(count))
-        return f"{{{', '.join(each)}}}"
-
-    parts = braced([*update.arrays, "rows_of"], "", update.parts)
-    settings = braced([name for _, name in SETTINGS], "_at", layers)
-    return f"Net{{{', '.join(name for _, name in NET)}, {parts}, {settings}}}"
+    part = struct(dict.fromkeys([*update.arrays, "rows"], POINTER))
+    ends = {"parts": (part, (update.parts,)), "of": (struct(SETTINGS), (layers,))}
+    return struct(NET | ends)
 
 
 # The phases, and the kernels
@@ -233,14 +233,14 @@ def _nodes(phases: Phases) -> Iterator[str]:
     last = len(phases.phases) - 1
     for k in range(last + 1):
         ends = f"{str(k == 0).lower()}, {str(k == last).lower()}"
-        yield f"{KERNEL} node_{k}(ARGUMENTS) {{ node<Phase{k}, {ends}>(NET); }}"
+        yield f"{KERNEL} node_{k}(const Nets nets) {{ node<Phase{k}, {ends}>(nets); }}"
     yield ""
 
 
 def _steps(phases: Phases) -> Iterator[str]:
     count, lines = len(phases.phases), []
     for k in range(count):
-        lines.append(f"every<Phase{k}>(net, clock, own.phase{k});")
+        lines.append(f"every<Phase{k}>(nets, clock, own.phase{k});")
         if k < count - 1 or phases.ends_alone:
             lines.append("grid_barrier();")
     body = "\n        ".join(lines)
@@ -248,10 +248,9 @@ def _steps(phases: Phases) -> Iterator[str]:
     yield f"""union Shared {{
     {shared}
 }};
-{KERNEL} steps(ARGUMENTS, int count) {{
+{KERNEL} steps(const Nets nets, int count) {{
     __shared__ Shared own;
-    const Net net = NET;
-    many(net, count, [&](const Clock &clock) {{
+    many(nets, count, [&](const Clock &clock) {{
         {body}
     }});
 }}

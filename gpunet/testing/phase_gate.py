@@ -27,7 +27,7 @@ from gpunet.bench.workloads import Workload, workloads
 from gpunet.files import write_atomically
 from gpunet.kernel import CudaText
 from gpunet.phases import plan, program
-from gpunet.phases.launch import options_of, places_of
+from gpunet.phases.launch import cuts_of, options_of, places_of
 from gpunet.phases.plan import Phase, Phases
 from gpunet.testing import assembly, compile_gate, nvrtc
 
@@ -85,10 +85,9 @@ def written(workload: Workload) -> tuple[Phases, program.Program]:
     assert isinstance(found, Phases), found
     optimizer = step.optimizer
     parts = optimizer.parts()
-    places = places_of(found.plan, parts)
-    update = program.Update(
-        optimizer.kernel, options_of(parts[0], optimizer.kernel), places, len(parts)
-    )
+    cuts, options = cuts_of([parts]), options_of(parts[0], optimizer.kernel)
+    places = places_of(found.plan, optimizer.arenas[0], cuts)
+    update = program.Update(optimizer.kernel, options, places, len(cuts))
     return found, program.write(found, update, np.float32)
 
 

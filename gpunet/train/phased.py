@@ -39,7 +39,7 @@ def _choose(updates: Updates | ResidentUpdates, groups: Groups, wanted: bool | s
         return f"{groups.updates} updates an epoch; from {LONG} on they are thought to pay"
     if groups.accumulates:
         return "gradients of several batches are added up"
-    phased = Phased(updates.batch, groups.rows)
+    phased = Phased([updates.batch], groups.rows)
     if phased.reason:
         return phased.reason
     try:

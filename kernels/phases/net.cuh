@@ -2,7 +2,7 @@
 #include "nn/backward.cuh"
 #include "nn/loss.cuh"
 #include "nn/running.cuh"
-// What every phase sees. The program (gpunet/phases/program.py) says before this file what is fixed
+// What every phase sees of a network. The program (gpunet/phases/program.py) says before this file what is fixed
 // when it is compiled: T and S, the types of numbers here and in the data; THREADS of a block;
 // STRIDE, the rows of a batch rounded up to four; LAYERS; Part and update, the optimizer.
 //
@@ -38,6 +38,19 @@ struct Net {
     T rescale, smoothing;
     Part parts[PARTS];
     Settings of[LAYERS];
+};
+
+// The networks of a launch: one, which is an argument of the kernel, or several alike ones, with
+// data, rows and counters in common, in a table. What a block does it does for one of them.
+struct One {
+    Net net;
+    static constexpr int count = 1;
+    __device__ __forceinline__ const Net &operator[](int) const { return net; }
+};
+struct Several {
+    const Net *table;
+    int count;
+    __device__ __forceinline__ const Net &operator[](int model) const { return table[model]; }
 };
 
 // A layer L is a struct of constants: its sizes, how its work is cut, where its parameters

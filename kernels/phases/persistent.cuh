@@ -8,26 +8,30 @@
 // ever: the launch is cooperative, which refuses it.
 __device__ __forceinline__ void grid_barrier() { cooperative_groups::this_grid().sync(); }
 
-// A phase of the persistent kernel: the grid, whatever its size, does all of the phase's blocks.
-template <typename Phase>
-__device__ __forceinline__ void every(const Net &net, const Clock &clock,
+// A phase of the persistent kernel: the grid, whatever its size, does all of the phase's blocks, of
+// all networks. Block b of network m always falls to the same block of the grid, whatever the phase:
+// so it finds the tile of W that it has updated itself.
+template <typename Phase, typename Nets>
+__device__ __forceinline__ void every(const Nets &nets, const Clock &clock,
                                       typename Phase::Shared &own) {
-    for (int block = blockIdx.x; block < Phase::blocks(net.rows); block += gridDim.x) {
-        Phase::run(net, clock, own, block);
+    const int all = Phase::blocks(nets[0].rows) * nets.count;
+    for (int k = blockIdx.x; k < all; k += gridDim.x) {
+        Phase::run(nets[k % nets.count], clock, own, k / nets.count);
         __syncthreads();
     }
 }
 
 // `count` steps in one launch.
-template <typename Step>
-__device__ __forceinline__ void many(const Net &net, int count, Step step) {
-    Clock now = clock_at(net.counters, NEXT), next = now;
+template <typename Nets, typename Step>
+__device__ __forceinline__ void many(const Nets &nets, int count, Step step) {
+    long long *counters = nets[0].counters;
+    Clock now = clock_at(counters, NEXT), next = now;
     for (int k = 0; k < count; ++k) {
         now = next;
         step(now);
-        next = after(now, net.rows);
+        next = after(now, nets[0].rows);
     }
     if (blockIdx.x > 0 || threadIdx.x > 0) return;
-    set_clock(net.counters, 0, now);
-    set_clock(net.counters, NEXT, next);
+    set_clock(counters, 0, now);
+    set_clock(counters, NEXT, next);
 }

@@ -5,13 +5,14 @@
 // Phase by phase. A Phase is a struct of the program's: what the threads of a block share, how many
 // blocks there are, and what one does.
 
-// One launch: each block of the grid is one of the phase's.
-template <typename Phase, bool FIRST, bool LAST>
-__device__ __forceinline__ void node(const Net &net) {
+// One launch: each block of the grid is one of the phase's, for network blockIdx.z.
+template <typename Phase, bool FIRST, bool LAST, typename Nets>
+__device__ __forceinline__ void node(const Nets &nets) {
     __shared__ typename Phase::Shared own;
+    const Net &net = nets[blockIdx.z];
     const Clock clock = clock_at(net.counters, FIRST ? NEXT : 0);
     Phase::run(net, clock, own, blockIdx.x);
-    if (blockIdx.x > 0 || threadIdx.x > 0) return;
+    if (blockIdx.x > 0 || blockIdx.z > 0 || threadIdx.x > 0) return;
     if (FIRST) set_clock(net.counters, 0, clock);
     if (LAST) set_clock(net.counters, NEXT, after(clock, net.rows));
 }

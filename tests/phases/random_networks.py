@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -12,6 +13,8 @@ import gpunet as gn
 from gpunet import counters
 from gpunet.activation import ACTIVATIONS
 from gpunet.backend import array_module, to_device, to_host
+from gpunet.ensemble.members import make
+from gpunet.ensemble.stack import Stack
 from gpunet.fused.resident import Resident
 from gpunet.optim import OPTIMIZERS
 from gpunet.phases import plan
@@ -129,13 +132,52 @@ def in_phases(drawn: Drawn, most_blocks: int = 0) -> State:
         phased = phased_of(step, *data, rows=drawn.rows, most_blocks=most_blocks or None)
     assert phased.reason is None, phased.reason
     assert phased.holds()
-    *alike, last = drawn.batches()
-    calls = [(len(alike), alike[0]), (1, last)] if most_blocks else [(1, k) for k in (*alike, last)]
-    for count, rows in calls:
-        with counters.use(phased.resident.counters):
-            phased.many(rows, count) if most_blocks else phased.one(rows)
-        phased.resident.counters.advance(count, count, count * rows)
+    run_phased(phased, drawn.batches(), most_blocks > 0)
     return state(step, to_host(phased.resident.losses)[:STEPS].tolist())
+
+
+def several_in_phases(drawn: Drawn, numbers: Sequence[int], most_blocks: int = 0) -> list[State]:
+    """The same of the networks of these numbers, at once; they are alike and nothing else."""
+    with mock.patch.multiple(plan, **drawn.cut):
+        own = [resident_of(drawn, k) for k in numbers]
+        if len(own) > 1:
+            Stack([r.step.model for r in own], [r.step.optimizer for r in own])
+        counted, xp = own[0].counters, own[0].xp
+        shared = [(r.step, own[0].x, own[0].labels, r.order, r.losses, counted) for r in own]
+        phased = Phased([Resident(*each) for each in shared], drawn.rows, most_blocks or None)
+    assert phased.reason is None, phased.reason
+    assert phased.holds()
+    run_phased(phased, drawn.batches(), most_blocks > 0)
+    xp.cuda.get_current_stream().synchronize()
+    return [state(r.step, to_host(r.losses)[:STEPS].tolist()) for r in phased.residents]
+
+
+def resident_of(drawn: Drawn, number: int) -> Resident:
+    """Network `number` of those that are alike: weights, masks, order and settings are its own."""
+    model = make(drawn.model(), number).to("cuda")
+    settings = {**drawn.settings, "weight_decay": 0.1 * (number % 3)}
+    drawn = replace(drawn, settings=settings)
+    for layer in model:
+        if isinstance(layer, gn.Dropout):
+            layer.p, layer.calls = 0.3 * (number % 2), number
+    step, (x, t, order) = drawn.step(model, fuse=True), drawn.data()
+    optimizer = step.optimizer
+    if optimizer.has_lr:
+        optimizer.lr = gn.schedules.exponential(optimizer.lr * (1 + number), 0.9)
+    optimizer.t = number  # that many updates ahead of the first
+    order = np.roll(order, number)
+    return phased_of(step, x, t, order, rows=drawn.rows).resident
+
+
+def run_phased(phased: Phased, batches: list[int], persistent: bool) -> None:
+    """Batches of so many rows: a launch a phase, or in as few launches as can be."""
+    *alike, last = batches
+    calls = [(len(alike), alike[0]), (1, last)] if persistent else [(1, k) for k in batches]
+    own = phased.resident.counters
+    for count, rows in calls:
+        with counters.use(own):
+            phased.many(rows, count) if persistent else phased.one(rows)
+        own.advance(count, count, count * rows)
 
 
 def phased_of(
@@ -147,7 +189,7 @@ def phased_of(
     counted = counters.Counters(xp)
     counted.set(row=0, batch=0)
     losses = xp.zeros(len(x), np.float64)
-    return Phased(Resident(step, *on_gpu, losses, counted), rows, most_blocks)
+    return Phased([Resident(step, *on_gpu, losses, counted)], rows, most_blocks)
 
 
 def state(step: gn.Step, losses: list[float]) -> State:

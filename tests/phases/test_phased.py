@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from gpunet.phases import launch, program
+from gpunet.phases.phased import Phased
+from gpunet.testing import simgpu
 from tests.phases import random_networks as networks
 
 FEW = ((3, "float64", 1e-12), (16, "float64", 1e-12), (15, "float32", 1e-5))
@@ -27,13 +29,45 @@ def test_random_networks_are_trained_as_on_the_tape(
         assert networks.same_bits(networks.in_phases(drawn, most_blocks), nodes), drawn.title
 
 
+@pytest.mark.parametrize(("seed", "dtype"), [(3, "float64"), (15, "float32"), (18, "float64")])
+def test_each_of_several_networks_is_as_alone(seed: int, dtype: str, cp: Any) -> None:
+    """To the last bit, each with weights, order, dropout, rate, decay and updates of its own; by
+    a launch a phase and in one launch, by however many blocks.
+    """
+    drawn = replace(networks.draw(seed), dtype=dtype)
+    alone = [networks.several_in_phases(drawn, [k])[0] for k in range(3)]
+    assert not any(networks.same_bits(alone[0], other) for other in alone[1:])
+    for most_blocks in (0, 1, 7):
+        together = networks.several_in_phases(drawn, range(3), most_blocks)
+        assert all(map(networks.same_bits, together, alone)), (drawn.title, most_blocks)
+
+
+def test_launches_do_not_grow_with_the_networks(sim: Any) -> None:
+    drawn = networks.draw(3)
+    for most_blocks in (0, 7):
+        counts = []
+        for count in (1, 5):
+            with simgpu.trace() as calls:
+                networks.several_in_phases(drawn, range(count), most_blocks)
+            kinds = {f"node_{k}" for k in range(20)} | {"steps"}
+            counts.append(sum(call.name in kinds for call in calls))
+        assert counts[0] == counts[1] > 0
+
+
+def test_networks_that_are_not_alike(sim: Any) -> None:
+    one, other = (networks.resident_of(networks.draw(3), k) for k in (0, 1))
+    assert Phased([one, other], 5).reason is None
+    unlike = networks.resident_of(networks.draw(4), 0)
+    assert Phased([one, unlike], 5).reason == "the networks are not alike"
+
+
 def test_a_barrier_that_is_missing_shows(sim: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = networks.draw(3)
     whole = networks.in_phases(drawn, most_blocks=5)
     write = program.write
 
-    def without(*given: Any) -> program.Program:
-        made = write(*given)
+    def without(*given: Any, **more: Any) -> program.Program:
+        made = write(*given, **more)
         assert made.steps.count("        grid_barrier();\n") > 2
         return replace(made, steps=made.steps.replace("        grid_barrier();\n", ""))
 
