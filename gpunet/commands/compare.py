@@ -144,7 +144,7 @@ def _results(
                 raise KeyboardInterrupt
 
         try:
-            pool.train_all(missing, setup, data, done, side_by_side)
+            pool.train_all(missing, setup, data, done, side_by_side, pictures.can_plot)
         except KeyboardInterrupt:
             return results, True
     return results, False

@@ -22,16 +22,17 @@ class Snapshot:
         self._model, self._optimizer = model, optimizer
         layers = [model, *(layer for _, layer in model.named_layers())]
         self._counters = [(layer, name) for layer in layers for name in layer.counts]
+        self._buffers = [(layer, name) for layer in layers for name in layer.buffers]
+        self._parameters = model.parameters()
         self._copies = [array.copy() for array in self._arrays()]
         self._count()
 
     def _arrays(self) -> list[Array]:
         """Where they lie now: in an ensemble a model may move."""
-        model, optimizer = self._model, self._optimizer
-        buffers = [buffer for _, buffer in model.named_buffers()]
-        if optimizer is None:
-            return buffers + [p.data for p in model.parameters()]
-        return buffers + optimizer.buffers()
+        buffers = [getattr(layer, name) for layer, name in self._buffers]
+        if self._optimizer is None:
+            return buffers + [p.data for p in self._parameters]
+        return buffers + self._optimizer.buffers()
 
     def take(self) -> None:
         """Remember the present."""
@@ -43,7 +44,7 @@ class Snapshot:
         """Back to what was remembered, in place."""
         for copy, array in zip(self._copies, self._arrays(), strict=True):
             array[...] = copy
-        for p in self._model.parameters():
+        for p in self._parameters:
             p.touch()
         for (layer, name), count in zip(self._counters, self._counts, strict=True):
             setattr(layer, name, count)

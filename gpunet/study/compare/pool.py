@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -25,6 +26,7 @@ from gpunet.study.compare.runs import Result, attempt, failure
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 AT_ONCE = 36  # runs: with more of them a step gains little, and a Ctrl-C loses much
+FEW = 6  # runs: a step of fewer is not worth its calls
 Group = list[Run]
 
 
@@ -41,12 +43,14 @@ def train_all(
     data: Dataset,
     done: Callable[[Result], None],
     jobs: int | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> None:
     """Train every run and call `done` with each result, in the order they end.
 
-    jobs: processes at a time; None trains in this one. A run that fails has a result that says so,
-    also one whose process the system ends. KeyboardInterrupt after Ctrl-C, with the processes ended
-    and every finished run handed over.
+    jobs: processes at a time; None trains in this one. meanwhile: what else there is to do until
+    the processes have their first results. A run that fails has a result that says so, also one
+    whose process the system ends. KeyboardInterrupt after Ctrl-C, with the processes ended and
+    every finished run handed over.
     """
     groups = together(runs)
     if jobs is None:
@@ -54,7 +58,8 @@ def train_all(
             for result in attempt(group, setup, data):
                 done(result)
         return
-    left = _side_by_side(groups, setup, data, done, jobs)  # where a process was ended
+    # where a process was ended
+    left = _side_by_side(list(dealt(groups, jobs)), setup, data, done, jobs, meanwhile)
     alone = [[run] for group in left for run in group]
     while alone := _side_by_side(alone, setup, data, done, 1):  # one at a time: it tells whose
         reason = "its process was ended from outside, perhaps for want of memory"
@@ -79,8 +84,25 @@ def together(runs: Sequence[Run]) -> list[Group]:
     return groups
 
 
+def dealt(groups: Sequence[Group], jobs: int) -> Iterator[Group]:
+    """The groups, large ones first, and the later ones in pieces, so that `jobs` processes end at
+    about the same time: none is more than half of what is left for a process then, or `FEW` runs.
+    """
+    left = sum(map(len, groups))
+    for group in sorted(groups, key=len, reverse=True):
+        pieces = max(1, min(len(group) // FEW, -(-len(group) * 2 * jobs // left)))
+        cuts = [len(group) * k // pieces for k in range(pieces + 1)]
+        yield from (group[start:stop] for start, stop in pairwise(cuts))
+        left -= len(group)
+
+
 def _side_by_side(
-    groups: Sequence[Group], setup: Setup, data: Dataset, done: Callable[[Result], None], jobs: int
+    groups: Sequence[Group],
+    setup: Setup,
+    data: Dataset,
+    done: Callable[[Result], None],
+    jobs: int,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> list[Group]:
     """What is left when the system has ended a process, in order."""
     context = multiprocessing.get_context("spawn")  # a forked BLAS or CUDA may hang
@@ -92,6 +114,7 @@ def _side_by_side(
         # A Ctrl-C would hit processes that are still starting.
         with _environment(THREADS, "1"), _held_interrupts():
             futures = {pool.submit(_train, group): group for group in groups}
+        meanwhile()
         for future in as_completed(futures):
             for result in future.result():
                 done(result)

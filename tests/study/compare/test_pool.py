@@ -75,6 +75,19 @@ def test_runs_of_one_optimizer_are_trained_together() -> None:
     assert [len(group) for group in pool.together(many)] == [30, 30, 15]
 
 
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+def test_processes_end_at_about_the_same_time(jobs: int) -> None:
+    sizes = [27] * 15 + [3]
+    groups = [[Run(str(k), lr / 100, 0) for lr in range(n)] for k, n in enumerate(sizes)]
+    dealt = list(pool.dealt(groups, jobs))
+    assert [run for group in dealt for run in group] == [run for group in groups for run in group]
+    assert len(dealt) <= len(groups) + 6 * jobs
+    ends = [0] * jobs
+    for group in dealt:  # whoever has ended takes the next
+        ends[ends.index(min(ends))] += len(group)
+    assert max(ends) - min(ends) <= 7
+
+
 def test_one_of_a_group_that_fails_fails_alone(
     small: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
