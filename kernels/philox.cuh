@@ -2,6 +2,10 @@
 // Philox4x64-10 (Salmon et al. 2011), the generator that NumPy ships as numpy.random.Philox: ten
 // rounds turn a counter of four 64-bit words and a key of two into four random words.
 
+#ifndef WIDE_PRODUCT  // both halves of a product: a processor has them by one instruction
+#define WIDE_PRODUCT(high, low, a, b) const unsigned long long high = __umul64hi(a, b), low = a * b
+#endif
+
 struct Philox {
     unsigned long long word[4];
 };
@@ -11,8 +15,8 @@ __device__ __forceinline__ Philox philox(unsigned long long seed, unsigned long 
     unsigned long long key0 = seed, key1 = 0, c2 = 0, c3 = 0;
     for (int round = 0; round < 10; ++round) {
         const unsigned long long m0 = 0xD2E7470EE14C6C93ULL, m1 = 0xCA5A826395121157ULL;
-        const unsigned long long high0 = __umul64hi(m0, c0), low0 = m0 * c0;
-        const unsigned long long high1 = __umul64hi(m1, c2), low1 = m1 * c2;
+        WIDE_PRODUCT(high0, low0, m0, c0);
+        WIDE_PRODUCT(high1, low1, m1, c2);
         c0 = high1 ^ c1 ^ key0;
         c1 = low1;
         c2 = high0 ^ c3 ^ key1;

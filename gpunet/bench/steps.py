@@ -40,7 +40,10 @@ def training_step(
         layer.W.data = W
     model.to(device)
     optimizer = _optimizer(workload, model.parameters())
-    return Step(model, SoftmaxWithLoss(), optimizer, fuse=fuse)
+    step = Step(model, SoftmaxWithLoss(), optimizer, fuse=fuse)
+    if device == "cpu" and step.fused is not None:
+        step.fused.settle(workload.batch)
+    return step
 
 
 def update_alone(workload: Workload, device: str) -> Optimizer:

@@ -41,7 +41,7 @@ class Workspace:
     """Scratch memory for batches of `rows` rows and layers of `columns` outputs, the last of them
     the logits, free to use for all launches of a stream.
 
-    counters: int64 (8,), see `gpunet.counters`; set before each walk.
+    counters: int64 (8,), see `gpunet.counters`.
     order, ends_update: set by those who take batches from data on the device. With an order (int64,
         the rows of an epoch) the labels are those of all samples, the losses those of all batches,
         and the batch is the one that the counters point at: it takes the order's rows from `row`
@@ -57,6 +57,10 @@ class Workspace:
         self.ends_update = True
         self.scratch = cupy.empty(max(layers, loss), dtype)
         self.arrived = cupy.zeros(1, np.uint32)
+
+    def begin(self, counters: Array) -> None:
+        """Before each walk."""
+        self.counters = counters
 
 
 def empty_logits(cupy: Any, rows: int, columns: int, dtype: Any) -> Array:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array
-from gpunet.fused import on_numpy
+from gpunet.fused import on_numpy, passes
 from gpunet.fused.on_numpy import batch_norm, batch_norm_backward, bias_act, bias_act_backward
 
 __all__ = ["batch_norm", "batch_norm_backward", "bias_act", "bias_act_backward"]  # as they are
@@ -33,10 +33,11 @@ class Workspace(on_numpy.Workspace):
     """
 
     def __init__(self, xp: Any, rows: int, columns: Sequence[int], dtype: Any, models: int) -> None:
-        super().__init__(xp, rows, columns, dtype)
+        super().__init__(xp, rows, columns, dtype, models)
         self.ones, self.share, self.classes = self.ones[None], self.share[None], self.classes[None]
         first = np.arange(models)[:, None] * (columns[-1] * rows)
         self.samples = first + self.samples
+        self.places = np.empty_like(self.samples)
         self.dot, self.add_dot = dot, add_dot
 
 
@@ -64,13 +65,9 @@ def softmax_loss(
 ) -> None:
     """As on_numpy's. labels: (models, rows), or (rows,) for all. losses: float64 (models,)."""
     models, rows, classes = z.shape
-    f, ones = z.mT, work.ones[0]
-    flat, column = f.reshape(-1), work.ones.mT
-    if b is not None:
-        np.add(f, b.mT, out=f)
-    np.subtract(f, np.maximum.reduce(f, axis=1, keepdims=True), out=f)
-    places = work.samples + labels * rows
-    chosen = np.vecdot(flat[places], ones)
+    f, do = z.mT, passes if smoothing else work.passes
+    chosen = do.shifted(z, b, labels, work)
+    chosen, ones = np.vecdot(chosen, work.ones[0]), work.ones[0]
     if smoothing:
         total = f.reshape(models, -1).sum(axis=1)
         chosen = (1 - smoothing) * chosen + smoothing / classes * total
@@ -79,10 +76,9 @@ def softmax_loss(
     logs = np.vecdot(np.log(total[:, 0]), ones)
     losses[...] = (logs.astype(np.float64) - chosen) / rows
     step = np.asarray(share / rows, z.dtype)
-    np.multiply(f, np.divide(step, total, out=total), out=f)
-    flat[places] -= step
+    do.pulled(z, np.divide(step, total, out=total), step, labels, work)
     if smoothing:
-        flat[places] += step * smoothing
+        f.reshape(-1)[work.places] += step * smoothing
         np.subtract(f, step * smoothing / classes, out=f)
     if db is not None:
-        (add_dot if add else dot)(f, column, db.mT)
+        (add_dot if add else dot)(f, work.ones.mT, db.mT)

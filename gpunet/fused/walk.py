@@ -72,7 +72,7 @@ class Batch:
             labels, losses: as `softmax_loss` takes them.
             counters: int64 (8,), see `gpunet.counters`.
         """
-        self.work.counters = counters
+        self.work.begin(counters)
         backs: list[Backward] = []
         for own in self._hidden:
             x, back = self._block(own, x)
@@ -194,6 +194,12 @@ class Fused:
             x = batch.converted(x)
         batch.run(x, classes, losses, counters.array(xp), share, add)
         return losses
+
+    def settle(self, rows: int) -> None:
+        """Wait for what a long training on the CPU, by batches of `rows` rows, would come to have
+        compiled: for benchmarks.
+        """
+        self.batch(rows, np).work.settle()
 
     def batch(self, rows: int, xp: ModuleType) -> Batch:
         """The buffers for `rows` rows."""

@@ -240,7 +240,7 @@ class UpdateKernel(Kernel):
                 return native.Loop(self.text(options), dtype, len(self.row_names))
 
             found = self._built[key] = make() if native.choice() else native.Later(make)
-        loop: native.Loop | None = found.loop if isinstance(found, native.Later) else found
+        loop: native.Loop | None = found.found if isinstance(found, native.Later) else found
         return loop
 
     def by_numpy(self, parts: Sequence[Block], row: Row, norm: Array | None) -> None:

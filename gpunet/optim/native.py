@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -37,6 +37,7 @@ PART = 1 << 17  # elements: a loop over fewer takes no longer than waking a thre
 LEAST = 1 << 14  # elements: fewer are not worth a compiler,
 OFTEN = 1 << 13  # unless they have been updated so many times
 PATIENCE = 5.0  # seconds at the end of a process for a compiler that has begun
+Made = TypeVar("Made")
 Pointer = ctypes.c_char * 0  # made three times as fast as `array.ctypes.data`, and keeps the array
 
 
@@ -61,22 +62,27 @@ def suits(arrays: Sequence[Array]) -> bool:
     )
 
 
-class Later:
-    """A loop that is made in the background: `loop` is None until it is there, and for good where
-    it cannot be made.
+class Later(Generic[Made]):
+    """What is compiled in the background: `found` is None until it is there, and for good where it
+    cannot be made.
     """
 
-    def __init__(self, make: Callable[[], Loop]) -> None:
-        self.loop: Loop | None = None
+    def __init__(self, make: Callable[[], Made]) -> None:
+        self.found: Made | None = None
         self._thread = threading.Thread(
             target=self._run, args=(make,), name="gpunet-compile", daemon=True
         )
         self._thread.start()
         atexit.register(self._finish)
 
-    def _run(self, make: Callable[[], Loop]) -> None:
+    def _run(self, make: Callable[[], Made]) -> None:
         with suppress(Exception):  # no g++, no folder: NumPy goes on
-            self.loop = make()
+            self.found = make()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it may still come."""
+        return self._thread.is_alive()
 
     def wait(self) -> None:
         """Until it is there, or will never be."""
@@ -158,7 +164,7 @@ def program(text: CudaText, number: str, width: int) -> str:
     pointers = ", ".join(f"T *{n}all" for n in names)
     elements = " ".join(f"T &{n} = {n}all[i];" for n in names)
     passed = ", ".join(f"{n}all" for n in names)
-    return f"""// for {_processor()}
+    return f"""// for {processor()}
 #define SIMGPU_CUPY_HEADERS
 #include "device.h"
 typedef {number} T;
@@ -184,7 +190,7 @@ extern "C" void gpunet_updates(ptrdiff_t first, ptrdiff_t last, const ptrdiff_t 
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
     """What -march=native means here: machines of several kinds may share the folder on disk."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -352,7 +352,7 @@ def test_a_text_that_does_not_compile(tmp_path: Path, switch: Switch) -> None:
 def test_a_library_is_for_one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     text = gn.SGD.kernel.text()
     here = native.program(text, "float", 4)
-    monkeypatch.setattr(native, "_processor", lambda: "flags: none")
+    monkeypatch.setattr(native, "processor", lambda: "flags: none")
     assert native.program(text, "float", 4) != here
 
 

@@ -32,8 +32,12 @@ PYTHON = {  # functions by name, in files
     "gpunet/optim/kernel.py": ("clipped", "decayed", "norm_of"),
     "gpunet/fused/on_numpy.py": (
         *("bias_act", "bias_act_backward", "batch_norm", "batch_norm_backward", "softmax_loss"),
-        *("add_dot", "_scaled", "_sigmoid", "_sigmoid_slope", "_tanh", "_tanh_slope"),
-        *("_act", "_act_backward", "_mask"),
+        "add_dot",
+    ),
+    "gpunet/fused/passes.py": (
+        *("biased", "squares", "normalised", "scaled", "products", "combined", "shifted", "pulled"),
+        *("activated", "activated_backward"),
+        *("_mask", "_sigmoid", "_sigmoid_slope", "_tanh", "_tanh_slope"),
     ),
     "gpunet/functional.py": (
         *("affine", "batch_norm", "dropout", "softmax", "log_softmax", "_dropout_reference"),
