@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunet import where
 from gpunet.backend import Array, array_module
-from gpunet.kernel import BlockKernel, Kernel
+from gpunet.kernel import BlockKernel, Kernel, together
 from gpunet.tape import Pair
 from gpunet.tensor import op
 
@@ -46,13 +46,25 @@ def embedding(x: Array, W: Array) -> Pair:
         y = W[index]
     else:
         y = xp.empty((len(index), W.shape[1]), W.dtype)
-        sizes = {"categories": W.shape[0], "width": W.shape[1]}
-        EMBEDDING.launch(xp, index=index, W=xp.ascontiguousarray(W), y=y, **sizes)
+        look_up(index, W, y)
 
     def backward(gy: Array) -> Any:
         return None, lambda: _sums(index, gy, W)
 
     return y.reshape((*x.shape, W.shape[1])), backward
+
+
+def look_up(index: Array, W: Array, y: Array) -> None:
+    """The rows of W into y, on a GPU."""
+    if not W.size:
+        y.fill(np.nan)
+        return
+    categories, width = W.shape
+    n = together(width, W, y)
+    sizes = {"width": width, "threads": width // n, "threads_in_all": y.size // n}
+    if y.size:
+        xp = array_module(W)
+        EMBEDDING.launch(xp, index=index, W=W, y=y, categories=categories, **sizes)
 
 
 def _check(x: Array, W: Array) -> None:

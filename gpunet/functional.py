@@ -22,7 +22,7 @@ from gpunet.counters import array as counters_at
 from gpunet.embedding import *
 from gpunet.gemm import product
 from gpunet.inputs import as_dtype, as_input, floating, need_batch
-from gpunet.kernel import Kernel
+from gpunet.kernel import BlockKernel
 from gpunet.tape import Pair
 from gpunet.tensor import op
 
@@ -234,7 +234,30 @@ def _dropout_reference(
     return np.where(kept, x * x.dtype.type(scale), x.dtype.type(0))
 
 
-DROPOUT = Kernel("nn/dropout", _dropout_reference)
+DROPOUT = BlockKernel("nn/dropout", _dropout_reference)
+PER_BLOCK = 4096  # elements of a block
+
+
+def masked(
+    x: Array, counters: Array, scale: float, seed: int, step: int, threshold: int, plane: int
+) -> Array:
+    """x * scale where the mask keeps it, the same for each `plane` elements, else 0."""
+    if array_module(x) is np:
+        return DROPOUT.reference(x, counters, scale, seed, step, threshold, plane)
+    numbers = {"scale": scale, "seed": seed, "step": step, "threshold": threshold}
+    return over_planes(DROPOUT, x, plane, counters=counters, **numbers)
+
+
+def over_planes(kernel: BlockKernel, x: Array, plane: int, **arguments: Any) -> Array:
+    """What a kernel that goes over x, `plane` elements at a time, makes of it on a GPU."""
+    xp, models = array_module(x), x.size // plane
+    wide = xp.ascontiguousarray(x.astype(np.promote_types(x.dtype, np.float32), copy=False))
+    y = wide
+    if models:
+        y = xp.empty_like(wide)
+        grid = (-(-plane // PER_BLOCK) * models,)
+        kernel.launch(xp, wide.dtype, grid, x=wide, y=y, plane=plane, **arguments)
+    return y.astype(x.dtype, copy=False).reshape(x.shape)
 
 
 @op
@@ -260,7 +283,7 @@ def dropout(
     plane = max(math.prod(x.shape[-2:]), 1)
     numbers = (rng.keep_scale(p), seed, step, rng.threshold(p), plane)
     counters = counters_at(array_module(x))
-    return DROPOUT(x, counters, *numbers), lambda gy: DROPOUT(gy, counters, *numbers)
+    return masked(x, counters, *numbers), lambda gy: masked(gy, counters, *numbers)
 
 
 @op

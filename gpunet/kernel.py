@@ -76,9 +76,13 @@ class Kernel:
         xp = common_module(arrays, self.source.name)
         return self.reference(*inputs) if xp is np else self.built(xp)(*inputs)
 
-    def launch(self, cupy: ModuleType, /, **arguments: Any) -> None:
-        """Run it with all that the header names, outputs too, which are written."""
-        self.built(cupy)(*self._ordered(arguments))
+    def launch(self, cupy: ModuleType, /, *, threads_in_all: int = 0, **arguments: Any) -> None:
+        """Run it with all that the header names, outputs too, which are written.
+
+        threads_in_all: how often, where the header says `raw` of all arrays.
+        """
+        size = {"size": threads_in_all} if threads_in_all else {}
+        self.built(cupy)(*self._ordered(arguments), **size)
 
     @cached_property
     def _names(self) -> list[str]:
@@ -114,6 +118,21 @@ class Kernel:
                 kernel = self._built.get((cupy, options)) or self.text(options).build(cupy)
                 self._built[cupy, options] = kernel
         return kernel
+
+
+VECTOR = 16  # bytes that a thread moves in one instruction
+
+
+def together(width: int, *arrays: Array) -> int:
+    """How many neighbours a thread takes of these arrays on a GPU, which are cut into rows of
+    `width`: as many as VECTOR bytes of the widest hold, or 1 where one is strided, or a row is not
+    of whole vectors from a vector's place on.
+    """
+    n = VECTOR // max(a.itemsize for a in arrays)
+    fits = width % n == 0 and all(
+        a.flags.c_contiguous and a.data.ptr % (n * a.itemsize) == 0 for a in arrays
+    )
+    return n if fits else 1
 
 
 C_NUMBERS = {

@@ -133,16 +133,30 @@ def test_docs_machine_code_md_says_what_the_gate_finds_of_layers(gate: Any) -> N
         assert [m.shared, m.frame] == exact, name
 
 
+def test_docs_machine_code_md_says_what_is_taken_at_once(gate: Any) -> None:
+    need("NVRTC", gate[2]["missing"])
+    need("nvdisasm", gate[2]["missing"])
+    builds = [b for b in gate[2]["builds"] if (b["dtype"], b["arch"]) == ("float32", "90")]
+    found = {b["kernel"]: b["measured"] for b in builds}
+    for name, at_once, _, before, now in documented("Between the products", 1):
+        m = found[f"nn/{name}"]
+        assert m["instructions"] / int(at_once) == pytest.approx(int(now), rel=0.1), name
+        assert int(now) < 0.5 * int(before), name
+        if at_once == "4":
+            assert m["stores"]["128"] == 1, name
+
+
 def name_of_update(build: Build) -> str:
     options = [word for word in build.options.split(", ") if word not in ("", "vectors")]
     return ", ".join([build.kernel.removeprefix("optim/"), *options])
 
 
-def documented(heading: str) -> list[list[str]]:
-    """The rows of the table below a heading of docs/machine_code.md."""
+def documented(heading: str, n: int = 0) -> list[list[str]]:
+    """The rows of a table below a heading of docs/machine_code.md, of which it is the n-th."""
     page = (Path(__file__).parent.parent / "docs/machine_code.md").read_text("utf-8")
     section = page.split(f"## {heading}\n")[1].split("\n## ")[0]
-    lines = [line.strip("| ") for line in section.splitlines() if line.startswith("|")]
+    table = [part for part in section.split("\n\n") if part.startswith("|")][n]
+    lines = [line.strip("| ") for line in table.splitlines()]
     return [[cell.strip() for cell in line.split("|")] for line in lines[2:]]
 
 
@@ -189,26 +203,26 @@ some[int(seen) & 63] += gy;
 gx = some[int(seen * gy) & 63];
 """
 SPLIT = """\
-const float2 pair = make_float2(x, scale);
-y = pair.x * pair.y;
+const float2 pair = make_float2(x, x);
+bad[0] = int(pair.x * pair.y);
 """
 
 
 @pytest.fixture(scope="module")
 def mutants(copy: Path) -> tuple[int, str, dict[str, Any]]:
     change(copy, "nn/bias_act", "const T a = ", "const T a = INFINITY * ")
-    change(copy, "nn/gather", "* scale;", "* scale * 0.1;")
+    change(copy, "nn/gather", "y[i], scale)", "y[i], T(scale * 0.1))")
     body(copy, "nn/activate", SPILLING)
     change(copy, "nn/bias_act_backward", "sum += dz;", "sum += dz * 0.1;")
     body(copy, "nn/activate_backward", FRAME)
-    body(copy, "nn/dropout", SPLIT)
+    body(copy, "nn/finite", SPLIT)
     names = (
         "bias_act",
         "gather",
         "activate",
         "bias_act_backward",
         "activate_backward",
-        "dropout",
+        "finite",
     )
     return in_own_process(*(f"nn/{name}" for name in names), gpunet=copy / "gpunet")
 
@@ -260,16 +274,16 @@ def test_a_stack_frame_is_seen(mutants: Any) -> None:
 
 
 def test_vectors_that_are_loaded_one_by_one_are_seen(mutants: Any) -> None:
-    found = problems(mutants, "nn/dropout.cu float32 sm_90")
+    found = problems(mutants, "nn/finite.cu float32 sm_90")
     assert re.search(r"names vectors, but loads 32 bits of an array: ld\.global\S*\.f32 ", found)
-    assert problems(mutants, "nn/dropout.cu float64 sm_90") == ""
+    assert problems(mutants, "nn/finite.cu float64 sm_90") == ""
 
 
 def test_gxx_refuses_a_double_literal_with_file_and_line(mutants: Any) -> None:
     if "g++" in mutants[2]["missing"]:
         pytest.skip(mutants[2]["missing"]["g++"])
     found = "\n".join(p for p in mutants[2]["problems"] if "gather.cu float32, g++" in p)
-    assert "kernels/nn/gather.cu:7:" in found
+    assert "kernels/nn/gather.cu:12:" in found
     assert "[-Werror=double-promotion]" in found
 
 

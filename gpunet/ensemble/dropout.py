@@ -9,8 +9,9 @@ import numpy as np
 
 from gpunet import rng
 from gpunet.backend import Array, array_module
+from gpunet.functional import over_planes
 from gpunet.fused.after import Drops
-from gpunet.kernel import Kernel
+from gpunet.kernel import BlockKernel
 from gpunet.tape import Pair
 from gpunet.tensor import op
 
@@ -43,7 +44,15 @@ def _reference(
     return y
 
 
-DROPOUTS = Kernel("nn/dropouts", _reference)
+DROPOUTS = BlockKernel("nn/dropouts", _reference)
+
+
+def masked(x: Array, *numbers: Any) -> Array:
+    """`numbers` as the reference takes them."""
+    if array_module(x) is np:
+        return DROPOUTS.reference(x, *numbers)
+    names = ("scales", "thresholds", "seeds", "steps", "call", "plane")
+    return over_planes(DROPOUTS, x, **dict(zip(names, numbers, strict=True)))
 
 
 @op
@@ -52,7 +61,7 @@ def dropouts(x: Array, *, numbers: Numbers, call: int) -> Pair:
     with its numbers at `call`.
     """
     plane = math.prod(x.shape[1:])
-    return DROPOUTS(x, *numbers, call, plane), lambda gy: DROPOUTS(gy, *numbers, call, plane)
+    return masked(x, *numbers, call, plane), lambda gy: masked(gy, *numbers, call, plane)
 
 
 class Placed:

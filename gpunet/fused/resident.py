@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from gpunet.backend import Array, array_module
 from gpunet.counters import Counters
 from gpunet.fused.step import Step
-from gpunet.kernel import Kernel
+from gpunet.kernel import Kernel, together
 
 GATHER = Kernel("nn/gather")
 NOTE_LOSS = Kernel("nn/note_loss")
@@ -79,7 +80,16 @@ class Resident:
         """
         if rows not in kept:
             kept[rows] = self.xp.empty((rows, *data.shape[1:]), dtype)
-        y = kept[rows].reshape(rows, -1)
-        arrays = {"data": data, "order": self.order, "y": y, "counters": self.counters.array}
-        GATHER.launch(self.xp, width=y.shape[1], scale=scale, **arrays)
+        gather(data, self.order, self.counters.array, kept[rows], scale)
         return kept[rows]
+
+
+def gather(data: Array, order: Array, counted: Array, y: Array, scale: float) -> None:
+    """The rows of `data` that come next, times `scale`, into y; the counters' `next` becomes their
+    `now`.
+    """
+    width = math.prod(y.shape[1:])
+    n = together(width, data, y)
+    arrays = {"data": data, "order": order, "y": y, "counters": counted}
+    sizes = {"width": width, "threads": width // n, "threads_in_all": y.size // n}
+    GATHER.launch(array_module(y), scale=scale, **sizes, **arrays)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import counters
 from gpunet.backend import Array, array_module
-from gpunet.kernel import CudaText, Kernel
+from gpunet.kernel import CudaText, Kernel, together
 from gpunet.optim import native
 from gpunet.optim.rows import ROWS, Row
 from gpunet.source import Argument, expand, kernel_dir
@@ -20,7 +20,6 @@ NO_LIMITS = (math.inf, math.inf)
 BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
 LIMITS = ("clip_norm", "clip_value")  # the first two entries of every row
 VECTORS, COLUMNS = "vectors", "columns"  # compile-time options of every optimizer's kernel
-VECTOR = 16  # bytes
 THREADS = 256  # of a block that takes vectors
 
 State = dict[str, Array]
@@ -47,9 +46,8 @@ class Arrays:
         """How many vectors each array on a GPU is made of; 0 where it is not: strided, or not of
         whole vectors from a vector's place on.
         """
-        arrays = [self.grad, *self.state.values()]
-        whole = all(a.flags.c_contiguous and a.data.ptr % VECTOR == 0 for a in arrays)
-        return self.grad.nbytes // VECTOR if whole and self.grad.nbytes % VECTOR == 0 else 0
+        n = together(self.size, self.grad, *self.state.values())
+        return self.size // n if n > 1 else 0
 
     @cached_property
     def blocks(self) -> list[Block]:

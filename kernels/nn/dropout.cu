@@ -1,11 +1,11 @@
 // Inverted dropout (Srivastava et al. 2014). An element is kept if its 16 random bits reach
-// `threshold`; the mask covers the last two axes (`plane` elements) and every leading index, a
+// `threshold`; the mask covers the last two axes (`plane` elements), and every leading index, a
 // model of its own, sees the same one. Backward is this kernel again, on the gradient. In a captured
 // step `step` is where the device began to count calls.
 #include "counters.cuh"
-#include "philox.cuh"
-// in:  T x, raw int64 counters
+#include "nn/plane.cuh"
+// threads: 256
+// in:  T* x, int64* counters
 // numbers: T scale, uint64 seed, uint64 step, uint32 threshold, int64 plane
-// out: T y
-const unsigned int bits = random_bits16(seed, step + counters[CALL], i % plane);
-y = bits >= threshold ? x * scale : T(0);
+// out: T* y
+drop(x, y, plane, block_of(plane), Dropout{threshold, seed, step + counters[CALL]}, scale);

@@ -9,6 +9,16 @@ struct Dropout {
     unsigned long long seed, step;
 };
 
+// Which of the sixteen elements from 16 * group on are kept, a bit each.
+__device__ __forceinline__ unsigned int kept_of_group(const Dropout &drop, long long group) {
+    const Philox random = philox(drop.seed, group + 1, drop.step);
+    unsigned int kept = 0;
+#pragma unroll
+    for (int e = 0; e < 16; ++e)
+        kept |= ((random.word[e / 4] >> 16 * (e % 4) & 0xFFFF) >= drop.threshold) << e;
+    return kept;
+}
+
 template <int WIDTH> struct Mask {
     static constexpr int GROUPS = (WIDTH + 14) / 16 + 1;  // of sixteen that WIDTH neighbours touch
     static constexpr int ROWS = 8192 / WIDTH;
@@ -38,12 +48,7 @@ __device__ __forceinline__ Mask<WIDTH> draw_mask(const Dropout &drop, long long 
         const long long start = (first_row + place / GROUPS) * columns + first_column;
         const long long group = start / 16 + place % GROUPS;
         if (group > (start + WIDTH - 1) / 16) continue;  // these columns do not reach it
-        const Philox random = philox(drop.seed, group + 1, drop.step);
-        unsigned int kept = 0;
-#pragma unroll
-        for (int e = 0; e < 16; ++e)
-            kept |= ((random.word[e / 4] >> 16 * (e % 4) & 0xFFFF) >= drop.threshold) << e;
-        bits[place] = (unsigned short)kept;
+        bits[place] = (unsigned short)kept_of_group(drop, group);
     }
     __syncthreads();
     return Mask<WIDTH>{bits, first_row, first_column, columns};

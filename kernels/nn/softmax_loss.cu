@@ -4,8 +4,8 @@
 // order the batch is the epoch's n-th: its loss becomes element n, and the counters are set to what
 // the next batch will find.
 //
-// Each warp takes a row, and a block leaves its rows' sums in scratch[chunk, columns + 1], the loss
-// behind those of the columns. In one launch, parts = 3, the last block to be done adds them up. Of
+// A warp takes a row, of few columns 2 or 4 at once, and a block leaves its rows' sums in
+// scratch[chunk, columns + 1], the loss behind those of the columns. In one launch, parts = 3, the last block to be done adds them up. Of
 // many columns the second launch does, parts = 2, after the first, parts = 1. The order of adding is
 // the same whichever block is last.
 #include "counters.cuh"
@@ -18,30 +18,37 @@
 // out: T* z, T* db, float64* losses, T* scratch, uint32* arrived, int64* counters
 const Rows own = rows_of_chunk(blockIdx.y, rows);
 const int lane = threadIdx.x;
+const Lanes lanes = lanes_for(columns);
+const int count = (int)own.count(), stride = 1024 / lanes.count;
+const int first_row = threadIdx.y * (32 / lanes.count);  // of this warp
 const long long batch = order ? counters[BATCH] : 0;
 T loss = T(0);
 
 if (parts & 1) {
-    for (long long row = own.first + threadIdx.y; row < own.last; row += 32) {
+    for (int k = first_row; k < count; k += stride) {
+        const bool mine = k + lanes.row < count;  // else the last row again, for all lanes must call
+        const long long row = own.first + min(k + lanes.row, count - 1);
         const long long label = labels[order ? order[counters[ROW] + row] : row];
         const Logits<T> logits{z + row * columns, b, (int)columns};
-        const Row<T> found = row_loss(logits, label, smoothing);
-        loss += found.loss;
+        const Row<T> found = row_loss(logits, label, smoothing, lanes.count);
+        if (mine) loss += found.loss;
         __syncwarp();  // all lanes have read what they need of z
         const T factor = found.valid ? share / T(rows) : found.loss;  // or nan
-        for (int c = lane; c < columns; c += 32)
+        for (int c = lanes.lane; mine && c < columns; c += lanes.count)
             z[row * columns + c] = factor * row_gradient(logits, found, c, label, smoothing);
     }
 }
 // The sums down the columns: a thread adds what it has written itself. Column `columns` is the loss.
 const long long wide = columns + 1;
 if (parts & 1) {
+    loss = warp_sum(loss, lanes.count);
     for (long long first = 0; first < wide; first += 32) {
-        const long long c = first + lane;
-        T sum = c == columns ? loss : T(0);
-        for (long long row = own.first + threadIdx.y; c < columns && row < own.last; row += 32)
-            sum += z[row * columns + c];
-        sum = sum_down<32>(sum);
+        T sum = T(0);
+        const long long c = first + lane, own_column = first + lanes.lane;
+        for (int k = first_row + lanes.row; own_column < columns && k < count; k += stride)
+            sum += z[(own.first + k) * columns + own_column];
+        sum = warp_sum(sum, lanes.count);
+        sum = sum_down<32>(c == columns ? loss : sum);
         if (threadIdx.y == 0 && c < wide) scratch[blockIdx.y * wide + c] = sum;
     }
     if (parts == 1 || !is_last(arrived)) return;

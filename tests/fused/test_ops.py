@@ -390,17 +390,42 @@ def test_gather(kind: Any, shape: tuple[int, ...], cp: Any) -> None:
     order = generator.permutation(10)
     counters = cp.asarray(np.array([-1, -1, 0, -1, 4, 3, 2, 1]))
     y = cp.zeros((shape[0], int(np.prod(shape[1:]))), np.float32)
-    arrays = {"data": cp.asarray(data), "order": cp.asarray(order), "counters": counters}
-    resident.GATHER.launch(cp, y=y, width=y.shape[1], scale=1 / 255, **arrays)
+    resident.gather(cp.asarray(data), cp.asarray(order), counters, y, 1 / 255)
     expected = data[order[2 : 2 + shape[0]]].reshape(y.shape).astype(np.float32)
     np.testing.assert_array_equal(to_host(y), expected * np.float32(1 / 255))
     assert counters.tolist() == [4, 3, 2, 1, 4, 3, 2, 1]
 
 
+def shifted(a: Any, cp: Any) -> Any:
+    """The same numbers, from one element behind a vector's place on."""
+    return cp.concatenate([a.ravel()[:1], a.ravel()])[1:].reshape(a.shape)
+
+
+@pytest.mark.parametrize("lay", [shifted, lambda a, cp: cp.asfortranarray(a)])
+@pytest.mark.parametrize("width", [6, 8])
+def test_rows_are_gathered_however_they_lie(width: int, lay: Any, cp: Any) -> None:
+    """Those that begin on 16 bytes go by vectors, and no others."""
+    data, order = cp.arange(10 * width, dtype=np.float32).reshape(10, -1), cp.arange(9, -1, -1)
+    results = [cp.zeros((3, width), np.float32), shifted(cp.zeros((3, width), np.float32), cp)]
+    for y in results:
+        resident.gather(lay(data, cp), order, cp.zeros(8, np.int64), y, 2)
+        assert y.tolist() == (2 * data[::-1][:3]).tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (2, 3, 8), (2, 40, 33), (5, 1, 2)])
+def test_dropout_of_what_does_not_begin_on_a_vector(shape: tuple[int, ...], cp: Any) -> None:
+    x = cp.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape)
+    expected = gn.functional.dropout(to_host(x), p=0.4, seed=3).data
+    for given in (x, shifted(x, cp), cp.asfortranarray(x)):
+        np.testing.assert_array_equal(
+            to_host(gn.functional.dropout(given, p=0.4, seed=3).data), expected
+        )
+
+
 def test_labels_are_gathered_too(cp: Any) -> None:
     labels, order = cp.asarray(np.array([2**53 + 1, 5, 7])), cp.asarray(np.array([2, 0, 1]))
     counters, y = cp.zeros(8, np.int64), cp.zeros((2, 1), np.int64)
-    resident.GATHER.launch(cp, data=labels, order=order, counters=counters, y=y, width=1, scale=1)
+    resident.gather(labels, order, counters, y, 1)
     assert y.tolist() == [[7], [2**53 + 1]]
 
 

@@ -33,10 +33,10 @@ from gpunet import embedding, functional
 from gpunet.activations import ACTIVATE, ACTIVATE_BACKWARD, NUMBERS, TABLE
 from gpunet.backend import to_host
 from gpunet.counters import TICK
-from gpunet.ensemble.dropout import DROPOUTS
+from gpunet.ensemble import dropout
 from gpunet.fused import on_cupy, on_numpy
 from gpunet.fused.after import After, Drop
-from gpunet.fused.resident import GATHER, NOTE_LOSS
+from gpunet.fused.resident import GATHER, NOTE_LOSS, gather
 from gpunet.kernel import Kernel
 from gpunet.optim import kernel as updates
 from gpunet.optim.kernel import Arrays, UpdateKernel
@@ -95,7 +95,8 @@ def strided(xp: Any, a: Array) -> Array:
 class Case:
     """A kernel called with `inputs(draw)`; its error must not exceed `bound` ulps.
 
-    truth: in place of the reference in a wider type. scale: what the ulps are counted at.
+    truth: in place of the reference in a wider type. scale: what the ulps are counted at. call: in
+    place of a call of the kernel, for one that needs a grid.
     """
 
     kernel: Kernel
@@ -103,6 +104,7 @@ class Case:
     bound: float
     scale: Callable[..., Array] | None = None
     truth: Callable[..., Array] | None = None
+    call: Callable[..., Array] | None = None
 
     @property
     def name(self) -> str:
@@ -113,9 +115,13 @@ class Case:
         generator = np.random.default_rng(0)
         host = self.inputs(lambda: generator.standard_normal(shape).astype(dtype))
         wide = [a.astype(WIDER[dtype]) if getattr(a, "dtype", None) == dtype else a for a in host]
-        placed = [layout(xp, a) if isinstance(a, np.ndarray) else a for a in host]
+        shaped = [isinstance(a, np.ndarray) and a.shape == host[0].shape for a in host]
+        placed = [
+            layout(xp, a) if s else xp.array(a) if isinstance(a, np.ndarray) else a
+            for a, s in zip(host, shaped, strict=True)
+        ]
         truth = (self.truth or self.kernel.reference)(*wide)
-        result = to_host(self.kernel(*placed))
+        result = to_host((self.call or self.kernel)(*placed))
         return ulps(result, truth, self.scale(*wide) if self.scale else None)
 
 
@@ -191,8 +197,9 @@ def activation_cases() -> Iterator[Case]:
 
 CASES = [
     *activation_cases(),
-    Case(functional.DROPOUT, dropout_inputs, 0.51),  # one rounding; the truth has one too
-    Case(DROPOUTS, dropouts_inputs, 0.51),
+    # One rounding; the truth has one too.
+    Case(functional.DROPOUT, dropout_inputs, 0.51, call=functional.masked),
+    Case(dropout.DROPOUTS, dropouts_inputs, 0.51, call=dropout.masked),
     # A million squares added by 512 threads: two thousand roundings each, up or down.
     Case(
         updates.norm_of,
@@ -313,8 +320,7 @@ def _finite(ops: Any, a: dict[str, Array], work: Any) -> None:
 def _gather(ops: Any, a: dict[str, Array], work: Any) -> None:
     data, order, y, counters = (a[name] for name in ("data", "order", "y", "counters"))
     if ops is on_cupy:
-        arrays = {"data": data, "order": order, "y": y, "counters": counters}
-        GATHER.launch(work.cupy, width=y.shape[1], scale=2**-8, **arrays)
+        gather(data, order, counters, y, 2**-8)
     else:
         counters[:4] = counters[4:]
         y[...] = data[order[counters[2] : counters[2] + len(y)]].astype(y.dtype) * 2**-8
@@ -359,8 +365,7 @@ def _embedding(ops: Any, a: dict[str, Array], work: Any) -> None:
     W, y = a["W"], a["y"]
     index = a["labels"][: len(y)]
     if ops is on_cupy:
-        sizes = {"categories": W.shape[0], "width": W.shape[1]}
-        embedding.EMBEDDING.launch(work.cupy, index=index, W=W, y=y, **sizes)
+        embedding.look_up(index, W, y)
     else:
         y[...] = W[index]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -164,7 +165,7 @@ def test_a_wrong_formula_is_seen(xp: Any) -> None:
             return ACTIVATE_BACKWARD.reference(*inputs) * (1 + 1e-5)
 
         for dtype in DTYPES:
-            case = Case(right.kernel, right.inputs, right.bound, right.scale, truth=wrong)
+            case = replace(right, truth=wrong)
             assert case.error(xp, dtype, (33,), contiguous) > right.bound
 
 
@@ -175,7 +176,7 @@ def test_a_dropout_mask_off_by_one_element_is_seen(cp: Any) -> None:
         y = functional.DROPOUT.reference(x, *rest)
         return np.where(np.roll(y != 0, 1), x, 0) * rest[1]
 
-    case = Case(right.kernel, right.inputs, right.bound, truth=shifted)
+    case = replace(right, truth=shifted)
     assert case.error(cp, "float32", (33,), contiguous) > right.bound
 
 
