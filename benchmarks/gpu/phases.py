@@ -23,6 +23,24 @@ extern "C" __global__ void barriers(int count) {
     for (int k = 0; k < count; ++k) cooperative_groups::this_grid().sync();
 }
 """
+# The same by hand, but that the last block to come does not wait for its own number to come back.
+# all: the numbers of earlier launches, and of this one's barriers so far.
+BY_HAND = """extern "C" __global__ void barriers(int count, unsigned *arrived, unsigned all) {
+    for (int k = 0; k < count; ++k) {
+        __syncthreads();
+        all += gridDim.x;
+        if (threadIdx.x == 0) {
+            asm volatile("red.release.gpu.global.add.u32 [%0], 1;" :: "l"(arrived) : "memory");
+            unsigned now;
+            do {
+                asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(now) : "l"(arrived)
+                             : "memory");
+            } while (int(now - all) < 0);
+        }
+        __syncthreads();
+    }
+}
+"""
 BLOCKS = {"cuda": 132, "sim": 2}
 STEPS = {"cuda": in_phases.AT_ONCE, "sim": 2}  # a round
 NAMES = {"cuda": ("W1", "W2", "W5"), "sim": ("W5",)}
@@ -36,6 +54,9 @@ def phases(place: str) -> dict[str, Any]:
         "grid barrier": timed(barriers(BLOCKS[place]), CALLS[place], rounds),
         "graph node": timed(nodes(), CALLS[place] * NODES, rounds),
     }
+    if place == "cuda":  # g++ knows no such instructions
+        by_hand = barriers_by_hand(BLOCKS[place])
+        timings["grid barrier, by hand"] = timed(by_hand, CALLS[place], rounds)
     for name in NAMES[place]:
         w = workload(name, place)
         x, t = (to_device(a, "cuda") for a in rows(w))
@@ -54,6 +75,20 @@ def barriers(most: int) -> Run:
 
     def run(count: int) -> None:
         kernel((blocks,), (THREADS,), (np.int32(count),))
+
+    return run
+
+
+def barriers_by_hand(most: int) -> Run:
+    """The same, without CUDA's own barrier."""
+    xp = cupy()
+    kernel = xp.RawKernel(BY_HAND, "barriers", enable_cooperative_groups=True)
+    blocks, arrived, made = min(most, resident(xp, kernel)), xp.zeros(1, np.uint32), 0
+
+    def run(count: int) -> None:
+        nonlocal made
+        kernel((blocks,), (THREADS,), (np.int32(count), arrived, np.uint32(made % 2**32)))
+        made += count * blocks
 
     return run
 

@@ -8,13 +8,17 @@ from typing import NamedTuple
 
 from gpunet.phases.plan import Phase, Stage
 
+MOST = 32 << 10  # bytes of matrices that a block of the phase `rows` holds
+
 
 class Calls(NamedTuple):
     """shared: a declaration of the type `Shared`, what the threads of a block have in common as
-    `own`. lines: the calls, for `block`.
+    `own`. ahead: the calls, for `block`, that do not need the phase before to have ended. lines:
+    the others; in between all threads of the block meet.
     """
 
     shared: str
+    ahead: list[str]
     lines: list[str]
 
 
@@ -37,14 +41,18 @@ def layer(stage: Stage) -> str:
 def _product(stages: Sequence[Stage]) -> Calls:
     name = layer(stages[0])
     return Calls(
-        f"typedef ProductTile<{name}> Shared;", [f"product<{name}>(net, clock, own, block);"]
+        f"typedef ProductTile<{name}> Shared;",
+        [f"product_ahead<{name}>(net, clock, own, block);"],
+        [f"product<{name}>(net, clock, own, block);"],
     )
 
 
 def _columns(stages: Sequence[Stage]) -> Calls:
     name = layer(stages[0])
     return Calls(
-        f"typedef Columns<{name}> Shared;", [f"columns_forward<{name}>(net, clock, own, block);"]
+        f"typedef Columns<{name}> Shared;",
+        [],
+        [f"columns_forward<{name}>(net, clock, own, block);"],
     )
 
 
@@ -52,6 +60,7 @@ def _back(stages: Sequence[Stage]) -> Calls:
     names = ", ".join(map(layer, stages))
     return Calls(
         f"typedef ColumnsBack<{names}> Shared;",
+        [f"columns_ahead<{names}>(net, own, block);"],
         [f"columns_backward<{names}>(net, clock, own, block);"],
     )
 
@@ -59,29 +68,51 @@ def _back(stages: Sequence[Stage]) -> Calls:
 def _rows(stages: Sequence[Stage]) -> Calls:
     first, last = stages[0], stages[-1]
     own = [f"T y{k.index}[{k.outputs}];" for k in stages]
-    lines, before = [], "nullptr"
+    ahead, lines, before = ["row_label(net, clock, own.label, block);"], [], "nullptr"
     if not first.partial:
         own.append(f"T x[{first.inputs}];")
-        lines, before = [f"row_input<{layer(first)}>(net, clock, own.x, block);"], "own.x"
+        row_input = f"row_input<{layer(first)}>(net, clock, own.x, block);"
+        before = "own.x"
+        if first.index == 0:
+            ahead.append(row_input)
+        else:
+            lines += [row_input, "__syncthreads();"]
+    matrices = {k.index: f"values<{layer(k)}::Weight>(net)" for k in stages}
+    for k in _held(stages):
+        own.append(f"T w{k.index}[{k.inputs * k.outputs}];")
+        ahead.append(f"row_weights<{layer(k)}>(net, own.w{k.index});")
+        matrices[k.index] = f"own.w{k.index}"
     for k in stages:
-        y = f"own.y{k.index}"
-        lines.append(f"row_forward<{layer(k)}>(net, clock, own.scratch, {before}, {y}, block);")
+        x, W, y = before, matrices[k.index], f"own.y{k.index}"
+        lines.append(f"row_forward<{layer(k)}>(net, clock, own.scratch, {x}, {W}, {y}, block);")
         before = y
-    lines.append(f"row_loss_and_back<{layer(last)}>(net, clock, {before}, block);")
+    lines.append(f"row_loss_and_back<{layer(last)}>(net, {before}, own.label, block);")
     for before_it, k in reversed(list(pairwise(stages))):
-        both = f"{layer(k)}, {layer(before_it)}"
-        arrays = f"own.y{k.index}, own.y{before_it.index}"
+        both, W = f"{layer(k)}, {layer(before_it)}", matrices[k.index]
+        arrays = f"own.y{k.index}, {W}, own.y{before_it.index}"
         lines.append(f"row_backward<{both}>(net, clock, own.scratch, {arrays}, block);")
-    return Calls(f"struct Shared {{ T scratch[THREADS]; {' '.join(own)} }};", lines)
+    shared = f"struct Shared {{ long long label; T scratch[THREADS]; {' '.join(own)} }};"
+    return Calls(shared, ahead, lines)
+
+
+def _held(stages: Sequence[Stage]) -> list[Stage]:
+    """Those whose matrix a block copies before the phase `rows` begins: small ones, that no block
+    updates then.
+    """
+    begins = stages[0].index == 0 and not stages[0].partial
+    small = [k for k in stages if not k.partial]
+    size = sum(k.inputs * k.outputs * k.block.affine.dtype.itemsize for k in small)
+    return small if size <= MOST and not begins else []
 
 
 def _weights(stages: Sequence[Stage]) -> Calls:
     tiles = " ".join(f"WeightsTile<{layer(k)}> w{k.index};" for k in stages)
-    lines, end = [], 0
+    ahead, lines, end = [], [], 0
     for k in stages:
         begin, end = end, end + k.tiles * k.chunks
-        call = f"weights<{layer(k)}>(net, clock, own.w{k.index}, block - {begin})"
-        lines.append(f"if (block < {end}) return {call};")
+        given = f"<{layer(k)}>(net, clock, own.w{k.index}, block - {begin})"
+        ahead.append(f"if (block < {end}) return weights_ahead{given};")
+        lines.append(f"if (block < {end}) return weights{given};")
     biased = [k for k in stages if k.in_rows and k.block.affine.b is not None]
     lines += [f"bias<{layer(k)}>(net, clock);" for k in biased]
-    return Calls(f"union Shared {{ {tiles} }};", [*lines, "mean_loss(net, clock);"])
+    return Calls(f"union Shared {{ {tiles} }};", ahead, [*lines, "mean_loss(net, clock);"])

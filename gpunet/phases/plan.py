@@ -28,6 +28,7 @@ MOST_BYTES = 20 << 20  # of parameters and two states, which stay in the caches
 SMALL = 4096  # elements of a matrix that a block reads for one row
 TILE_BYTES = 40 << 10  # of a product's operands in shared memory
 LEAST_CHUNK, MOST_CHUNK = 16, 64
+GROUP, CALLS = 16, 2  # elements whose masks Philox draws in a call; calls of a thread
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Stage:
 
     chunk: inputs that a tile of W has. by_row: its partial sums lie row by row. partial: it has a
     product phase. columns: that a block of its column phases has. in_rows: it is done in `rows`.
+    groups: calls of Philox that dropout's mask takes. drawers: blocks of the product that draw it.
     """
 
     block: Block
@@ -45,6 +47,8 @@ class Stage:
     by_row: bool
     partial: bool
     in_rows: bool
+    groups: int
+    drawers: int
 
     @property
     def inputs(self) -> int:
@@ -107,7 +111,7 @@ class Phases:
         stages, first = self.stages, self.first_row
         for stage in stages[: first + 1]:
             if stage.partial:
-                yield Phase("product", (stage,), stage.tiles * stage.chunks)
+                yield Phase("product", (stage,), stage.tiles * stage.chunks + stage.drawers)
             if stage.index < first:
                 yield Phase("columns", (stage,), -(-stage.outputs // stage.columns))
         yield Phase("rows", stages[first:], None)
@@ -117,8 +121,8 @@ class Phases:
         yield Phase("weights", stages, 1 + sum(k.tiles * k.chunks for k in stages))
 
     @property
-    def ends_alone(self) -> bool:
-        """The next step's first phase has to wait for this one's last. (A product takes the very
+    def begins_alone(self) -> bool:
+        """The first phase has to wait for the last of the step before. (A product takes the very
         tiles of W that the same blocks updated.)
         """
         return self.phases[0].name != "product"
@@ -153,18 +157,21 @@ def _is_small(block: Block) -> bool:
 
 def _stage(plan: Plan, index: int, first: int, stride: int) -> Stage:
     block, itemsize = plan.blocks[index], plan.dtype.itemsize
-    most = TILE_BYTES // ((stride + 4 + WIDTH) * itemsize)
-    chunk = _chunk(block.affine.in_features, block.affine.out_features, min(MOST_CHUNK, most))
+    partial = index < first or (index == first and not _is_small(block))
+    groups = -(-stride * block.affine.out_features // GROUP) if partial and block.dropout else 0
+    drawers = -(-groups // (CALLS * THREADS))
+    most = min(MOST_CHUNK, TILE_BYTES // ((stride + 4 + WIDTH) * itemsize))
+    chunk = _chunk(block.affine.in_features, block.affine.out_features, most, BLOCKS - drawers)
     columns = 1
     while columns * itemsize < 16 and -(-block.affine.out_features // columns) > BLOCKS:
         columns *= 2
-    partial = index < first or (index == first and not _is_small(block))
-    return Stage(block, index, chunk, columns, index == first, partial, in_rows=index >= first)
+    in_rows = index >= first
+    return Stage(block, index, chunk, columns, index == first, partial, in_rows, groups, drawers)
 
 
-def _chunk(inputs: int, outputs: int, most: int) -> int:
-    """A multiple of four: so many that all tiles together are BLOCKS, or somewhat fewer."""
+def _chunk(inputs: int, outputs: int, most: int, blocks: int) -> int:
+    """A multiple of four: so many that all tiles together are `blocks`, or somewhat fewer."""
     across = -(-outputs // WIDTH)
-    wanted = -(-inputs // max(1, BLOCKS // across))
+    wanted = -(-inputs // max(1, blocks // across))
     chunk = min(max(wanted, LEAST_CHUNK), -(-inputs // 4) * 4)
     return min(-(-chunk // 4) * 4, most // 4 * 4)

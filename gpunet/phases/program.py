@@ -165,6 +165,8 @@ def _layer(stage: Stage, phases: Phases, work: Work, places: Mapping[int, Place]
         "BIAS": affine.b is not None,
         "NORM": norm is not None,
         "DROPS": block.dropout is not None,
+        "DRAWERS": stage.drawers,
+        "EARLY": stage.index <= phases.first_row,
         "LAST": stage is phases.stages[-1],
         "BY_ROW": stage.by_row,
         **work.of[stage.index],
@@ -214,14 +216,18 @@ def net_type(number: np.dtype[Any], update: Update, layers: int) -> np.dtype[Any
 
 def _phase(k: int, phase: Phase) -> Iterator[str]:
     """What step.cuh calls a Phase."""
-    shared, lines = calls(phase)
-    body = "\n        ".join(lines)
+    shared, ahead, lines = calls(phase)
+    first, then = ("\n        ".join(some) for some in (ahead, lines))
     yield f"""struct Phase{k} {{  // {phase.name} {", ".join(str(s.index) for s in phase.stages)}
     {shared}
     static __device__ __forceinline__ int blocks(int rows) {{ return {phase.blocks or "rows"}; }}
+    static __device__ __forceinline__ void ahead(const Net &net, const Clock &clock, Shared &own,
+                                                 int block) {{
+        {first}
+    }}
     static __device__ __forceinline__ void run(const Net &net, const Clock &clock, Shared &own,
                                                int block) {{
-        {body}
+        {then}
     }}
 }};"""
 
@@ -240,9 +246,8 @@ def _nodes(phases: Phases) -> Iterator[str]:
 def _steps(phases: Phases) -> Iterator[str]:
     count, lines = len(phases.phases), []
     for k in range(count):
-        lines.append(f"every<Phase{k}>(nets, clock, own.phase{k});")
-        if k < count - 1 or phases.ends_alone:
-            lines.append("grid_barrier();")
+        meets = "true" if k else "!first" if phases.begins_alone else "false"
+        lines.append(f"every<Phase{k}>(nets, clock, own.phase{k}, {meets});")
     body = "\n        ".join(lines)
     shared = " ".join(f"Phase{k}::Shared phase{k};" for k in range(count))
     yield f"""union Shared {{
@@ -250,7 +255,7 @@ def _steps(phases: Phases) -> Iterator[str]:
 }};
 {KERNEL} steps(const Nets nets, int count) {{
     __shared__ Shared own;
-    many(nets, count, [&](const Clock &clock) {{
+    many(nets, count, [&](const Clock &clock, bool first) {{
         {body}
     }});
 }}

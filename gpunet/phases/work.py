@@ -29,6 +29,7 @@ class Work:
                     "SEEN": self._columns(outputs if stage.keeps_sum else 0),
                     "NORMAL": self._columns(outputs if norm else 0),
                     "INV": self._take(outputs if norm else 0),
+                    "MASK": self._take(stage.groups),
                 }
             )
 

@@ -2,19 +2,24 @@
 
     python -m gpunet.testing.phase_gate           W1, W2 and W5
     python -m gpunet.testing.phase_gate W1        some
-    python -m gpunet.testing.phase_gate --json FILE
+    python -m gpunet.testing.phase_gate --json tests/testing/phases.json
 
-Prints of each phase, and of the kernel that makes many steps, registers, shared memory, a thread's
-own memory, and which share of its product's instructions multiplies and adds: of the basic block
-that holds most of them. Then what the phase cannot be faster than (COMPUTED, not measured): its
-multiply-adds by the float32 rate, its bytes by the rate of the L2 cache, of an H100 SXM.
+writes the record that tests compare with the kernels as they are and with docs/machine_code.md,
+whose table this prints.
+
+Told of each phase, and of the kernel that makes many steps, are registers, shared memory, a
+thread's own memory, and which share of its product's instructions multiplies and adds: of the basic
+block that holds most of them. Then what the phase cannot be faster than (COMPUTED, not measured):
+its multiply-adds by the float32 rate, its bytes by the rate of the L2 cache, of an H100 SXM.
 Exit status: 0 all well, 1 a problem, 3 NVRTC or nvdisasm is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -43,6 +48,7 @@ class Row:
 
     instructions: on the longest way, loops once. an_output: those of all threads, by what the phase
     leaves. multiply_adds, among: of the block that holds most. floor_us: computed, of one step.
+    source: a hash of its code.
     """
 
     workload: str
@@ -58,6 +64,7 @@ class Row:
     multiply_adds: int
     among: int
     floor_us: float
+    source: str
     error: str = ""
 
     @property
@@ -101,6 +108,22 @@ def kernels(made: program.Program) -> Iterator[tuple[str, str]]:
     yield "steps", made.steps
 
 
+def source_of(text: str) -> str:
+    """A hash of CUDA code, whatever its comments and its spaces are."""
+    code = " ".join(re.sub(r"//.*", "", text).split())
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def sources(names: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Of each kernel of the workloads as it is written now, by both names."""
+    known = workloads("cuda")
+    return {
+        (name, kernel): source_of(text)
+        for name in names
+        for kernel, text in kernels(written(known[name])[1])
+    }
+
+
 def rows(names: Sequence[str]) -> list[Row]:
     """Of the workloads: compiled, or remembered."""
     known = workloads("cuda")
@@ -113,7 +136,7 @@ def rows(names: Sequence[str]) -> list[Row]:
         for k, kernel in enumerate(texts):
             m = measured[jobs[kernel]]
             phase = phases.phases[k] if kernel != "steps" else None
-            found.append(_row(name, kernel, phase, phases, m))
+            found.append(_row(name, kernel, phase, phases, m, source_of(texts[kernel])))
     return found
 
 
@@ -123,7 +146,9 @@ def _program(kernel: str, text: str) -> nvrtc.Program:
     return found[0]
 
 
-def _row(workload: str, kernel: str, phase: Phase | None, phases: Phases, m: nvrtc.Measured) -> Row:
+def _row(
+    workload: str, kernel: str, phase: Phase | None, phases: Phases, m: nvrtc.Measured, source: str
+) -> Row:
     all_phases = phases.phases if phase is None else (phase,)
     blocks = max(p.blocks or phases.rows for p in all_phases)
     outputs = sum(work_of(p, phases)[2] for p in all_phases)
@@ -141,6 +166,7 @@ def _row(workload: str, kernel: str, phase: Phase | None, phases: Phases, m: nvr
         multiply_adds=m.multiply_adds,
         among=m.among,
         floor_us=sum(floor_us(p, phases) for p in all_phases),
+        source=source,
         error=m.error,
     )
 
@@ -178,19 +204,18 @@ def work_of(phase: Phase, phases: Phases) -> tuple[int, int, int]:
     return n * sizes, loaded + 6 * sizes, sizes
 
 
-HEAD = (
-    f"{'':3} {'kernel':7} {'phase':14} {'blocks':>6} {'regs':>5} {'shared':>7} {'frame':>6} "
-    f"{'instr.':>7} {'an output':>9} {'share':>6} {'floor us, computed':>19}"
-)
+HEAD = """
+| workload | kernel | phase | blocks | registers | shared bytes | stack bytes | instructions | an output | share | floor, us, computed |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+""".strip()  # noqa: E501
 
 
 def line(row: Row) -> str:
+    """Of the table in docs/machine_code.md."""
     share = f"{row.share:.2f}" if row.multiply_adds >= LARGE else "-"
-    return (
-        f"{row.workload:3} {row.kernel:7} {row.phase:14} {row.blocks:>6} {row.registers:>5} "
-        f"{row.shared:>7} {row.frame:>6} {row.instructions:>7} {row.an_output:>9.1f} {share:>6} "
-        f"{row.floor_us:>19.2f}"
-    )
+    cells = [row.workload, row.kernel, row.phase, row.blocks, row.registers, row.shared, row.frame]
+    cells += [row.instructions, f"{row.an_output:.0f}", share, f"{row.floor_us:.2f}"]
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def main() -> int:
@@ -207,8 +232,8 @@ def main() -> int:
     problems = [row.problem for row in found if row.problem]
     print("\n".join([*problems, f"{len(found)} kernels, {len(problems)} problems"]))
     if options.json:
-        text = json.dumps([asdict(row) for row in found])
-        write_atomically(options.json, text.encode())
+        text = json.dumps([asdict(row) for row in found], indent=1)
+        write_atomically(options.json, f"{text}\n".encode())
     return compile_gate.FAILED if problems else 0
 
 

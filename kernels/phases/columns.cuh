@@ -81,17 +81,23 @@ template <typename L, typename Next> struct alignas(16) ColumnsBack {
     T w[L::COLUMNS][LENGTH];
 };
 
-// dy = dz_next W_next^T for these columns: a thread has four rows of each, and every GROUPS-th four
-// of the next layer's columns.
+// These columns' rows of the next W.
 template <typename L, typename Next>
-__device__ __forceinline__ void columns_dy(const Net &net, ColumnsBack<L, Next> &all, int block) {
-    constexpr int LENGTH = ColumnsBack<L, Next>::LENGTH, GROUPS = ColumnsBack<L, Next>::GROUPS;
-    const T *W = values<typename Next::Weight>(net), *dz = net.work + Next::DZ;
+__device__ __forceinline__ void columns_ahead(const Net &net, ColumnsBack<L, Next> &all, int block) {
+    constexpr int LENGTH = ColumnsBack<L, Next>::LENGTH;
+    const T *W = values<typename Next::Weight>(net);
     for (int i = threadIdx.x; i < L::COLUMNS * LENGTH; i += THREADS) {
         const int c = i / LENGTH, j = i % LENGTH, column = block * L::COLUMNS + c;
         all.w[c][j] = column < L::OUT && j < Next::OUT ? W[column * Next::OUT + j] : T(0);
     }
-    __syncthreads();
+}
+
+// dy = dz_next W_next^T for these columns: a thread has four rows of each, and every GROUPS-th four
+// of the next layer's columns.
+template <typename L, typename Next>
+__device__ __forceinline__ void columns_dy(const Net &net, ColumnsBack<L, Next> &all) {
+    constexpr int LENGTH = ColumnsBack<L, Next>::LENGTH, GROUPS = ColumnsBack<L, Next>::GROUPS;
+    const T *dz = net.work + Next::DZ;
     const int group = threadIdx.x / QUADS, row = threadIdx.x % QUADS * 4;
     if (group < GROUPS) {
         constexpr int TURN = 4 * GROUPS, TURNS = (LENGTH + TURN - 1) / TURN;
@@ -121,7 +127,7 @@ template <typename L, typename Next>
 __device__ __forceinline__ void columns_backward(const Net &net, const Clock &clock,
                                                  ColumnsBack<L, Next> &all, int block) {
     auto &own = all.own;
-    columns_dy<L, Next>(net, all, block);
+    columns_dy<L, Next>(net, all);
     each<L>(net, block, [&](int c, int row, int column, int place) {
         T dy = T(0);
         for (int g = 0; g < ColumnsBack<L, Next>::GROUPS; ++g) dy += all.part[g][c][row];

@@ -1,6 +1,7 @@
 #pragma once
 #include "nn/backward.cuh"
 #include "nn/loss.cuh"
+#include "nn/mask.cuh"
 #include "nn/running.cuh"
 // What every phase sees of a network. The program (gpunet/phases/program.py) says before this file what is fixed
 // when it is compiled: T and S, the types of numbers here and in the data; THREADS of a block;
@@ -55,7 +56,7 @@ struct Several {
 
 // A layer L is a struct of constants: its sizes, how its work is cut, where its parameters
 // (L::Weight, ...) lie in the optimizer's arrays, and where in `work` its X, Y, SEEN, NORMAL, INV,
-// DZ and PARTIAL.
+// DZ, MASK and PARTIAL.
 
 // The values of a parameter, such as L::Weight.
 template <typename P> __device__ __forceinline__ T *values(const Net &net) {
@@ -78,11 +79,28 @@ __device__ __forceinline__ T input(const Net &net, const Clock &clock, int k, in
     return T(net.data[net.order[clock.row + row] * L::IN + k]) * net.rescale;
 }
 
+// Philox makes the bits of sixteen elements, neighbours in a row, in one call of some 400
+// instructions: where a product comes before, threads that it has no use for draw them for all.
+template <typename L> __device__ __forceinline__ unsigned int *mask(const Net &net) {
+    return reinterpret_cast<unsigned int *>(net.work + L::MASK);
+}
+
+template <typename L>
+__device__ __forceinline__ void draw_mask(const Net &net, const Clock &clock, int drawer) {
+    const Settings &set = net.of[L::INDEX];
+    if (!set.threshold) return;
+    const Dropout drop{set.threshold, set.seed, set.step + clock.call};
+    for (int group = drawer * THREADS + threadIdx.x; 16 * group < net.rows * L::OUT;
+         group += L::DRAWERS * THREADS)
+        mask<L>(net)[group] = kept_of_group(drop, group);
+}
+
 template <typename L>
 __device__ __forceinline__ bool keeps(const Net &net, const Clock &clock, int row, int column) {
     const Settings &set = net.of[L::INDEX];
     if (!L::DROPS || !set.threshold) return true;
-    const unsigned long long i = (unsigned long long)row * L::OUT + column;
+    const int i = row * L::OUT + column;
+    if (L::DRAWERS) return mask<L>(net)[i / 16] >> i % 16 & 1;
     return random_bits16(set.seed, set.step + clock.call, i) >= set.threshold;
 }
 

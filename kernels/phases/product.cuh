@@ -20,17 +20,30 @@ template <typename L> struct alignas(16) ProductTile {
     T w[L::CHUNK][WIDTH];
 };
 
+// Blocks behind the tiles draw the layer's mask.
 template <typename L>
-__device__ __forceinline__ void product(const Net &net, const Clock &clock, ProductTile<L> &tile,
-                                        int block) {
-    const int chunk = block / L::TILES, k0 = chunk * L::CHUNK, c0 = block % L::TILES * WIDTH;
+__device__ __forceinline__ void product_ahead(const Net &net, const Clock &clock,
+                                              ProductTile<L> &tile, int block) {
+    constexpr int BLOCKS = L::TILES * L::CHUNKS;
+    if (L::DRAWERS && block >= BLOCKS) return draw_mask<L>(net, clock, block - BLOCKS);
+    const int k0 = block / L::TILES * L::CHUNK, c0 = block % L::TILES * WIDTH;
     const T *W = values<typename L::Weight>(net);
-    load_inputs<L, STRIDE>(net, clock, tile.x, k0, 0);
+    if (L::INDEX == 0) load_inputs<L, STRIDE>(net, clock, tile.x, k0, 0);
     for (int i = threadIdx.x; i < L::CHUNK * WIDTH; i += THREADS) {
         const int k = k0 + i / WIDTH, c = c0 + i % WIDTH;
         tile.w[i / WIDTH][i % WIDTH] = k < L::IN && c < L::OUT ? W[k * L::OUT + c] : T(0);
     }
-    __syncthreads();
+}
+
+template <typename L>
+__device__ __forceinline__ void product(const Net &net, const Clock &clock, ProductTile<L> &tile,
+                                        int block) {
+    const int chunk = block / L::TILES, k0 = chunk * L::CHUNK, c0 = block % L::TILES * WIDTH;
+    if (L::DRAWERS && block >= L::TILES * L::CHUNKS) return;
+    if (L::INDEX > 0) {
+        load_inputs<L, STRIDE>(net, clock, tile.x, k0, 0);
+        __syncthreads();
+    }
     for (int o = threadIdx.x; o < QUADS * (WIDTH / 4); o += THREADS) {  // four rows of four columns
         const int row = o / (WIDTH / 4) * 4, c = o % (WIDTH / 4) * 4;
         T sum[4][4] = {};

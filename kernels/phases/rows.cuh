@@ -1,7 +1,8 @@
 #pragma once
 #include "phases/net.cuh"
 // The last layers, the loss, and back: a block has one row of the batch, and what follows a sum
-// needs no other. For small matrices only: each block reads them whole.
+// needs no other. For small matrices only: each block reads them whole, and ahead, but where the
+// step begins with this phase and other blocks are still updating them.
 
 // total(c, sum over j of term(j, c)) for c below OUT, j below COUNT: a thread adds every GROUPS-th
 // term, then halves of the groups are added to each other.
@@ -28,19 +29,29 @@ __device__ __forceinline__ void sum_terms(T *scratch, Term term, Total total) {
     __syncthreads();
 }
 
-// One row of the layer's input.
+template <typename L> __device__ __forceinline__ void row_weights(const Net &net, T *w) {
+    const T *W = values<typename L::Weight>(net);
+#pragma unroll 4
+    for (int i = threadIdx.x; i < L::IN * L::OUT; i += THREADS) w[i] = W[i];
+}
+
+__device__ __forceinline__ void row_label(const Net &net, const Clock &clock, long long &label,
+                                          int row) {
+    if (threadIdx.x == 0) label = net.labels[net.order[clock.row + row]];
+}
+
+// One row of the layer's input; behind it the threads have to meet.
 template <typename L>
 __device__ __forceinline__ void row_input(const Net &net, const Clock &clock, T *x, int row) {
     for (int k = threadIdx.x; k < L::IN; k += THREADS) x[k] = input<L>(net, clock, k, row);
-    __syncthreads();
 }
 
 // The layer's y in shared memory, of the last layer z without its bias; from the partial sums, or
-// from x, the row before it.
+// from x, the row before it, and W.
 template <typename L>
 __device__ __forceinline__ void row_forward(const Net &net, const Clock &clock, T *scratch,
-                                            const T *x, T *y, int row) {
-    const T *W = values<typename L::Weight>(net), *partial = net.work + L::PARTIAL;
+                                            const T *x, const T *W, T *y, int row) {
+    const T *partial = net.work + L::PARTIAL;
     const auto total = [&](int c, T z) {
         if (L::LAST) {
             y[c] = z;
@@ -59,10 +70,8 @@ __device__ __forceinline__ void row_forward(const Net &net, const Clock &clock, 
 
 // Loss and dz of the last layer, z becoming dz.
 template <typename L>
-__device__ __forceinline__ void row_loss_and_back(const Net &net, const Clock &clock, T *z,
-                                                  int row) {
+__device__ __forceinline__ void row_loss_and_back(const Net &net, T *z, long long label, int row) {
     if (threadIdx.x < 32) {
-        const long long label = net.labels[net.order[clock.row + row]];
         const Logits<T> logits{z, L::BIAS ? values<typename L::Bias>(net) : nullptr, L::OUT};
         const Row<T> found = row_loss(logits, label, net.smoothing);
         const T factor = found.valid ? T(1) / T(net.rows) : found.loss;  // or nan
@@ -77,11 +86,10 @@ __device__ __forceinline__ void row_loss_and_back(const Net &net, const Clock &c
     __syncthreads();
 }
 
-// dz of the layer before, from this one's.
+// dz of the layer before, from this one's and its W.
 template <typename L, typename Before>
 __device__ __forceinline__ void row_backward(const Net &net, const Clock &clock, T *scratch,
-                                             const T *dz, T *before, int row) {
-    const T *W = values<typename L::Weight>(net);
+                                             const T *dz, const T *W, T *before, int row) {
     sum_terms<L::IN, L::OUT>(
         scratch, [&](int c, int j) { return dz[c] * W[j * L::OUT + c]; },
         [&](int j, T dy) {

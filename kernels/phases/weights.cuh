@@ -10,6 +10,13 @@ template <typename L> struct alignas(16) WeightsTile {
     T dz[WIDTH][PIECE + 4];
 };
 
+// The first rows of a layer's input, where these are not from the phase before.
+template <typename L>
+__device__ __forceinline__ void weights_ahead(const Net &net, const Clock &clock,
+                                              WeightsTile<L> &tile, int block) {
+    if (L::EARLY) load_inputs<L, PIECE>(net, clock, tile.x, block / L::TILES * L::CHUNK, 0);
+}
+
 template <typename L>
 __device__ __forceinline__ void weights(const Net &net, const Clock &clock, WeightsTile<L> &tile,
                                         int block) {
@@ -18,7 +25,7 @@ __device__ __forceinline__ void weights(const Net &net, const Clock &clock, Weig
     T sum[4][2] = {};
     for (int first = 0; first < net.rows; first += PIECE) {
         __syncthreads();
-        load_inputs<L, PIECE>(net, clock, tile.x, k0, first);
+        if (first > 0 || !L::EARLY) load_inputs<L, PIECE>(net, clock, tile.x, k0, first);
         for (int i = threadIdx.x; i < WIDTH * PIECE; i += THREADS) {
             const int c = c0 + i / PIECE, row = first + i % PIECE;
             const bool inside = c < L::OUT && row < net.rows;

@@ -68,8 +68,8 @@ def test_a_barrier_that_is_missing_shows(sim: Any, monkeypatch: pytest.MonkeyPat
 
     def without(*given: Any, **more: Any) -> program.Program:
         made = write(*given, **more)
-        assert made.steps.count("        grid_barrier();\n") > 2
-        return replace(made, steps=made.steps.replace("        grid_barrier();\n", ""))
+        assert made.steps.count(", true);\n") > 2
+        return replace(made, steps=made.steps.replace(", true);\n", ", false);\n"))
 
     monkeypatch.setattr(program, "write", without)
     try:

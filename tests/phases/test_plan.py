@@ -72,10 +72,18 @@ def test_all_of_every_matrix_is_cut_among_blocks(rows: int, dtype: str) -> None:
     assert last.blocks == 1 + sum(k.tiles * k.chunks for k in phases.stages)
 
 
-def test_a_step_ends_alone_where_the_next_begins_with_rows() -> None:
+def test_masks_are_drawn_sixteen_at_a_time_beside_a_product() -> None:
+    wide = cut([784, 256, 128, 10], 128, batch_norm=True, dropout=0.5)
+    assert [k.groups for k in wide.stages] == [128 * 256 // 16, 128 * 128 // 16, 0]
+    assert [k.drawers for k in wide.stages] == [4, 2, 0]
+    assert max(p.blocks or 0 for p in wide.phases[:-1]) == plan.BLOCKS
+    assert not any(k.groups for k in cut([64, 32, 10], 32, dropout=0.5).stages)
+
+
+def test_a_step_begins_alone_where_it_begins_with_rows() -> None:
     """Which read all of W; a product has just its own tile of it."""
-    assert cut([64, 32, 10], 32).ends_alone
-    assert not cut([784, 100, 10], 100).ends_alone
+    assert cut([64, 32, 10], 32).begins_alone
+    assert not cut([784, 100, 10], 100).begins_alone
 
 
 def test_places_do_not_overlap_and_begin_at_fours() -> None:

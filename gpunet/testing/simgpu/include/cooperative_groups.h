@@ -6,6 +6,10 @@ struct grid_group {
     void sync() const {
         (void)simgpu::scheduler->barrier(SIMGPU_SITE, "grid.sync", simgpu::Barrier::grid, 0);
     }
+    // What a block does in between comes before all others have arrived: the earliest that it may.
+    using arrival_token = uint;
+    arrival_token barrier_arrive() const { return __syncthreads(), 0; }
+    void barrier_wait(arrival_token &&) const { sync(); }
     bool is_valid() const { return true; }
     uint block_rank() const { return (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x; }
     uint num_blocks() const { return gridDim.x * gridDim.y * gridDim.z; }
