@@ -70,8 +70,8 @@ def gemm(a: Array, b: Array, out: Array, add: bool = False) -> Array:
             lie close: C-contiguous arrays, their swapaxes(-1, -2), and slices of rows of either.
         b: (k, n) or (models, k, n), the same dtype. An operand without models, or with one, is
             shared by all.
-        out: (m, n), or (models, m, n) if an operand has three axes; C-contiguous, of the same
-            dtype, and no memory of a or b.
+        out: (m, n), or (models, m, n) if an operand has three axes; each matrix C-contiguous, of
+            the same dtype, and no memory of a or b.
 
     Raises:
         TypeError: an array that is not CuPy's.
@@ -110,7 +110,7 @@ def _misfit(expected: str, a: Array, b: Array, out: Array) -> ValueError:
     )
     return ValueError(
         f"gemm needs {expected}: a (m, k), b (k, n), out (m, n), with or without an axis of models "
-        "before them, out C-contiguous and rows or columns of a and b too; "
+        "before them, out's matrices C-contiguous and rows or columns of a and b too; "
         f"got {given}"
     )
 
@@ -185,7 +185,7 @@ def _plan(
         head=(first.operation, second.operation, n, m, k, one),
         after_b=after[0],
         after_a=after[1],
-        after_out=(code, n, *([ctypes.c_longlong(m * n), count] if batched else [])),
+        after_out=(code, n),
         scales=number.scales,
     )
 
@@ -201,8 +201,6 @@ class _Operand(NamedTuple):
 def _operand(shape: Shape, strides: Shape, itemsize: int) -> _Operand | None:
     """None where neither rows nor columns lie close, or matrices run backwards."""
     rows, columns = shape[-2:]
-    if 0 in shape:  # CuPy gives such an array any strides
-        return _Operand(PLAIN, max(columns, 1), 0)
     if 0 in shape:  # CuPy's strides of an array without elements are 0
         return _Operand(PLAIN, max(columns, 1), 0)
     if any(stride % itemsize for stride in strides):
@@ -230,7 +228,13 @@ def _readable(xp: Any, x: Array) -> Array:
 
 def _takes(plan: _Plan, out: Array) -> bool:
     fits = out.shape == plan.shape and out.dtype.char == plan.kind
-    return bool(fits and out.flags.c_contiguous)
+    return bool(fits and (out.flags.c_contiguous or (plan.batched and _rows_close(out))))
+
+
+def _rows_close(out: Array) -> bool:
+    """Whether each model's matrix is C-contiguous, wherever the next one's begins."""
+    found = _operand(out.shape, out.strides, out.itemsize)
+    return bool(found and found[:2] == (PLAIN, out.shape[-1]) and found.step >= out[0].size)
 
 
 def _are_near(handle: Handle, a: Array, b: Array, out: Array) -> bool:
@@ -244,6 +248,8 @@ def _run(handle: Handle, plan: _Plan, a: Array, b: Array, out: Array, add: bool)
             out.fill(0)
         return out
     pointer, routine = ctypes.c_void_p, handle.batched if plan.batched else handle.single
+    step = out.strides[0] // out.itemsize if plan.batched else 0
+    several = (ctypes.c_longlong(step), out.shape[0]) if plan.batched else ()
     status = routine(
         handle.pointer,
         *plan.head,
@@ -254,6 +260,7 @@ def _run(handle: Handle, plan: _Plan, a: Array, b: Array, out: Array, add: bool)
         plan.scales[bool(add)],
         pointer(out.data.ptr),
         *plan.after_out,
+        *several,
         compute_type(plan.kind, handle.capability),
         DEFAULT,
     )

@@ -52,8 +52,9 @@ class Loss(Layer):
         return False
 
     def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array | None:
-        """How many predictions are right, as an array of shape () on their device, where a row
-        counts its weight; None where that means nothing.
+        """How many predictions are right, as an array of shape () on their device (of several
+        models, which z and t have a leading axis of, one for each), where a row counts its weight;
+        None where that means nothing.
         """
         return None
 
@@ -270,10 +271,11 @@ class SigmoidWithLoss(Loss):
 
     def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array:
         """A row with several outputs counts by the share that is right."""
-        right: Array = (z.reshape(len(z), -1) > 0) == (t.reshape(len(t), -1) > 0.5)
+        outputs = z if z.ndim > 1 else z[:, None]
+        right: Array = (outputs > 0) == (t.reshape(outputs.shape) > 0.5)
         if weight is None:
-            return right.sum() / (z.size // len(z))
-        return (right.mean(axis=-1) * weight).sum()
+            return right.sum(axis=(-2, -1)) / outputs.shape[-1]
+        return (right.mean(axis=-1) * weight).sum(axis=-1)
 
     def check(self, z: Array, t: Array, first: int = 0) -> None:
         refuse(t, (t < 0) | (t > 1), "target", "a binary loss, targets run from 0 to 1", first)
@@ -328,7 +330,7 @@ def _of_the_largest(z: Array, t: Array, weight: Array | None) -> Array:
     """How many rows have their largest output at their label, or at the likeliest class."""
     t = t if t.ndim == z.ndim - 1 else t.argmax(axis=-1)
     right = z.argmax(axis=-1) == t
-    return (right if weight is None else right * weight).sum()
+    return (right if weight is None else right * weight).sum(axis=-1)
 
 
 def _check_classes(z: Array, t: Array, first: int) -> None:

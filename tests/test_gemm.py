@@ -461,11 +461,27 @@ def test_arguments_are_what_c_expects() -> None:
     assert plan.head[:5] == (0, 0, 5, 3, 4)
     assert plan.after_b[:2] == (0, 5)
     assert plan.after_a[:2] == (0, 4)
-    steps = [after[2] for after in (plan.after_b, plan.after_a, plan.after_out)]
+    steps = [after[2] for after in (plan.after_b, plan.after_a)]
     assert all(isinstance(step, ctypes.c_longlong) for step in steps)
-    assert [step.value for step in steps] == [20, 12, 15]
+    assert [step.value for step in steps] == [20, 12]
     assert module._plan((2**31, 1), (4, 4), (1, 1), (4, 4), "ff") is None  # no C int
     assert module._plan((2, 3), (14, 4), (3, 2), (8, 4), "ff") is None  # no whole elements
+
+
+@pytest.mark.parametrize("add", [False, True])
+def test_each_product_goes_where_its_model_has_room(cupy: Any, add: bool) -> None:
+    """Gradients of several models: a row each of a larger array, in one launch."""
+    a, b = array(cupy, 3, 6, 7, "float32"), array(cupy, 3, 7, 5, "float32", seed=1)
+    rows = array(cupy, 3, 1, 40, "float32", seed=2)[:, 0]
+    before, out = to_host(rows).copy(), rows[:, 4:34].reshape(3, 6, 5)
+    product(a, b, out, add)  # the thread's first makes a handle
+    rows[...] = cupy.asarray(before)
+    with simgpu.count() as used:
+        assert product(a, b, out, add) is out
+    assert used.launches == 1
+    check(out, a, b, before[:, 4:34].reshape(3, 6, 5) if add else 0)
+    rest = np.delete(to_host(rows), np.s_[4:34], axis=1)
+    np.testing.assert_array_equal(rest, np.delete(before, np.s_[4:34], axis=1))
 
 
 # --- precision ------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ class Ensemble:
     models, optimizers, histories: of each, in order. They are plain models and optimizers, to be
         saved, or trained on alone; their numbers are rows of common arrays.
     given: what each was given that not all have alike, as dicts, with its seed.
+    how: how the updates of the last `fit` ran, in words, and why not faster.
 
     Raises:
         TypeError: an unknown optimizer or setting.
@@ -102,7 +103,7 @@ class Ensemble:
         count = checked.size(n, "n")
         kind = optimizer_class(optimizer)
         module_for(device)
-        self.on_nonfinite, self.progress = on_nonfinite, progress
+        self.on_nonfinite, self.progress, self.how = on_nonfinite, progress, ""
         self.loss = as_loss(SoftmaxWithLoss() if loss is None else loss)
         own = settings_of(kind, settings, count)
         numbers = each("seeds", range(count) if seeds is None else seeds, count)
@@ -221,7 +222,10 @@ class Ensemble:
         groups = [orders[seed] for seed in self.seeds]
         with DeferredInterrupt() as interrupt, bar, quiet:
             check = self.on_nonfinite == "stop"
-            Fit(self._members, feed, held_out, groups, check, bar, interrupt).run(epochs)
+            running = Fit(self._members, feed, held_out, groups, check, bar, interrupt)
+            self.how = running.updates.how
+            running.run(epochs)
+            self.how = running.updates.how
         return self.histories
 
     def _start(self, held_out: Feed | None) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from contextlib import closing
+from typing import Any
 
 import numpy as np
 
 from gpunet import threads
 from gpunet.backend import Array, to_host
 from gpunet.ensemble.evaluation import evaluate
-from gpunet.ensemble.gradients import Gradients, Taped, Walked, fused_plan
+from gpunet.ensemble.looks import Looks
 from gpunet.ensemble.members import Member
 from gpunet.ensemble.stack import Stack
+from gpunet.ensemble.updates import Order, updating
 from gpunet.fused.step import Step
-from gpunet.train.feed import Feed, Group
+from gpunet.train.feed import Feed
 from gpunet.train.fit import DONE
 from gpunet.train.groups import Groups
 from gpunet.train.guard import Guard
@@ -24,17 +26,6 @@ from gpunet.train.interrupt import DeferredInterrupt
 from gpunet.train.loop import LOOK_EVERY
 from gpunet.train.nonfinite import NonFiniteError
 from gpunet.train.progress import Progress
-from gpunet.train.snapshot import Snapshot
-
-
-class Order(NamedTuple):
-    """The rows of an epoch's batches. rows: (models, rows), or (1, rows) where all have the same.
-    ends: where in it each batch ends. groups: of each model, or of the first for all.
-    """
-
-    rows: Array
-    ends: list[int]
-    groups: Sequence[Sequence[Group]]
 
 
 class Fit:
@@ -63,14 +54,9 @@ class Fit:
         """Bring those that are still trained together."""
         self.inside = list(self.running)
         models, optimizers = [m.model for m in self.inside], [m.optimizer for m in self.inside]
-        loss = self.inside[0].loss
-        found = fused_plan(models[0], loss, self.feed.xp)
         self.stack = Stack(models, optimizers)
-        self.gradients: Gradients = (
-            Taped(self.stack, loss) if found is None else Walked(self.stack, found)
-        )
-        pairs = zip(models, optimizers, strict=True)
-        self.good = [Snapshot(*pair) for pair in pairs] if self.check else []
+        self.updates = updating(self.stack, self.feed, self.inside[0].loss)
+        self.looks = Looks(self.stack, self._fail) if self.check else None
 
     def run(self, epochs: int) -> None:
         """Train for so many epochs, or until every model has stopped."""
@@ -87,19 +73,21 @@ class Fit:
         lrs = [member.optimizer.current_lr() for member in trained]
         for member in trained:
             member.model.train()
-        order = self._order()
-        losses = self.feed.xp.zeros((len(order.ends), len(self.inside)), np.float64)
-        with threads.suited(trained[0].model, max(np.diff([0, *order.ends]))):
-            for first in range(0, len(order.ends), LOOK_EVERY):
-                done = self._updates(order, first, losses)
-                if done < len(order.ends) and (self.interrupt.requested or not self.running):
+        self.order = self._order()
+        losses, count = self.updates.begin(self.order), len(self.order.sizes)
+        if self.looks:
+            self.looks.begin()
+        with threads.suited(trained[0].model, max(self.order.sizes)):
+            for first in range(0, count, LOOK_EVERY):
+                done = self._updates(first, min(first + LOOK_EVERY, count), losses)
+                if done < count and (self.interrupt.requested or not self.running):
                     return
-        values, sizes = to_host(losses), np.diff([0, *order.ends]).astype(np.float64)
+        values, sizes = to_host(losses), np.array(self.order.sizes, np.float64)
         found = evaluate(self.stack, trained[0].loss, self.held_out) if self.held_out else None
         for member, lr in zip(trained, lrs, strict=True):
             if member in self.running:
                 k = self.inside.index(member)
-                loss = member.loss.mean(values[:, k], sizes)
+                loss = member.loss.mean(values[k], sizes)
                 _note(member.history, loss, found[k] if found else {}, lr)
         seconds = (time.perf_counter() - started) / len(trained)
         for member in list(self.running):
@@ -117,64 +105,33 @@ class Fit:
         made = dict(zip(keys, wanted, strict=True))
         found = {key: self.groups[id(m)].of(key[1]) for key, m in made.items()}
         each = [found[key] for key in (keys if len(found) > 1 else keys[:1])]
-        rows = np.stack([own.rows for own in each])
-        ends = np.cumsum(each[0].sizes).tolist()
-        return Order(rows if self.feed.streams else self.feed.xp.asarray(rows), ends, each)
+        return Order(np.stack([own.rows for own in each]), each[0].sizes, each)
 
-    def _updates(self, order: Order, first: int, losses: Array) -> int:
-        """Up to LOOK_EVERY updates from the epoch's batch `first` on, then a look; the number of
-        those that are done.
-        """
-        last = min(first + LOOK_EVERY, len(order.ends))
-        self.stack.update.prepare(last - first)
-        start, done = order.ends[first - 1] if first else 0, first
-        for end in order.ends[first:last]:
-            self.gradients(*self._batch(order.rows[:, start:end]), losses[done])
-            self.stack.update()
-            start, done = end, done + 1
-            self.bar.update()
-            if self.interrupt.requested:
-                break
+    def _updates(self, first: int, last: int, losses: Array) -> int:
+        """The epoch's updates from `first` on, then a look; the number of those that are done."""
+        self.done = first
+        with closing(self.updates.run(first, last)) as running:
+            for count in running:
+                self.done += count
+                self.bar.update(count)
+                if self.interrupt.requested:
+                    break
         for member in self.running:
             member.optimizer.advance(0, 0)
-        if self.check:
-            self._look(order, first, done, losses)
-        return done
+        if self.looks:
+            ends = self.done == losses.shape[1] or self.interrupt.requested
+            self.looks.look(losses, self.done, ends)
+        return self.done
 
-    def _batch(self, rows: Array) -> tuple[Array, Array]:
-        """x and t of these rows: with an axis of models, or (for the walk) without one where all
-        have the same.
+    def _fail(self, k: int, first: int) -> None:
+        """Find, alone, what went bad first in model k's updates after the epoch's `first`; it is at
+        the state before them, and ends at that before the bad one.
         """
-        alone = len(rows) == 1 and len(self.inside) > 1
-        x, t = self.feed.rows(rows.reshape(-1))
-        if alone and isinstance(self.gradients, Walked):
-            return x, t
-        x, t = x.reshape(*rows.shape, *x.shape[1:]), t.reshape(*rows.shape, *t.shape[1:])
-        if alone:
-            xp, count = self.feed.xp, len(self.inside)
-            x, t = (xp.broadcast_to(a, (count, *a.shape[1:])) for a in (x, t))
-        return x, t
-
-    def _look(self, order: Order, first: int, done: int, losses: Array) -> None:
-        """Whose numbers are not finite any more is ended, where it began."""
-        fine = self.stack.finite() & np.isfinite(to_host(losses[first:done])).all(axis=0)
-        for k, member in enumerate(self.inside):
-            if member not in self.running:
-                continue
-            if fine[k]:
-                self.good[k].take()
-            else:
-                self.good[k].restore()
-                groups = order.groups[k if len(order.groups) > 1 else 0]
-                self._fail(member, groups[first:done], first)
-
-    def _fail(self, member: Member, since: Sequence[Group], first: int) -> None:
-        """Find, alone, what went bad first in the updates after the epoch's `first`; the member's
-        model is at the state before them, and ends at that before the bad one.
-        """
+        member, groups = self.inside[k], self.order.groups
         self._leave(member)
         guard = Guard(Step(member.model, member.loss, member.optimizer), self.feed, "raise")
-        epoch, done = len(member.history) + 1, first + len(since)
+        epoch, done = len(member.history) + 1, self.done
+        since = groups[k if len(groups) > 1 else 0][first:done]
         for step, group in enumerate(since, first + 1):
             guard.note(group, epoch, step)
         bad = self.feed.xp.full(done, np.nan)

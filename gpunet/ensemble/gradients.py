@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,7 @@ class Walked:
     """Fused, on NumPy arrays. found: the plan of a single model."""
 
     def __init__(self, stack: Stack, found: plan.Plan) -> None:
-        self.models = len(stack.models)
-        self.plan = replace(found, blocks=stack.blocks(found.blocks))
+        self.models, self.plan = len(stack.models), stack.plan(found)
         self._batches: dict[int, Stacked] = {}
 
     def __call__(self, x: Array, t: Array, losses: Array) -> None:
@@ -38,7 +36,7 @@ class Walked:
         """
         rows = x.shape[-2]
         if rows not in self._batches:
-            self._batches[rows] = Stacked(self.plan, rows, self.models)
+            self._batches[rows] = Stacked(self.plan, rows, np, self.models)
         batch = self._batches[rows]
         if self.plan.rescale is not None or x.dtype != self.plan.dtype:
             x = batch.converted(x)
@@ -73,9 +71,3 @@ class Taped:
             )
         loss.backward(stack.xp.ones(losses.shape, loss.dtype))
         losses[...] = loss.data
-
-
-def fused_plan(model: Any, loss: Loss, xp: Any) -> plan.Plan | None:
-    """The plan by which models such as this one are walked through, if they can be."""
-    found = plan.read(model, loss) if xp is np else None
-    return found if isinstance(found, plan.Plan) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,11 +14,11 @@ from gpunet.activation import ACTIVATIONS
 from gpunet.backend import Array, aligned_zeros, array_module
 from gpunet.containers import flat
 from gpunet.fused.after import Dropouts
-from gpunet.fused.plan import Block
+from gpunet.fused.plan import Block, Plan
 from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 from gpunet.optim import Optimizer
-from gpunet.optim.together import InColumns, Together
+from gpunet.optim.together import Launched, Together
 from gpunet.parameter import Membership, Parameter
 
 KINDS = (Affine, BatchNorm, Dropout, Rescale, *ACTIVATIONS.values())
@@ -48,7 +49,8 @@ class Stack:
         arena = optimizers[0].arenas[0]
         self._places = {id(p): place for p, place in arena.places_in(slice(0, arena.data.size))}
         self.layers = [self._stacked(alike) for alike in zip(*map(flat, models), strict=True)]
-        self.update = self._together()
+        kind = Together if self.xp is np else Launched
+        self.update = kind(self.optimizers, self.arrays, self.here)
 
     def _row(self, k: int, name: str, size: int, dtype: Any) -> Array:
         """Row k of an array of this name."""
@@ -60,7 +62,7 @@ class Stack:
     def _stacked(self, alike: tuple[Any, ...]) -> Any:
         """One layer in the place of those of all models."""
         if isinstance(alike[0], Dropout):
-            return Dropouts(list(alike), self.optimizers[0].parameters[0].dtype)
+            return Dropouts(list(alike), self.optimizers[0].parameters[0].dtype, self.xp)
         layer = copy.copy(alike[0])
         for name, p in alike[0].named_parameters():
             data, grad = (self.arrays[key][:, self._places[id(p)]] for key in ("param", "grad"))
@@ -72,16 +74,18 @@ class Stack:
                 setattr(own, name, row)
         return layer
 
-    def blocks(self, found: Sequence[Block]) -> tuple[Block, ...]:
-        """The blocks of a plan of models[0], of the layers of all, as `on_stacks` takes them: with
+    def plan(self, found: Plan) -> Plan:
+        """The plan of models[0] with blocks of the layers of all, as a walk takes them: with
         vectors that are rows, (models, 1, columns).
         """
         pairs = zip(flat(self.models[0]), map(_with_rows, self.layers), strict=True)
         layers: dict[int, Any] = {id(one): all_ for one, all_ in pairs}
         layers[id(None)] = None
-        return tuple(
-            Block(*(layers[id(k)] for k in (b.affine, b.norm, b.act, b.dropout))) for b in found
+        blocks = tuple(
+            Block(*(layers[id(k)] for k in (b.affine, b.norm, b.act, b.dropout)))
+            for b in found.blocks
         )
+        return replace(found, blocks=blocks)
 
     def leave(self, k: int) -> None:
         """Model k goes on alone: its numbers move out, as they are. Its row is of no use any more,
@@ -94,20 +98,12 @@ class Stack:
                 setattr(own, name, getattr(own, name).copy())
             if isinstance(layer, Dropouts):
                 layer.forget(k)
-        if self.here:
-            self.update = self._together()
+        self.update.leave(k)
 
-    def _together(self) -> Together:
-        left = [self.optimizers[k] for k in self.here]
-        return (Together if self.xp is np else InColumns)(left, self.arrays, self.here)
-
-    def finite(self) -> Array:
-        """Whether all numbers of each model are finite, on the host: bool (models,)."""
-        found = self.xp.isfinite(self.arrays["param"]).all(axis=1)
-        for layer in self.layers:
-            for name in getattr(layer, "buffers", ()):
-                found &= self.xp.isfinite(getattr(layer, name)).all(axis=1)
-        return np.asarray(found if self.xp is np else found.get())
+    def statistics(self) -> list[Array]:
+        """The running statistics of all, (models, columns) each."""
+        layers = [layer for layer in self.layers if not isinstance(layer, Dropouts)]
+        return [getattr(layer, name) for layer in layers for name in layer.buffers]
 
 
 def _view(data: Array, grad: Array, shape: tuple[int, ...]) -> Parameter:

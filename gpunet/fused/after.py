@@ -29,17 +29,55 @@ class Drop(NamedTuple):
         """Where an element is kept."""
         return rng.kept(shape, self.threshold, self.seed, (self.step + call) % 2**64)
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As the kernels' headers name it."""
+        return {**self._asdict(), "drops": None}
+
 
 NO_DROP = Drop()
 
 
-class Drops:
-    """The masks of several models, as one: threshold is the largest, scale (models, 1, 1)."""
+class Table:
+    """The numbers of the masks of several models on a GPU, brought there when they are others."""
 
-    def __init__(self, each: Sequence[Drop], dtype: np.dtype[Any]) -> None:
+    def __init__(self, cupy: Any, dtype: np.dtype[Any]) -> None:
+        self._cupy, self._dtype = cupy, dtype
+        self._told: list[Drop] = []
+        self._rows: Array = None  # kept: a copy to the device may read it later
+        self._placed: Array = None
+
+    def __call__(self, each: Sequence[Drop]) -> Array:
+        """uint64 (models, 4): threshold, seed, step, and the bits of scale in the dtype."""
+        if each != self._told:
+            self._told, self._rows = list(each), np.zeros((len(each), 4), np.uint64)
+            self._rows[:, :3] = [(drop.threshold, drop.seed, drop.step) for drop in each]
+            self._rows[:, 3:].view(self._dtype)[:, 0] = [drop.scale for drop in each]
+            if self._placed is None:
+                self._placed = self._cupy.empty(self._rows.shape, np.uint64)
+            self._placed.set(self._rows)
+        return self._placed
+
+
+class Drops:
+    """The masks of several models, as one: threshold is the largest, scale (models, 1, 1).
+
+    table: where kernels find them.
+    """
+
+    def __init__(
+        self, each: Sequence[Drop], dtype: np.dtype[Any], table: Table | None = None
+    ) -> None:
         self.each, self.threshold = each, max(drop.threshold for drop in each)
         self.scale = np.array([drop.scale for drop in each], dtype)[:, None, None]
         self._kept: Array = None
+        self._table = table
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """As the kernels' headers name them."""
+        drops = self._table and self._table(self.each)
+        return {**NO_DROP.arguments, "drops": drops}
 
     def kept(self, shape: tuple[int, ...], call: int) -> Array:
         """Where an element is kept, (models, rows, columns); made once, for the way back."""
@@ -52,20 +90,19 @@ class Drops:
 
 
 class After(NamedTuple):
-    """act: a row of `activations.TABLE` or None; alpha: its setting. drop: `Drops` of several
-    models, which only on_numpy takes.
-    """
+    """act: a row of `activations.TABLE` or None; alpha: its setting."""
 
     act: str | None
-    drop: Drop
+    drop: Drop | Drops
     alpha: float = 0.0
 
 
 class Dropouts:
-    """The Dropout layers at one place of several models. dtype: of what they are applied to."""
+    """The Dropout layers at one place of several models. xp, dtype: of what they are applied to."""
 
-    def __init__(self, layers: list[Dropout], dtype: np.dtype[Any]) -> None:
+    def __init__(self, layers: list[Dropout], dtype: np.dtype[Any], xp: Any) -> None:
         self.layers, self.dtype = layers, dtype
+        self._table = None if xp is np else Table(xp, dtype)
 
     def forget(self, k: int) -> None:
         """The k-th model goes on alone: a copy counts in its place."""
@@ -73,7 +110,7 @@ class Dropouts:
 
     def next_drops(self) -> Drops:
         """The masks of their next training calls, which are counted."""
-        return Drops([next_drop(layer) for layer in self.layers], self.dtype)
+        return Drops([next_drop(layer) for layer in self.layers], self.dtype, self._table)
 
 
 def next_drop(layer: Dropout | None) -> Drop:

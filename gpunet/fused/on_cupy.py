@@ -3,6 +3,10 @@
 Arrays are C-contiguous, of one dtype T (float32 or float64), (rows, columns) or (columns,), and all
 of one device. Nothing is allocated, nothing waits for the device, and shapes are not checked. Sums
 are always added in one order. `on_numpy` has the same functions.
+
+Of several models, each launch is one for all: arrays have a leading axis of models, which is the
+grid's z, and what a layer has a row of is (models, 1, columns). Parameters and their gradients may
+be views of larger arrays, in which each model has its row.
 """
 
 from __future__ import annotations
@@ -43,29 +47,32 @@ class Workspace:
 
     counters: int64 (8,), see `gpunet.counters`.
     order, ends_update: set by those who take batches from data on the device. With an order (int64,
-        the rows of an epoch) the labels are those of all samples, the losses those of all batches,
-        and the batch is the one that the counters point at: it takes the order's rows from `row`
-        on, its loss becomes element `batch`, and the counters go on, `update` if `ends_update`.
+        the rows of an epoch; of several models (models, rows), or one for all) the labels are those
+        of all samples, the losses those of all batches (of several models (models, batches)), and
+        the batch is the one that the counters point at: it takes the order's rows from `row` on,
+        its loss becomes element `batch`, and the counters go on, `update` if `ends_update`.
     """
 
-    def __init__(self, cupy: Any, rows: int, columns: Sequence[int], dtype: Any) -> None:
+    def __init__(
+        self, cupy: Any, rows: int, columns: Sequence[int], dtype: Any, models: int = 1
+    ) -> None:
         layers = 2 * _chunks(rows) * max(columns) if rows > ONE_LAUNCH else 0
         loss = _loss_chunks(rows) * (columns[-1] + 1)
         self.cupy = cupy
         self.counters: Array = None
         self.order: Array | None = None
         self.ends_update = True
-        self.scratch = cupy.empty(max(layers, loss), dtype)
-        self.arrived = cupy.zeros(1, np.uint32)
+        self.scratch = cupy.empty(models * max(layers, loss), dtype)
+        self.arrived = cupy.zeros(models, np.uint32)
 
     def begin(self, counters: Array) -> None:
         """Before each walk."""
         self.counters = counters
 
 
-def empty_logits(cupy: Any, rows: int, columns: int, dtype: Any) -> Array:
-    """A new array for `logits`, (rows, columns)."""
-    return cupy.empty((rows, columns), dtype)
+def empty_logits(cupy: Any, rows: int, columns: int, dtype: Any, *models: int) -> Array:
+    """A new array for `logits`, (rows, columns), or with an axis of models before."""
+    return cupy.empty((*models, rows, columns), dtype)
 
 
 dot = product  # (a, b, out)
@@ -85,9 +92,9 @@ def bias_act(z: Array, b: Array | None, y: Array, after: After, work: Workspace)
     """y = dropout(act(z + b)). z, y: (rows, columns), may be one; b: (columns,) or None."""
     if b is None and after == NOTHING and z is y:
         return
-    rows, columns = y.shape
-    grid = -(-columns // WIDTH), min(-(-rows // FEW), MOST)
-    arguments = {"z": z, "b": b, "y": y, "rows": rows, "columns": columns}
+    models, rows, columns = _sizes(y)
+    grid = -(-columns // WIDTH), min(-(-rows // FEW), MOST), models
+    arguments = {"z": z, "b": b, "y": y, "rows": rows, "columns": columns, "b_apart": _apart(b)}
     BIAS_ACT.launch(work.cupy, y.dtype, grid, **arguments, **_numbers(after, work))
 
 
@@ -107,20 +114,20 @@ def bias_act_backward(
     """
     if db is None and after == NOTHING:
         return
-    rows, columns = seen.shape
+    models, rows, columns = _sizes(seen)
     groups, chunked = -(-columns // SUM_WIDTH), rows > ONE_LAUNCH and db is not None
     chunks = _chunks(rows) if rows > ONE_LAUNCH else 1
-    sums = {"db": work.scratch, "add": False} if chunked else {"db": db, "add": add}
-    shape = {"rows": rows, "columns": columns}
+    sums: dict[str, Any] = {"db": db, "db_apart": _apart(db), "add": add}
+    own = {"db": work.scratch, "db_apart": chunks * columns, "add": False} if chunked else sums
+    shape = {"rows": rows, "columns": columns, "b_apart": _apart(b)}
     launch, cupy, T = BIAS_ACT_BACKWARD.launch, work.cupy, seen.dtype
     arrays = {"g": g, "seen": seen, "b": b}
-    launch(cupy, T, (groups, chunks), **arrays, **shape, **sums, **_numbers(after, work))
+    launch(cupy, T, (groups, chunks, models), **arrays, **shape, **own, **_numbers(after, work))
     if chunked:  # the chunks' sums, added up by the same kernel
-        shape = {"rows": chunks, "columns": columns}
-        nothing = _numbers(NOTHING, work)
-        sums = {"db": db, "add": add}
+        shape = {"rows": chunks, "columns": columns, "b_apart": 0}
         arrays = {"g": work.scratch, "seen": work.scratch, "b": None}
-        launch(cupy, T, (groups, 1), **arrays, **sums, **shape, **nothing)
+        nothing = _numbers(NOTHING, work)
+        launch(cupy, T, (groups, 1, models), **arrays, **sums, **shape, **nothing)
 
 
 def batch_norm(
@@ -140,7 +147,7 @@ def batch_norm(
         z, y: (rows, columns), rows at least 2. b: (columns,) or None.
         mean, inv: (columns,); set to the mean of z, without b, and 1 / sqrt(biased variance + eps).
     """
-    rows, columns = z.shape
+    models, rows, columns = _sizes(z)
     arguments: dict[str, Any] = {
         "z": z,
         "gamma": layer.gamma.data,
@@ -148,6 +155,7 @@ def batch_norm(
         "b": b,
         "rows": rows,
         "columns": columns,
+        "apart": _apart(layer.gamma.data),
         "momentum": layer.momentum,
         "eps": layer.eps,
         "track": layer.track,
@@ -159,7 +167,7 @@ def batch_norm(
         "scratch": work.scratch,
         **_numbers(after, work),
     }
-    for parts, grid in _parts(rows, columns):
+    for parts, grid in _parts(rows, columns, models):
         BATCH_NORM.launch(work.cupy, z.dtype, grid, parts=parts, **arguments)
 
 
@@ -179,7 +187,7 @@ def batch_norm_backward(
     z; gamma's and beta's gradients are written, or added to with `add`. db becomes 0, or stays with
     `add`.
     """
-    rows, columns = z.shape
+    models, rows, columns = _sizes(z)
     arguments: dict[str, Any] = {
         "g": g,
         "y": y,
@@ -190,6 +198,7 @@ def batch_norm_backward(
         "beta": layer.beta.data,
         "rows": rows,
         "columns": columns,
+        "apart": _apart(layer.gamma.data),
         "add": add,
         "dgamma": layer.gamma.grad,
         "dbeta": layer.beta.grad,
@@ -197,7 +206,7 @@ def batch_norm_backward(
         "scratch": work.scratch,
         **_numbers(after, work),
     }
-    for parts, grid in _parts(rows, columns):
+    for parts, grid in _parts(rows, columns, models):
         BATCH_NORM_BACKWARD.launch(work.cupy, z.dtype, grid, parts=parts, **arguments)
 
 
@@ -222,7 +231,7 @@ def softmax_loss(
         losses: float64 (); set to the mean loss.
         smoothing: e in q' = (1 - e) q + e / classes.
     """
-    rows, columns = z.shape
+    models, rows, columns = _sizes(z)
     arguments: dict[str, Any] = {
         "z": z,
         "b": b,
@@ -230,6 +239,9 @@ def softmax_loss(
         "order": work.order,
         "rows": rows,
         "columns": columns,
+        "apart": _apart(b),
+        "turn": _apart(labels if work.order is None else work.order),
+        "losses_apart": losses.strides[0] // losses.itemsize if losses.ndim else 0,
         "smoothing": smoothing,
         "share": share,
         "add": add,
@@ -240,47 +252,59 @@ def softmax_loss(
         "arrived": work.arrived,
         "counters": work.counters,
     }
-    for parts, chunks, grid in _loss_parts(rows, columns):
+    for parts, chunks, grid in _loss_parts(rows, columns, models):
         launch = SOFTMAX_LOSS.launch
         launch(work.cupy, z.dtype, grid, parts=parts, chunks=chunks, **arguments)
 
 
 def _numbers(after: After, work: Workspace) -> dict[str, Any]:
     """`after` as the headers name it."""
-    act = NUMBERS[after.act]
-    drop = after.drop._asdict()
+    act, drop = NUMBERS[after.act], after.drop.arguments
     return {**drop, "act": act, "alpha": after.alpha, "counters": work.counters}
+
+
+# Models
+
+
+def _sizes(a: Array) -> tuple[int, int, int]:
+    """Models, rows, columns."""
+    return a.shape if a.ndim == 3 else (1, *a.shape)
+
+
+def _apart(a: Array | None) -> int:
+    """Elements from what the array has of one model to what it has of the next."""
+    return 0 if a is None or a.ndim == 1 else a.strides[0] // a.itemsize
 
 
 # One launch or two
 
 
-Grid = tuple[int, int]
+Grid = tuple[int, int, int]
 
 
 def _chunks(rows: int) -> int:
     return -(-rows // CHUNK)
 
 
-def _parts(rows: int, columns: int) -> Iterator[tuple[int, Grid]]:
+def _parts(rows: int, columns: int, models: int) -> Iterator[tuple[int, Grid]]:
     """The launches of BatchNorm, each its `parts` and grid."""
     groups = -(-columns // SUM_WIDTH)
     if rows <= ONE_LAUNCH:
-        yield 3, (groups, 1)
+        yield 3, (groups, 1, models)
     else:
-        yield 1, (groups, _chunks(rows))
-        yield 2, (groups, _chunks(rows))
+        yield 1, (groups, _chunks(rows), models)
+        yield 2, (groups, _chunks(rows), models)
 
 
 def _loss_chunks(rows: int) -> int:
     return min(-(-rows // LOSS_CHUNK), LOSS_CHUNKS)
 
 
-def _loss_parts(rows: int, columns: int) -> Iterator[tuple[int, int, Grid]]:
+def _loss_parts(rows: int, columns: int, models: int) -> Iterator[tuple[int, int, Grid]]:
     """The launches of the loss, each its `parts`, the chunks of rows, and grid."""
     chunks = _loss_chunks(rows)
     if columns <= LOSS_ONE_LAUNCH:
-        yield 3, chunks, (1, chunks)
+        yield 3, chunks, (1, chunks, models)
     else:
-        yield 1, chunks, (1, chunks)
-        yield 2, chunks, (-(-(columns + 1) // WIDTH), 1)
+        yield 1, chunks, (1, chunks, models)
+        yield 2, chunks, (-(-(columns + 1) // WIDTH), 1, models)

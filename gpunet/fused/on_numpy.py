@@ -71,9 +71,9 @@ def add_dot(a: Array, b: Array, out: Array) -> None:
     np.add(out, dot(a, b), out=out)
 
 
-def empty_logits(xp: Any, rows: int, columns: int, dtype: Any) -> Array:
-    """A new array for `logits`, (rows, columns)."""
-    return np.empty((columns, rows), dtype).T
+def empty_logits(xp: Any, rows: int, columns: int, dtype: Any, *models: int) -> Array:
+    """A new array for `logits`, (rows, columns), or with an axis of models before."""
+    return np.empty((*models, columns, rows), dtype).mT
 
 
 def logits(x: Array, W: Array, out: Array) -> Array:

@@ -14,9 +14,21 @@ import numpy as np
 
 from gpunet.backend import Array
 from gpunet.fused import on_numpy, passes
-from gpunet.fused.on_numpy import batch_norm, batch_norm_backward, bias_act, bias_act_backward
+from gpunet.fused.on_numpy import (
+    batch_norm,
+    batch_norm_backward,
+    bias_act,
+    bias_act_backward,
+    empty_logits,
+)
 
-__all__ = ["batch_norm", "batch_norm_backward", "bias_act", "bias_act_backward"]  # as they are
+__all__ = [  # as they are
+    "batch_norm",
+    "batch_norm_backward",
+    "bias_act",
+    "bias_act_backward",
+    "empty_logits",
+]
 
 dot = np.matmul  # (a, b, out)
 
@@ -39,11 +51,6 @@ class Workspace(on_numpy.Workspace):
         self.samples = first + self.samples
         self.places = np.empty_like(self.samples)
         self.dot, self.add_dot = dot, add_dot
-
-
-def empty_logits(xp: Any, rows: int, columns: int, dtype: Any, models: int) -> Array:
-    """A new array for `logits`, (models, rows, columns)."""
-    return np.empty((models, columns, rows), dtype).mT
 
 
 def logits(x: Array, W: Array, out: Array) -> Array:

@@ -87,9 +87,14 @@ class Resident:
 def gather(data: Array, order: Array, counted: Array, y: Array, scale: float) -> None:
     """The rows of `data` that come next, times `scale`, into y; the counters' `next` becomes their
     `now`.
+
+    order: int64, the rows of an epoch; or of several models, (models, rows), where y has an axis of
+    models, too.
     """
-    width = math.prod(y.shape[1:])
+    *models, rows = y.shape[: order.ndim]
+    width = y.size // math.prod((*models, rows))
     n = together(width, data, y)
+    sizes = {"width": width, "threads": width // n, "threads_in_all": y.size // n, "rows": rows}
     arrays = {"data": data, "order": order, "y": y, "counters": counted}
-    sizes = {"width": width, "threads": width // n, "threads_in_all": y.size // n}
-    GATHER.launch(array_module(y), scale=scale, **sizes, **arrays)
+    turn = order.shape[1] if models else 0
+    GATHER.launch(array_module(y), turn=turn, scale=scale, **sizes, **arrays)

@@ -52,7 +52,7 @@ class Batch:
 
     def __init__(self, plan: Plan, rows: int, xp: ModuleType, *models: int) -> None:
         self.plan, self.rows, self.captured = plan, rows, False
-        self.ops: Any = on_stacks if models else on_numpy if xp is np else on_cupy
+        self.ops: Any = on_cupy if xp is not np else on_stacks if models else on_numpy
         self.xp: Any = xp
         self.work = self.ops.Workspace(xp, rows, plan.columns, plan.dtype, *models)
         outputs = [xp.empty((*models, rows, n), plan.dtype) for n in plan.columns[:-1]]
@@ -136,13 +136,13 @@ class Batch:
 class Stacked(Batch):
     """The same for `models` models at once."""
 
-    def __init__(self, plan: Plan, rows: int, models: int) -> None:
-        super().__init__(plan, rows, np, models)
+    def __init__(self, plan: Plan, rows: int, xp: ModuleType, models: int) -> None:
+        super().__init__(plan, rows, xp, models)
 
     def _products(self, own: Buffers, x: Array, g: Array, add: bool) -> Array | None:
         ops, W = self.ops, own.block.affine.W
-        (ops.add_dot if add else ops.dot)(x.mT, g, W.grad)
-        return None if own.gx is None else ops.dot(g, W.data.mT, own.gx)
+        (ops.add_dot if add else ops.dot)(x.swapaxes(-1, -2), g, W.grad)
+        return None if own.gx is None else ops.dot(g, W.data.swapaxes(-1, -2), own.gx)
 
 
 def next_after(block: Block) -> After:

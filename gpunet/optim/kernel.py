@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import counters
 from gpunet.backend import Array, array_module
-from gpunet.kernel import CudaText, Kernel, together
+from gpunet.kernel import VECTOR, CudaText, Kernel, together
 from gpunet.optim import native
 from gpunet.optim.rows import ROWS, Row
 from gpunet.source import Argument, expand, kernel_dir
@@ -19,7 +19,7 @@ from gpunet.source import Argument, expand, kernel_dir
 NO_LIMITS = (math.inf, math.inf)
 BLOCK = 32768  # elements: gradient, parameter, two states and a temporary stay in a core's L2
 LIMITS = ("clip_norm", "clip_value")  # the first two entries of every row
-VECTORS, COLUMNS = "vectors", "columns"  # compile-time options of every optimizer's kernel
+VECTORS, MODELS = "vectors", "models"  # compile-time options of every optimizer's kernel
 THREADS = 256  # of a block that takes vectors
 
 State = dict[str, Array]
@@ -102,36 +102,30 @@ class UpdateKernel(Kernel):
 
     def text(self, options: frozenset[str] = frozenset()) -> CudaText:
         """As it is made from the formula. With VECTORS among the options a thread takes 16 bytes of
-        each array, else one element, wherever CuPy finds it; with COLUMNS the numbers of its row
-        are arrays that CuPy broadcasts, so that each model has its own.
+        each array, else one element, wherever CuPy finds it; with MODELS, too, arrays have a row
+        for each of several models, which has numbers of its own.
         """
         plain, outputs = super().text(options), self.source.outputs_with(options)
         names, preamble, raw = [p.name for p in outputs], plain.preamble, ""
         if VECTORS in options:
             preamble, raw = preamble + expand(["vector.cuh"]), "raw "
-            lines = self._by_vectors(names)
+            lines = self._by_vectors(names, MODELS in options)
         else:
             lines = [*self._scalars(), *self._element(names, "{}_")]
         ins = f"{raw}T grad_, raw T rows, int64 at, raw int64 counters, raw T norm_"
-        if COLUMNS in options:
-            ins = ", ".join(["T grad_", *(f"T {name}" for name in self.row_names), "T norm_"])
-            lines = [*self._columns(), *self._element(names, "{}_")]
+        ins += ", uint32 models_, uint32 own_, int64 rest_" * (MODELS in options)
         outs = ", ".join(raw + p.declare("_") for p in outputs)
         return CudaText(plain.kind, (ins, outs, "\n".join(lines)), plain.name, preamble)
 
-    def _scalars(self) -> list[str]:
+    def _scalars(self, models: bool = False) -> list[str]:
         """The row's numbers; what is not the formula's begins with _ lest it hides a name there."""
-        names = self.row_names
-        place = f"((at + counters[UPDATE]) & {ROWS - 1}) * {len(names)}"
-        lines = ["", f"const ptrdiff_t _row = {place};"]
+        names, place = self.row_names, f"((at + counters[UPDATE]) & {ROWS - 1})"
+        place = f"({place} * models_ + _model)" if models else place
+        lines = ["", f"const ptrdiff_t _row = {place} * {len(names)};"]
         lines += [f"const T {s} = rows[_row + {names.index(s)}];" for s in self.source.scalars]
-        lines += ["const T _scale = clip_scale(norm_[0], rows[_row]), _limit = rows[_row + 1];"]
+        norm = "norm_[_model]" if models else "norm_[0]"
+        lines += [f"const T _scale = clip_scale({norm}, rows[_row]), _limit = rows[_row + 1];"]
         return lines if self.decays_itself else [*lines, "const T _decay = rows[_row + 2];"]
-
-    def _columns(self) -> list[str]:
-        """The limits and the decay, as `_scalars` calls them; the formula's have their names."""
-        lines = ["", "const T _scale = clip_scale(norm_, clip_norm), _limit = clip_value;"]
-        return lines if self.decays_itself else [*lines, "const T _decay = weight_decay;"]
 
     def _element(self, names: Sequence[str], place: str) -> list[str]:
         """The update of one element; it lies at `place`, where {} stands for an array's name."""
@@ -141,15 +135,23 @@ class UpdateKernel(Kernel):
         lines += [self.source.body, f'#line 1 "{self.source.name}: stores"']
         return [*lines, *(f"{place.format(name)} = {name};" for name in names)]
 
-    def _by_vectors(self, names: Sequence[str]) -> list[str]:
-        """The update of the i-th vector of each array; loads first, for they take longest."""
-        lines = ["", "Vector<T> _v_grad = vector_of(grad_[0], i);"]
-        lines += [f"Vector<T> _v_{name} = vector_of({name}_[0], i);" for name in names]
-        lines += [*self._scalars(), "const ptrdiff_t _first = i * Vector<T>::SIZE;"]
+    def _by_vectors(self, names: Sequence[str], models: bool) -> list[str]:
+        """The update of the i-th vector of each array; loads first, for they take longest. Of a
+        model's row `own_` vectors are updated, and `rest_` are not.
+        """
+        lines, at = [""], "_at" if models else "i"
+        if models:
+            lines += ["// scalar loads: the numbers of a model"]
+            lines += ["const unsigned int _model = (unsigned int)i / own_;"]
+            lines += ["const ptrdiff_t _at = i + _model * rest_;"]
+        lines += [
+            f"Vector<T> _v_{name} = vector_of({name}_[0], {at});" for name in ["grad", *names]
+        ]
+        lines += [*self._scalars(models), "const ptrdiff_t _first = i * Vector<T>::SIZE;"]
         lines += ["#pragma unroll", "for (int _k = 0; _k < Vector<T>::SIZE; ++_k) {"]
         lines += ["[[maybe_unused]] const ptrdiff_t i = _first + _k;"]
         lines += [*self._element(names, "_v_{}.at[_k]"), "}"]
-        return [*lines, *(f"vector_of({name}_[0], i) = _v_{name};" for name in names)]
+        return [*lines, *(f"vector_of({name}_[0], {at}) = _v_{name};" for name in names)]
 
     def update(self, arrays: Arrays, row: Row, norm: Array | None = None) -> None:
         """One step, in place.
@@ -176,13 +178,20 @@ class UpdateKernel(Kernel):
         else:
             self.built(xp, options)(grad, *inputs, *outputs)
 
-    def update_columns(self, arrays: Arrays, row: Array, norm: Array) -> None:
-        """One step of several models on a GPU, in place: arrays are (models, elements).
+    def update_models(self, arrays: Arrays, row: Row, norm: Array | None) -> None:
+        """One step of several models on a GPU, in place: arrays are (models, elements), the same
+        columns of larger arrays, and begin and end on whole vectors.
 
-        row: (scalars, models, 1). norm: (models, 1); looked at where the limit is finite.
+        row: the table, (rows, models, scalars), and the place in it from which the counters count
+        on. norm: (models,); None where nothing clips by it.
         """
         options, (grad, *outputs) = self.in_order(arrays)
-        self.built(arrays.xp, options | {COLUMNS})(grad, *row, norm, *outputs)
+        (table, at), (models, size) = row, grad.shape
+        own, whole = size * grad.itemsize // VECTOR, grad.strides[0] // VECTOR
+        numbers = (table, at, counters.array(arrays.xp), table if norm is None else norm)
+        where = {"size": models * own, "block_size": THREADS}
+        kernel = self.built(arrays.xp, options | {VECTORS, MODELS})
+        kernel(grad, *numbers, models, own, whole - own, *outputs, **where)
 
     def in_order(self, arrays: Arrays) -> tuple[frozenset[str], list[Array]]:
         """The options that the state tells of, and the arrays in the header's order."""

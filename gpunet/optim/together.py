@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from gpunet import counters
 from gpunet.backend import Array
 from gpunet.optim.base import Optimizer
 from gpunet.optim.kernel import Arrays, norms_of, norms_of_rows
 from gpunet.optim.parts import Part
+from gpunet.optim.rows import ROWS
 
 
 class Together:
@@ -28,7 +31,7 @@ class Together:
     def __init__(
         self, optimizers: Sequence[Optimizer], arrays: Mapping[str, Array], rows: Sequence[int]
     ) -> None:
-        self.optimizers, self.kernel = optimizers, optimizers[0].kernel
+        self.optimizers, self.kernel = list(optimizers), optimizers[0].kernel
         self._models, size = arrays["param"].shape
         self._at, self._starts = list(rows), [row * size for row in rows]
         flat = {name: array.reshape(-1) for name, array in arrays.items()}
@@ -36,10 +39,14 @@ class Together:
         self._parts: list[list[Part]] = []
         self._numbers: list[Array] = []
 
-    def prepare(self, steps: int) -> None:
+    def leave(self, row: int) -> None:
+        """No further update of the optimizer whose arena is there."""
+        place = self._at.index(row)
+        del self.optimizers[place], self._at[place], self._starts[place]
+
+    def ready(self, steps: int) -> None:
         """Before the next `steps` updates: compute their scalars. ValueError for a bad schedule."""
         self._parts = [optimizer.parts() for optimizer in self.optimizers]
-        self._clips = any(optimizer.clip_norm is not None for optimizer in self.optimizers)
         ends, blocks, known = [], [], {}
         for optimizer, parts, start in zip(self.optimizers, self._parts, self._starts, strict=True):
             for part in parts:
@@ -58,7 +65,7 @@ class Together:
     def __call__(self) -> None:
         """The next of the updates that were prepared."""
         numbers, loop = self._numbers.pop(0), self.kernel.together(self._whole)
-        norms = [self._norm(optimizer) for optimizer in self.optimizers] if self._clips else []
+        norms = [self._norm(optimizer) for optimizer in self.optimizers] if self._clips() else []
         if loop is None:
             self._one_by_one(norms)
         else:
@@ -69,6 +76,9 @@ class Together:
             loop.runs(self._ends, numbers, self.kernel.in_order(self._whole)[1])
         for optimizer in self.optimizers:
             optimizer.t += 1
+
+    def _clips(self) -> bool:
+        return any(optimizer.clip_norm is not None for optimizer in self.optimizers)
 
     def _depends_on(self, optimizer: Optimizer, part: Part) -> Hashable:
         """What the part's scalars are made of: many optimizers may have the same."""
@@ -89,18 +99,52 @@ class Together:
                 self.kernel.update(part, part.rows[optimizer.t + 1], norm)
 
 
-class InColumns(Together):
+class Launched(Together):
     """The same on a GPU: a launch for all decayed elements and one for the others, however many
-    optimizers there are.
+    optimizers there are. It takes part in captured steps, as an optimizer does.
     """
 
-    def prepare(self, steps: int) -> None:
+    def __init__(
+        self, optimizers: Sequence[Optimizer], arrays: Mapping[str, Array], rows: Sequence[int]
+    ) -> None:
+        super().__init__(optimizers, arrays, rows)
+        self._tables: dict[tuple[int, int], Array] = {}  # (ROWS, models, scalars), by range
+        self._sent: list[Array] = []  # kept: a copy to the device may read it later
+        self._cuts: list[tuple[Arrays, Array]] = []
+        self._next = 0  # row of the tables, where nothing counts on the device
+
+    def ready(self, steps: int) -> None:
         """As Together's. ValueError where some models have a frozen parameter that others train."""
-        xp, dtype = self._whole.xp, self._whole.dtype
+        self._next = 0
+        self._fill(steps, 0)
+
+    def __call__(self) -> None:
+        """The next of the updates: of those that were made ready, or in a captured step."""
+        captured = counters.current()
+        if captured is not None:
+            known = id(self) in captured.members  # those are prepared before every launch
+            captured.enter(self)
+            if not known:
+                self.prepare(captured, 1)
+        norm = norms_of_rows(self._pieces()) if self._clips() else None
+        at = self._next if captured is None else 0
+        for arrays, table in self._cuts:
+            self.kernel.update_models(arrays, (table, at), norm)
+        if captured is None:
+            self._next += 1
+            for optimizer in self.optimizers:
+                optimizer.t += 1
+
+    def _pieces(self) -> list[Array]:
+        """The gradients that an optimizer takes the norm of, of all models."""
+        arena, grad = self.optimizers[0].arenas[0], self._arrays["grad"]
+        return [grad[:, run] for run in arena.trained(slice(0, grad.shape[1]))]
+
+    def _ranges(self) -> dict[tuple[int, int], list[Part]]:
+        """What each launch updates of every row: the parts of all optimizers."""
         parts = [optimizer.parts() for optimizer in self.optimizers]
         cuts = sorted({end for own in parts for p in own for end in (p.place.start, p.place.stop)})
-        rows: dict[Hashable, Array] = {}
-        self._cuts: list[tuple[Arrays, list[Array]]] = []
+        found = {}
         for start, stop in pairwise(cuts):
             over = [[p for p in own if p.place.start <= start < p.place.stop] for own in parts]
             if not any(over):
@@ -110,24 +154,45 @@ class InColumns(Together):
                     "a parameter is frozen in some models of the ensemble only; on a GPU freeze it "
                     "in all of them, or in none"
                 )
-            numbers = np.zeros((steps, len(self.kernel.row_names), self._models, 1), dtype)
-            for row, optimizer, (part, *_) in zip(self._at, self.optimizers, over, strict=True):
-                key = self._depends_on(optimizer, part)
-                if key not in rows:
-                    rows[key] = optimizer.ahead(part, steps)
-                numbers[:, :, row, 0] = rows[key]
-            arrays = {name: a[:, start:stop] for name, a in self._arrays.items()}
-            placed = list(xp.asarray(numbers))
-            self._cuts.append((Arrays(arrays.pop("grad"), arrays), placed))
-        self._clips = any(optimizer.clip_norm is not None for optimizer in self.optimizers)
+            found[start, stop] = [part for part, *_ in over]
+        return found
 
-    def __call__(self) -> None:
-        """The next of the updates that were prepared."""
-        norm = self._whole.grad[:1]  # any number, where nothing clips by it
-        if self._clips:
-            pieces = [arrays.grad for arrays, _ in self._cuts]
-            norm = norms_of_rows(pieces)[:, None]
-        for arrays, rows in self._cuts:
-            self.kernel.update_columns(arrays, rows.pop(0), norm)
+    def _fill(self, steps: int, first: int) -> None:
+        """The scalars of the next updates, in the tables' rows from `first` on."""
+        known: dict[Hashable, Array] = {}
+        places = (first + np.arange(steps)) % ROWS
+        self._cuts, self._sent = [], []
+        for (start, stop), parts in self._ranges().items():
+            width = len(self.kernel.row_names)
+            host = np.zeros((steps, self._models, width), self._whole.dtype)
+            for row, optimizer, part in zip(self._at, self.optimizers, parts, strict=True):
+                key = self._depends_on(optimizer, part)
+                if key not in known:
+                    known[key] = optimizer.ahead(part, steps)
+                host[:, row] = known[key]
+            if (start, stop) not in self._tables:
+                shape = (ROWS, self._models, width)
+                self._tables[start, stop] = self._whole.xp.zeros(shape, self._whole.dtype)
+            table = self._tables[start, stop]
+            whole = min(steps, ROWS - places[0])  # rows up to the table's end
+            for at, rows in ((places[0], host[:whole]), (0, host[whole:])):
+                if len(rows):
+                    table[at : at + len(rows)].set(rows)
+            self._sent.append(host)
+            arrays = {name: a[:, start:stop] for name, a in self._arrays.items()}
+            self._cuts.append((Arrays(arrays.pop("grad"), arrays), table))
+
+    # In a captured step; see gpunet.counters
+
+    def prepare(self, captured: counters.Counters, steps: int) -> None:
+        """As `ready`, where the device counts the updates."""
+        self._fill(steps, captured.now[counters.UPDATE])
+
+    def advance(self, updates: int, calls: int) -> None:
+        """Count updates that a captured step made."""
         for optimizer in self.optimizers:
-            optimizer.t += 1
+            optimizer.advance(updates, calls)
+
+    def dependencies(self) -> Callable[[], Any]:
+        """What is fixed when a step is captured: its launches, and whether a norm is taken."""
+        return lambda: (self._clips(), list(self._ranges()))

@@ -39,7 +39,7 @@ import numpy as np
 from gpunet.cxx import available, cache_folder
 from gpunet.files import write_atomically
 from gpunet.kernel import BlockKernel, CudaText, Kernel
-from gpunet.optim.kernel import COLUMNS, VECTORS, UpdateKernel
+from gpunet.optim.kernel import MODELS, VECTORS, UpdateKernel
 from gpunet.source import kernel_names
 from gpunet.testing import assembly, gxx, nvrtc
 from gpunet.testing.nvrtc import Measured, Program
@@ -133,7 +133,7 @@ def choices(kernel: Kernel) -> list[frozenset[str]]:
     names = (*kernel.source.options, *([VECTORS] if isinstance(kernel, UpdateKernel) else []))
     picks = chain.from_iterable(combinations(names, n) for n in range(len(names) + 1))
     found = [frozenset(pick) for pick in picks]
-    models = [frozenset({COLUMNS, *kernel.source.options})]
+    models = [frozenset({VECTORS, MODELS, *kernel.source.options})]
     return found + models if isinstance(kernel, UpdateKernel) else found
 
 
@@ -143,9 +143,11 @@ def text_for(kernel: Kernel, options: frozenset[str], dtype: str) -> CudaText:
 
 
 def numbers(kernel: Kernel) -> frozenset[str]:
-    """The names of the header's numbers; of an optimizer's kernel the place of its row."""
+    """The names of the header's numbers; of an optimizer's kernel the place of its row, and where
+    it is that of several models.
+    """
     if isinstance(kernel, UpdateKernel):
-        return frozenset({"at"})
+        return frozenset({"at", "models_", "own_", "rest_"})
     return frozenset(p.name for p in kernel.source.numbers)
 
 

@@ -66,7 +66,7 @@ class Guard:
         self._question.ask(arrays)
         self._asked = len(self._since)
         if wait:
-            self._conclude(self._question.answer(), progress)
+            self._conclude(self._question.answer().all(), progress)
         elif self._later is None:
             self._later = Snapshot(model, optimizer)
         else:
@@ -77,7 +77,7 @@ class Guard:
         if not self._asked or self._question is None or self._good is None:
             return
         asked, self._asked = self._asked, 0
-        if self._question.answer():
+        if self._question.answer().all():
             assert self._later is not None
             self._good, self._later = self._later, self._good
             del self._since[:asked]
@@ -101,7 +101,7 @@ class Guard:
         """
         if self._good is None:
             return False
-        if self._asked and self._question is not None and self._question.answer():
+        if self._asked and self._question is not None and self._question.answer().all():
             assert self._later is not None
             self._good = self._later
             del self._since[: self._asked]

@@ -12,6 +12,7 @@ from gpunet import context, cublas, threads
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
 from gpunet.fused.step import WEIGHTED, Step
+from gpunet.loss import Loss
 from gpunet.train.feed import Feed, Group
 from gpunet.train.groups import Epoch
 from gpunet.train.launches import Launches
@@ -127,7 +128,7 @@ def _go_on_with(progress: Progress, losses: Array, weights: Array) -> None:
 
 def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:
     """The way to run updates on this feed. ValueError if capture=True cannot be had."""
-    why_not = refusal(step, feed)
+    why_not = refusal(step.loss, feed)
     if why_not is None and (capture is True or fuses(step, feed.x, feed.t)):
         return ResidentUpdates(step, feed, capture is not False, optional=capture == "auto")
     if capture is True and feed.xp is not np:
@@ -135,13 +136,13 @@ def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentU
     return Updates(step, feed)
 
 
-def refusal(step: Step, feed: Feed) -> str | None:
-    """Why the updates cannot run from the device alone, or None."""
+def refusal(loss: Loss, feed: Feed) -> str | None:
+    """Why updates cannot run from the device alone, or None."""
     if feed.xp is np:
         return "the model is on the CPU"
     if feed.streams:
         return "the data streams from the host"
-    if step.loss.weighted:
+    if loss.weighted:
         return "the loss has class weights"
     if feed.weight is not None:
         return WEIGHTED

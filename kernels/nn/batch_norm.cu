@@ -8,20 +8,25 @@
 #include "counters.cuh"
 #include "nn/activation.cuh"
 #include "nn/columns.cuh"
-#include "nn/mask.cuh"
+#include "nn/models.cuh"
 #include "nn/running.cuh"
 // threads: 8, 128
-// in:  T* z, T* gamma, T* beta, T* b, int64* counters
-// numbers: int64 rows, int64 columns, T momentum, T eps, int32 track, int32 act, T alpha,
+// in:  T* z, T* gamma, T* beta, T* b, int64* counters,
+//      uint64* drops
+// numbers: int64 rows, int64 columns, int64 apart, T momentum, T eps, int32 track, int32 act, T alpha,
 //      uint32 threshold, T scale, uint64 seed, uint64 step, int32 parts
 // out: T* y, T* mean, T* inv, T* running_mean, T* running_var, T* scratch
 constexpr int WIDTH = 8, DEPTH = 128, HELD = 8;
 const long long column = WIDTH * blockIdx.x + threadIdx.x;
+const long long place = blockIdx.z * rows * columns + column;  // of this model, in row 0
+const long long weight = blockIdx.z * apart + column;
+const unsigned int statistic = blockIdx.z * (unsigned int)columns + (unsigned int)column;
+const long long first_chunk = blockIdx.z * gridDim.y;  // of this model, in scratch
 const bool inside = column < columns;
 const bool writes = inside && threadIdx.y == 0;
 const Rows own = rows_of_chunk(blockIdx.y, rows);
-const T factor = inside ? gamma[column] : T(0), shift = inside ? beta[column] : T(0);
-const Dropout drop{threshold, seed, step + counters[CALL]};
+const T factor = inside ? gamma[weight] : T(0), shift = inside ? beta[weight] : T(0);
+const T bias = writes && b ? b[weight] : T(0);
 T centre = T(0), squares = T(0);
 
 if (parts & 1) {
@@ -29,7 +34,7 @@ if (parts & 1) {
 #pragma unroll
     for (int k = 0; k < HELD; ++k) {
         const long long row = own.first + threadIdx.y + k * DEPTH;
-        held[k] = inside && row < own.last ? z[row * columns + column] : T(0);
+        held[k] = inside && row < own.last ? z[row * columns + place] : T(0);
     }
 #pragma unroll
     for (int k = 0; k < HELD; ++k) sum += held[k];
@@ -43,38 +48,40 @@ if (parts & 1) {
 }
 if (parts == 1) {
     if (writes) {
-        scratch[(2 * blockIdx.y) * columns + column] = centre;
-        scratch[(2 * blockIdx.y + 1) * columns + column] = squares;
+        scratch[2 * (first_chunk + blockIdx.y) * columns + column] = centre;
+        scratch[(2 * (first_chunk + blockIdx.y) + 1) * columns + column] = squares;
     }
     return;
 }
 if (parts == 2) {  // every block of these columns comes to the same result
     for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += DEPTH)
-        centre += T(rows_of_chunk(chunk, rows).count()) * scratch[2 * chunk * columns + column];
+        centre += T(rows_of_chunk(chunk, rows).count()) * scratch[2 * (first_chunk + chunk) * columns + column];
     centre = sum_down<WIDTH>(centre) / T(rows);
     for (long long chunk = threadIdx.y; inside && chunk < gridDim.y; chunk += DEPTH) {
-        const T off = scratch[2 * chunk * columns + column] - centre;
+        const T off = scratch[2 * (first_chunk + chunk) * columns + column] - centre;
         const T count = T(rows_of_chunk(chunk, rows).count());
-        squares += scratch[(2 * chunk + 1) * columns + column] + count * off * off;
+        squares += scratch[(2 * (first_chunk + chunk) + 1) * columns + column] + count * off * off;
     }
     squares = sum_down<WIDTH>(squares);
 }
 
 const T inverse = T(1) / sqrt(squares / T(rows) + eps);
 if (writes && blockIdx.y == 0) {
-    mean[column] = centre;
-    inv[column] = inverse;
+    mean[statistic] = centre;
+    inv[statistic] = inverse;
     if (track) {
-        const T whole = b ? centre + b[column] : centre;
-        keep_running(running_mean[column], running_var[column], momentum, whole, squares / T(rows - 1));
+        keep_running(running_mean[statistic], running_var[statistic], momentum, centre + bias,
+                     squares / T(rows - 1));
     }
 }
+const Dropout drop = dropout_of_model(drops, threshold, seed, step, counters[CALL]);
+const T kept_scale = scale_of_model(drops, scale);
 const Mask<WIDTH> mask = draw_mask<WIDTH>(drop, own.first, own.last, columns);
 const auto apply = [&](int act) {
     for (long long row = own.first + threadIdx.y; inside && row < own.last; row += DEPTH) {
-        const long long i = row * columns + column;
+        const long long i = row * columns + place;
         const T a = activate(factor * ((z[i] - centre) * inverse) + shift, act, alpha);
-        y[i] = mask.keeps(row, column) ? a * scale : T(0);
+        y[i] = mask.keeps(row, column) ? a * kept_scale : T(0);
     }
 };
 act == RELU ? apply(RELU) : apply(act);  // a short loop is unrolled

@@ -12,8 +12,10 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_host
+from gpunet.ensemble import fit
 from gpunet.optim import OPTIMIZERS, native
 from gpunet.testing import simgpu
+from gpunet.train import launches
 
 RNG = np.random.default_rng(5)
 LABELS = RNG.integers(0, 3, 90)
@@ -304,21 +306,89 @@ def test_dropout_of_several_models_with_another_loss(device: str) -> None:
             np.testing.assert_allclose(numbers, array, rtol=1e-9, atol=1e-12)
 
 
-def test_launches_do_not_grow_with_the_models(cp: Any) -> None:
-    """Those of an epoch of nine steps more, for 2 models and for 9."""
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two updates a launch, and a look after each two."""
+    monkeypatch.setattr(launches, "AT_ONCE", 2)
+    monkeypatch.setattr(fit, "LOOK_EVERY", 2)
 
-    def launches(n: int, epochs: int) -> int:
+
+def on_gpu(make: Any, kind: Any, n: int, **settings: Any) -> gn.Ensemble:
+    """An ensemble of the simulated GPU whose models are those that a Trainer there makes."""
+    loss = settings.pop("loss", None)
+    ensemble = gn.Ensemble(make, n, kind, loss, device="cuda", progress=False, **settings)
+    ensemble.fit(TRAIN, VALID, epochs=2, batch_size=16)
+    assert ensemble.how == "graphs of up to 2 updates"
+    seeds = settings.pop("seeds", range(n))
+    trainers = [
+        alone(lambda: make().to("cuda"), kind, seed, (TRAIN, VALID), loss, epochs=2,
+              **one_of(settings, k))
+        for k, seed in enumerate(seeds)
+    ]  # fmt: skip
+    assert_same(ensemble, trainers, rtol=0.0)
+    for mine, trainer in zip(ensemble.histories, trainers, strict=True):
+        for row, other in zip(shown(mine), shown(trainer.history), strict=True):
+            assert row == pytest.approx(other, rel=1e-6)
+    return ensemble
+
+
+@pytest.mark.usefixtures("sim", "often")
+def test_on_a_gpu_each_is_the_one_trained_alone() -> None:
+    """To the last bit, where a batched product rounds as a single one does, as it does here."""
+    on_gpu(
+        SHAPES["all"],
+        gn.Adam,
+        3,
+        lr=[1e-3, gn.schedules.cosine(0.01, 10), 1e-2],
+        weight_decay=[0.0, 1e-2, 0.1],
+        betas=[(0.9, 0.99), (0.8, 0.9), (0.5, 0.999)],
+        clip_norm=[None, 0.5, 0.1],
+        dropout=[0.0, 0.3, 0.5],
+    )
+
+
+@pytest.mark.usefixtures("sim", "often")
+@pytest.mark.parametrize("shape", ["float64", "no bias"])
+def test_on_a_gpu_with_one_order_for_all(shape: str) -> None:
+    loss = gn.SoftmaxWithLoss(label_smoothing=0.1)
+    on_gpu(SHAPES[shape], gn.RMSProp, 2, loss=loss, seeds=[4, 4], weight_decay=[0.0, 0.1])
+
+
+@pytest.mark.usefixtures("sim", "often")
+def test_on_a_gpu_one_that_overflows_ends_alone() -> None:
+    """It is heard of at a later look, and ends where it would alone."""
+    lr = [0.1, gn.schedules.piecewise([3], [0.1, 1e30]), 0.05]
+    ensemble = gn.Ensemble(SHAPES["plain"], 3, gn.SGD, lr=lr, device="cuda", progress=False)
+    ensemble.fit(TRAIN, VALID, epochs=2, batch_size=8)
+    assert [error is None for error in ensemble.errors] == [True, False, True]
+    found = ensemble.errors[1]
+    other = gn.Ensemble(SHAPES["plain"], 3, gn.SGD, lr=lr, progress=False)
+    other.fit(TRAIN, VALID, epochs=2, batch_size=8)
+    expected = other.errors[1]
+    assert (found.epoch, found.step, found.place) == (expected.epoch, expected.step, expected.place)
+    for mine, its in zip(ensemble.models, other.models, strict=True):
+        for name, array in its.state_dict().items():
+            np.testing.assert_allclose(to_host(mine.state_dict()[name]), array, rtol=1e-3)
+
+
+def counted(n: int, loss: Any = None) -> list[int]:
+    """Launches and kernels in graphs of an epoch of nine updates more."""
+    found = []
+    for epochs in (1, 2):
         ensemble = gn.Ensemble(
-            SHAPES["all"], n, gn.Adam, lr=[1e-3] * n, weight_decay=0.1, device="cuda",
-            progress=False, on_nonfinite="ignore",
-        )  # fmt: skip
-        ensemble.fit(TRAIN, None, 1, 8)
+            SHAPES["no bias"], n, gn.Adam, loss, lr=[1e-3] * n, device="cuda", progress=False
+        )
+        ensemble.fit(TRAIN, VALID, 2, 8)
         with simgpu.count() as used:
-            ensemble.fit(TRAIN, None, epochs, 8)
-        return used.launches
+            ensemble.fit(TRAIN, VALID, epochs, 8)
+        found.append((used.launches, used.graph_kernels, used.synchronisations))
+    return [b - a for a, b in zip(*found, strict=True)]
 
-    few, many = (launches(n, 2) - launches(n, 1) for n in (2, 9))
-    assert few == many <= 9 * 125
+
+def test_launches_do_not_grow_with_the_models(sim: Any) -> None:
+    few, many = counted(2), counted(5)
+    assert few == many
+    assert few[1] == 9 * 10
 
 
 def test_label_smoothing_and_one_order_for_all() -> None:

@@ -312,7 +312,7 @@ def _note_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
 
 def _finite(ops: Any, a: dict[str, Array], work: Any) -> None:
     if ops is on_cupy:
-        FINITE.launch(work.cupy, x=a["holed"], bad=a["bad"])
+        FINITE.launch(work.cupy, x=a["holed"], size=a["holed"].size, bad=a["bad"])
     else:
         a["bad"][0] = not np.isfinite(a["holed"]).all()
 

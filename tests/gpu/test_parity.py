@@ -15,7 +15,7 @@ import gpunet as gn
 from gpunet import functional
 from gpunet.activations import ACTIVATE, ACTIVATE_BACKWARD, NUMBERS, TABLE
 from gpunet.kernel import Kernel
-from gpunet.optim.kernel import COLUMNS, VECTORS, UpdateKernel
+from gpunet.optim.kernel import MODELS, VECTORS, UpdateKernel
 from gpunet.source import kernel_names
 from gpunet.testing import compile_gate, nvrtc, simgpu
 from gpunet.testing.compile_gate import choices, in_own_process
@@ -146,7 +146,7 @@ def test_the_settings_reach_every_compile_time_option(name: str) -> None:
     kind = gn.OPTIMIZERS[name]
     made = [kind(**settings) for settings in parity.settings_of(name)]
     found = {o.kernel.options(o.defaults) for o in made}
-    single = [options for options in choices(kind.kernel) if COLUMNS not in options]
+    single = [options for options in choices(kind.kernel) if MODELS not in options]
     assert found == {options - {VECTORS} for options in single}
 
 

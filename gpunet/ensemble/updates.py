@@ -1,0 +1,139 @@
+"""The updates of a stack: one by one, or on a GPU as CUDA graphs, each launch for all models."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunet.backend import Array
+from gpunet.ensemble.gradients import Gradients, Taped, Walked
+from gpunet.ensemble.stack import Stack
+from gpunet.fused import plan
+from gpunet.fused.resident import gather
+from gpunet.fused.walk import Fused, Stacked
+from gpunet.loss import Loss
+from gpunet.train.feed import Feed, Group
+from gpunet.train.launches import Launches, Sizes
+from gpunet.train.updates import refusal
+
+
+class Order(NamedTuple):
+    """The rows of an epoch's batches. rows: int64 (models, rows), or (1, rows) where all have the
+    same, on the host. sizes: rows of each batch. groups: of each model, or of the first for all.
+    """
+
+    rows: Array
+    sizes: list[int]
+    groups: Sequence[Sequence[Group]]
+
+
+class OneByOne:
+    """Updates from batches that the feed hands out.
+
+    how: in words.
+    """
+
+    def __init__(self, stack: Stack, feed: Feed, gradients: Gradients, how: str) -> None:
+        self.stack, self.feed, self.gradients, self.how = stack, feed, gradients, how
+
+    def begin(self, order: Order) -> Array:
+        """An epoch in this order. Returns what `run` writes: float64 (models, batches), each one's
+        mean loss before the update.
+        """
+        self._rows = order.rows if self.feed.streams else self.feed.xp.asarray(order.rows)
+        self._ends = np.cumsum([0, *order.sizes]).tolist()
+        self._losses = self.feed.xp.zeros((len(self.stack.models), len(order.sizes)), np.float64)
+        return self._losses
+
+    def run(self, first: int, last: int) -> Generator[int, None, None]:
+        """The epoch's updates from `first` on; yields how many were made since the last time."""
+        self.stack.update.ready(last - first)
+        for k in range(first, last):
+            rows = self._rows[:, self._ends[k] : self._ends[k + 1]]
+            self.gradients(*self._batch(rows), self._losses[:, k])
+            self.stack.update()
+            yield 1
+
+    def _batch(self, rows: Array) -> tuple[Array, Array]:
+        """x and t of these rows: with an axis of models, or (for the walk) without one where all
+        have the same.
+        """
+        count = len(self.stack.models)
+        alone = len(rows) == 1 and count > 1
+        x, t = self.feed.rows(rows.reshape(-1))
+        if alone and isinstance(self.gradients, Walked):
+            return x, t
+        x, t = x.reshape(*rows.shape, *x.shape[1:]), t.reshape(*rows.shape, *t.shape[1:])
+        if alone:
+            x, t = (self.feed.xp.broadcast_to(a, (count, *a.shape[1:])) for a in (x, t))
+        return x, t
+
+
+class Resident:
+    """Updates on a GPU from data that lies there, fused, up to 50 in a launch of a CUDA graph,
+    without a copy and without waiting, as `gpunet.train.updates.ResidentUpdates` makes them of one
+    model.
+
+    found: the plan of a single model.
+    """
+
+    def __init__(self, stack: Stack, feed: Feed, found: plan.Plan) -> None:
+        self.stack, self.feed, self.plan = stack, feed, stack.plan(found)
+        xp, models = feed.xp, len(stack.models)
+        self.launches = Launches(xp, self._update, capture=True, optional=True)
+        self.order: Array = None  # (models, rows), or (rows,) for all
+        self.losses = xp.zeros((models, len(feed)), np.float64)  # a batch has one row at least
+        self.labels = feed.t.astype(np.int64, copy=False)
+        self._batches: dict[int, Stacked] = {}
+        self._x: dict[int, Array] = {}
+        self._sizes: list[int] = []
+
+    @property
+    def how(self) -> str:
+        """In words."""
+        return self.launches.how
+
+    def begin(self, order: Order) -> Array:
+        """As in `OneByOne`."""
+        if self.order is None:
+            alone = len(order.rows) == 1
+            shape = (len(self.feed),) if alone else (len(self.stack.models), len(self.feed))
+            self.order = self.feed.xp.empty(shape, np.int64)
+        self._rows = order.rows[0] if self.order.ndim == 1 else order.rows
+        self.order[..., : self._rows.shape[-1]] = self.feed.xp.asarray(self._rows)
+        self.launches.graphs.counters.set(row=0, batch=0)
+        self._sizes = order.sizes
+        return self.losses[:, : len(order.sizes)]
+
+    def run(self, first: int, last: int) -> Generator[int, None, None]:
+        """As in `OneByOne`."""
+        yield from self.launches.run(self._sizes[first:last])
+
+    def _update(self, sizes: Sizes) -> None:
+        """One update of all models, kernel by kernel."""
+        (rows,), counted = sizes, self.launches.graphs.counters
+        counted.begin_batch()
+        if rows not in self._batches:
+            self._batches[rows] = Stacked(self.plan, rows, self.feed.xp, len(self.stack.models))
+            shape = (*self.order.shape[:-1], rows, self.plan.features)
+            self._x[rows] = self.feed.xp.empty(shape, self.plan.dtype)
+        batch, x = self._batches[rows], self._x[rows]
+        gather(self.feed.x, self.order, counted.array, x, self.plan.scale())
+        batch.work.order = self.order
+        batch.run(x, self.labels, self.losses, counted.array, 1.0, False)
+        self.stack.update()
+
+
+def updating(stack: Stack, feed: Feed, loss: Loss) -> OneByOne | Resident:
+    """The fastest way to make updates of this stack that fits."""
+    found = plan.read(stack.models[0], loss)
+    if isinstance(found, plan.Plan) and feed.xp is np:
+        return OneByOne(stack, feed, Walked(stack, found), "one by one, fused")
+    why_not = found if isinstance(found, str) else refusal(loss, feed)
+    if isinstance(found, plan.Plan) and why_not is None:
+        if Fused(found).accepts(feed.x, feed.t):
+            return Resident(stack, feed, found)
+        why_not = "the data is no rows of numbers with labels"
+    return OneByOne(stack, feed, Taped(stack, loss), f"one by one, on the tape: {why_not}")
