@@ -244,19 +244,19 @@ def masked(
     """x * scale where the mask keeps it, the same for each `plane` elements, else 0."""
     if array_module(x) is np:
         return DROPOUT.reference(x, counters, scale, seed, step, threshold, plane)
-    numbers = {"scale": scale, "seed": seed, "step": step, "threshold": threshold}
-    return over_planes(DROPOUT, x, plane, counters=counters, **numbers)
+    numbers = {"scale": scale, "seed": seed, "step": step, "threshold": threshold, "drops": None}
+    return over_planes(x, plane, counters=counters, **numbers)
 
 
-def over_planes(kernel: BlockKernel, x: Array, plane: int, **arguments: Any) -> Array:
-    """What a kernel that goes over x, `plane` elements at a time, makes of it on a GPU."""
+def over_planes(x: Array, plane: int, **arguments: Any) -> Array:
+    """Dropout of x on a GPU, `plane` elements at a time; the rest as its kernel names it."""
     xp, models = array_module(x), x.size // plane
     wide = xp.ascontiguousarray(x.astype(np.promote_types(x.dtype, np.float32), copy=False))
     y = wide
     if models:
         y = xp.empty_like(wide)
         grid = (-(-plane // PER_BLOCK) * models,)
-        kernel.launch(xp, wide.dtype, grid, x=wide, y=y, plane=plane, **arguments)
+        DROPOUT.launch(xp, wide.dtype, grid, x=wide, y=y, plane=plane, **arguments)
     return y.astype(x.dtype, copy=False).reshape(x.shape)
 
 

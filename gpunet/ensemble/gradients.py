@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunet import counters
 from gpunet.backend import Array
-from gpunet.ensemble.dropout import Placed
+from gpunet.ensemble.dropout import dropouts
 from gpunet.ensemble.stack import Stack
 from gpunet.fused import plan
 from gpunet.fused.after import Dropouts
@@ -48,7 +48,6 @@ class Taped:
 
     def __init__(self, stack: Stack, loss: Loss) -> None:
         self.stack, self.loss = stack, loss
-        self._dropouts = {id(k): Placed() for k in stack.layers if isinstance(k, Dropouts)}
 
     def __call__(self, x: Array, t: Array, losses: Array) -> None:
         """As `Walked`'s; t: (models, rows, ...), whatever the loss takes.
@@ -59,10 +58,8 @@ class Taped:
         stack.arrays["grad"].fill(0)
         z: Any = Tensor(x)
         for layer in stack.layers:
-            if isinstance(layer, Dropouts):
-                z = self._dropouts[id(layer)](z, layer.next_drops())
-            else:
-                z = layer(z)
+            drops = isinstance(layer, Dropouts)
+            z = dropouts(z, drops=layer.next_drops()) if drops else layer(z)
         loss = self.loss(z, t)
         if loss.shape != losses.shape:
             raise TypeError(

@@ -48,7 +48,9 @@ class Table:
         self._placed: Array = None
 
     def __call__(self, each: Sequence[Drop]) -> Array:
-        """uint64 (models, 4): threshold, seed, step, and the bits of scale in the dtype."""
+        """uint64 (models, 4): threshold, seed, step from that of model 0 on, and the bits of
+        scale in the dtype.
+        """
         if each != self._told:
             self._told, self._rows = list(each), np.zeros((len(each), 4), np.uint64)
             self._rows[:, :3] = [(drop.threshold, drop.seed, drop.step) for drop in each]
@@ -76,8 +78,10 @@ class Drops:
     @property
     def arguments(self) -> dict[str, Any]:
         """As the kernels' headers name them."""
-        drops = self._table and self._table(self.each)
-        return {**NO_DROP.arguments, "drops": drops}
+        first = self.each[0].step
+        each = [drop._replace(step=(drop.step - first) % 2**64) for drop in self.each]
+        drops = self._table and self._table(each)
+        return {**NO_DROP.arguments, "step": first, "drops": drops}
 
     def kept(self, shape: tuple[int, ...], call: int) -> Array:
         """Where an element is kept, (models, rows, columns); made once, for the way back."""

@@ -114,7 +114,7 @@ class Report:
 
 def kernels() -> dict[str, Kernel]:
     """Every Kernel that gpunet makes, by the name of its file."""
-    used = ("gpunet", "gpunet.ensemble.dropout", "gpunet.fused.resident", "gpunet.fused.on_cupy")
+    used = ("gpunet", "gpunet.train.finite", "gpunet.fused.resident", "gpunet.fused.on_cupy")
     for name in used:
         importlib.import_module(name)
     modules = [m for name, m in sorted(sys.modules.items()) if name.split(".")[0] == "gpunet"]

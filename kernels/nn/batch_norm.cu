@@ -74,8 +74,8 @@ if (writes && blockIdx.y == 0) {
                      squares / T(rows - 1));
     }
 }
-const Dropout drop = dropout_of_model(drops, threshold, seed, step, counters[CALL]);
-const T kept_scale = scale_of_model(drops, scale);
+const Dropout drop = dropout_of(blockIdx.z, drops, threshold, seed, step + counters[CALL]);
+const T kept_scale = scale_of(blockIdx.z, drops, scale);
 const Mask<WIDTH> mask = draw_mask<WIDTH>(drop, own.first, own.last, columns);
 const auto apply = [&](int act) {
     for (long long row = own.first + threadIdx.y; inside && row < own.last; row += DEPTH) {

@@ -29,8 +29,8 @@ T sum = T(0), sum_normal = T(0);
 
 if (parts & 1) {
     const Source source = source_of(act);
-    const Dropout drop = dropout_of_model(drops, threshold, seed, step, counters[CALL]);
-    const T kept_scale = scale_of_model(drops, scale);
+    const Dropout drop = dropout_of(blockIdx.z, drops, threshold, seed, step + counters[CALL]);
+    const T kept_scale = scale_of(blockIdx.z, drops, scale);
     const T factor = inside ? gamma[weight] : T(0), shift = inside ? beta[weight] : T(0);
     const Mask<WIDTH> mask = draw_mask<WIDTH>(shown_by_output(drop, source), own.first,
                                                      own.last, columns);

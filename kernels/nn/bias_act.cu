@@ -11,11 +11,11 @@
 const long long column = 32LL * blockIdx.x + threadIdx.x;
 const long long place = blockIdx.z * rows * columns + column;  // of this model, in row 0
 const Rows own = rows_of_chunk(blockIdx.y, rows);
-const T kept_scale = scale_of_model(drops, scale);
+const T kept_scale = scale_of(blockIdx.z, drops, scale);
 const T bias = b && column < columns ? b[blockIdx.z * b_apart + column] : T(0);
 for (long long tile = own.first; tile < own.last; tile += Mask<32>::ROWS) {
     const long long end = min(tile + Mask<32>::ROWS, own.last);
-    const Dropout drop = dropout_of_model(drops, threshold, seed, step, counters[CALL]);
+    const Dropout drop = dropout_of(blockIdx.z, drops, threshold, seed, step + counters[CALL]);
     const Mask<32> mask = draw_mask<32>(drop, tile, end, columns);
     if (column >= columns) continue;
     const auto apply = [&](int act) {

@@ -33,7 +33,6 @@ from gpunet import embedding, functional
 from gpunet.activations import ACTIVATE, ACTIVATE_BACKWARD, NUMBERS, TABLE
 from gpunet.backend import to_host
 from gpunet.counters import TICK
-from gpunet.ensemble import dropout
 from gpunet.fused import on_cupy, on_numpy
 from gpunet.fused.after import After, Drop
 from gpunet.fused.resident import GATHER, NOTE_LOSS, gather
@@ -133,16 +132,6 @@ def dropout_inputs(draw: Draw) -> tuple[Any, ...]:
     return x, counters, float(x.dtype.type(4 / 3)), 2**63 + 7, 2**40 + 1, 2**14, plane
 
 
-def dropouts_inputs(draw: Draw) -> tuple[Any, ...]:
-    """Two models, of whatever shape: a quarter and a half of theirs is dropped."""
-    x = draw()
-    x = np.stack([x, -x])
-    scales = np.array([4 / 3, 2], np.float32).astype(x.dtype)
-    thresholds = np.array([2**14, 2**15], np.uint32)
-    seeds, steps = (np.array(a, np.uint64) for a in ([2**63 + 7, 5], [2**40, 0]))
-    return x, scales, thresholds, seeds, steps, 3, max(int(np.prod(x.shape[1:])), 1)
-
-
 @dataclass(frozen=True)
 class Bounds:
     """Of an activation for x of `spread`, in ulps: of y and of the gradient.
@@ -199,7 +188,6 @@ CASES = [
     *activation_cases(),
     # One rounding; the truth has one too.
     Case(functional.DROPOUT, dropout_inputs, 0.51, call=functional.masked),
-    Case(dropout.DROPOUTS, dropouts_inputs, 0.51, call=dropout.masked),
     # A million squares added by 512 threads: two thousand roundings each, up or down.
     Case(
         updates.norm_of,
