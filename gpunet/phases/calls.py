@@ -99,7 +99,7 @@ def _held(stages: Sequence[Stage]) -> list[Stage]:
     """Those whose matrix a block copies before the phase `rows` begins: small ones, that no block
     updates then.
     """
-    begins = stages[0].index == 0 and not stages[0].partial
+    begins = stages[0].index == 0  # no barrier stands between a product and the weights before it
     small = [k for k in stages if not k.partial]
     size = sum(k.inputs * k.outputs * k.block.affine.dtype.itemsize for k in small)
     return small if size <= MOST and not begins else []
