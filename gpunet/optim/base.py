@@ -200,15 +200,24 @@ class Optimizer(Declared):
         compute, steady = self._numbers(part)
         rows.fill(t, steps, given, compute, steady=steady, shift=shift)
 
-    def ahead(self, part: Part, steps: int) -> Array:
-        """(steps, scalars), float64 on the host: those of the part's next updates."""
-        compute, steady = self._numbers(part)
-        rows = [compute(t) for t in range(self.t + 1, self.t + (2 if steady else steps + 1))]
-        return np.broadcast_to(np.array(rows, np.float64), (steps, len(rows[0])))
+    def ahead(self, part: Part, steps: int, rates: Sequence[Any]) -> Array:
+        """(rates, steps, scalars), float64 on the host: those of the part's next updates, with each
+        of `rates` for its lr. Where there is no lr, `rates` is any one thing.
+        """
+        compute, steady = self._numbers(part, list(rates))
+        found = np.empty((len(rates), steps, len(self.kernel.row_names)))
+        for k in range(1 if steady else steps):
+            for column, value in enumerate(compute(self.t + 1 + k)):
+                found[:, k, column] = value
+        return np.broadcast_to(found[:, :1], found.shape) if steady else found
 
-    def _numbers(self, part: Part) -> tuple[Callable[[int], list[float]], bool]:
-        """What gives the scalars of update t, and whether they are those of every t."""
+    def _numbers(self, part: Part, lr: Any = None) -> tuple[Callable[[int], list[Any]], bool]:
+        """What gives the scalars of update t, and whether they are those of every t. lr: to take in
+        the place of the part's.
+        """
         settings = {**part.settings, "clip_norm": self.clip_norm, "clip_value": self.clip_value}
+        if lr is not None and "lr" in settings:
+            settings["lr"] = lr
         if not (part.decayed or self.decay_all):
             settings["weight_decay"] = 0.0
         compute = row_at(settings, self.derived, self.kernel, part.rows.dtype)

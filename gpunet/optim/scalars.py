@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from gpunet.optim.check import number, resolve
 from gpunet.optim.kernel import LIMITS, UpdateKernel
 
@@ -31,21 +33,24 @@ def known_at(t: int, settings: Mapping[str, Any], derived: Derived) -> dict[str,
 
 def row_at(
     settings: Mapping[str, Any], derived: Derived, kernel: UpdateKernel, dtype: Any
-) -> Callable[[int], list[float]]:
+) -> Callable[[int], list[Any]]:
     """A function of t that gives the numbers of update t for arrays of `dtype`, in the order of
     `kernel.row_names`.
+
+    lr may be a list, of those that agree in all else: what comes from it is then an array.
     """
     now, names, lr = dict(settings), kernel.row_names, settings.get("lr")
     for limit in LIMITS:
         now[limit] = math.inf if now[limit] is None else now[limit]
     if "betas" in now:  # 1 - beta^t must be that of the beta that the kernel gets
         now["betas"] = [number("betas", dtype.type(beta)) for beta in now["betas"]]
-    if "lr" in now and not callable(lr):
-        now["lr"] = number("lr", lr)
+    changes = any(map(callable, lr)) if isinstance(lr, list) else callable(lr)
+    if "lr" in now and not changes:
+        now["lr"] = _rate(lr, 0)
 
-    def compute(t: int) -> list[float]:
-        if callable(lr):
-            now["lr"] = resolve(lr, t - 1)
+    def compute(t: int) -> list[Any]:
+        if changes:
+            now["lr"] = _rate(lr, t - 1)
         known = known_at(t, now, derived)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
@@ -64,10 +69,16 @@ def row(
     return row_at(settings, derived, kernel, dtype)(t)
 
 
+def _rate(lr: Any, t: int) -> Any:
+    """The learning rate after t updates, or those of a list."""
+    return np.array([resolve(one, t) for one in lr]) if isinstance(lr, list) else resolve(lr, t)
+
+
 def is_steady(settings: Mapping[str, Any], derived: Derived, kernel: UpdateKernel) -> bool:
     """True if every update has the same row."""
     names = {*kernel.row_names, *names_of(derived)}
-    return not OF_T & names and not callable(settings.get("lr"))
+    lr = settings.get("lr")
+    return not OF_T & names and not any(map(callable, lr if isinstance(lr, list) else [lr]))
 
 
 @cache

@@ -47,17 +47,14 @@ class Together:
     def ready(self, steps: int) -> None:
         """Before the next `steps` updates: compute their scalars. ValueError for a bad schedule."""
         self._parts = [optimizer.parts() for optimizer in self.optimizers]
-        ends, blocks, known = [], [], {}
-        for optimizer, parts, start in zip(self.optimizers, self._parts, self._starts, strict=True):
-            for part in parts:
-                ends.append((start + part.place.start, start + part.place.stop))
-                key = self._depends_on(optimizer, part)
-                if key not in known:
-                    known[key] = optimizer.ahead(part, steps)
-                blocks.append(known[key])
-        self._ends = np.array(ends, np.int64).reshape(-1, 2)
+        each = list(zip(self.optimizers, self._parts, self._starts, strict=True))
+        places = [
+            (at + part.place.start, at + part.place.stop) for _, own, at in each for part in own
+        ]
+        blocks = _ahead([(optimizer, part) for optimizer, own, _ in each for part in own], steps)
+        self._ends = np.array(places, np.int64).reshape(-1, 2)
         width = len(self.kernel.row_names) + 1
-        numbers = np.zeros((steps, len(ends), width), self._whole.dtype)
+        numbers = np.zeros((steps, len(places), width), self._whole.dtype)
         for k, block in enumerate(blocks):
             numbers[:, k, :-1] = block
         self._numbers = list(numbers)
@@ -79,12 +76,6 @@ class Together:
 
     def _clips(self) -> bool:
         return any(optimizer.clip_norm is not None for optimizer in self.optimizers)
-
-    def _depends_on(self, optimizer: Optimizer, part: Part) -> Hashable:
-        """What the part's scalars are made of: many optimizers may have the same."""
-        settings = tuple(part.settings.items())
-        decays = part.decayed or optimizer.decay_all
-        return optimizer.t, optimizer.clip_norm, optimizer.clip_value, decays, settings
 
     def _norm(self, optimizer: Optimizer) -> Array | None:
         """Of its gradients, where it clips by it."""
@@ -159,17 +150,14 @@ class Launched(Together):
 
     def _fill(self, steps: int, first: int) -> None:
         """The scalars of the next updates, in the tables' rows from `first` on."""
-        known: dict[Hashable, Array] = {}
         places = (first + np.arange(steps)) % ROWS
         self._cuts, self._sent = [], []
         for (start, stop), parts in self._ranges().items():
             width = len(self.kernel.row_names)
             host = np.zeros((steps, self._models, width), self._whole.dtype)
-            for row, optimizer, part in zip(self._at, self.optimizers, parts, strict=True):
-                key = self._depends_on(optimizer, part)
-                if key not in known:
-                    known[key] = optimizer.ahead(part, steps)
-                host[:, row] = known[key]
+            blocks = _ahead(list(zip(self.optimizers, parts, strict=True)), steps)
+            for row, block in zip(self._at, blocks, strict=True):
+                host[:, row] = block
             if (start, stop) not in self._tables:
                 shape = (ROWS, self._models, width)
                 self._tables[start, stop] = self._whole.xp.zeros(shape, self._whole.dtype)
@@ -196,3 +184,22 @@ class Launched(Together):
     def dependencies(self) -> Callable[[], Any]:
         """What is fixed when a step is captured: its launches, and whether a norm is taken."""
         return lambda: (self._clips(), list(self._ranges()))
+
+
+def _ahead(pairs: Sequence[tuple[Optimizer, Part]], steps: int) -> list[Array]:
+    """(steps, scalars) of each. What differs in its learning rate alone is computed at once."""
+    rates: dict[Hashable, dict[Any, int]] = {}
+    found: dict[Hashable, Array] = {}
+    wanted = []
+    for optimizer, part in pairs:
+        settings = dict(part.settings)
+        lr = settings.pop("lr", None)
+        decays = part.decayed or optimizer.decay_all
+        clips = optimizer.clip_norm, optimizer.clip_value
+        key = optimizer.t, *clips, decays, tuple(settings.items())
+        own = rates.setdefault(key, {})
+        wanted.append((key, own.setdefault(lr, len(own))))
+    for (optimizer, part), (key, _) in zip(pairs, wanted, strict=True):
+        if key not in found:
+            found[key] = optimizer.ahead(part, steps, list(rates[key]))
+    return [found[key][number] for key, number in wanted]
