@@ -17,6 +17,7 @@ from gpunet.ensemble.members import Member
 from gpunet.ensemble.stack import Stack
 from gpunet.ensemble.updates import Order, updating
 from gpunet.fused.step import Step
+from gpunet.layer import Layer
 from gpunet.train.feed import Feed
 from gpunet.train.fit import DONE
 from gpunet.train.groups import Groups
@@ -54,6 +55,7 @@ class Fit:
         """Bring those that are still trained together."""
         self.inside = list(self.running)
         models, optimizers = [m.model for m in self.inside], [m.optimizer for m in self.inside]
+        self.layers = {id(m): _layers(m.model) for m in self.inside}
         self.stack = Stack(models, optimizers)
         self.updates = updating(self.stack, self.feed, self.inside[0].loss)
         self.looks = Looks(self.stack, self._fail) if self.check else None
@@ -72,7 +74,8 @@ class Fit:
         started, trained = time.perf_counter(), list(self.running)
         lrs = [member.optimizer.current_lr() for member in trained]
         for member in trained:
-            member.model.train()
+            for layer in self.layers[id(member)]:
+                layer.training = True
         self.order = self._order()
         losses, count = self.updates.begin(self.order), len(self.order.sizes)
         if self.looks:
@@ -154,6 +157,11 @@ class Fit:
         """Nothing changes it any more."""
         self.running.remove(member)
         self.stack.leave(self.inside.index(member))
+
+
+def _layers(model: Layer) -> list[Layer]:
+    """The model and all that is in it."""
+    return [model, *(layer for _, layer in model.named_layers())]
 
 
 def _note(history: History, loss: float, valid: dict[str, float], lr: float) -> None:

@@ -12,6 +12,7 @@ from gpunet import counters
 from gpunet.backend import Array
 from gpunet.optim.base import Optimizer
 from gpunet.optim.kernel import Arrays, norms_of, norms_of_rows
+from gpunet.optim.native import Loop
 from gpunet.optim.parts import Part
 from gpunet.optim.rows import ROWS
 
@@ -36,6 +37,8 @@ class Together:
         self._at, self._starts = list(rows), [row * size for row in rows]
         flat = {name: array.reshape(-1) for name, array in arrays.items()}
         self._arrays, self._whole = arrays, Arrays(flat.pop("grad"), flat)
+        self._ordered = self.kernel.in_order(self._whole)[1]
+        self._loop: Loop | None = None
         self._parts: list[list[Part]] = []
         self._numbers: list[Array] = []
 
@@ -61,7 +64,8 @@ class Together:
 
     def __call__(self) -> None:
         """The next of the updates that were prepared."""
-        numbers, loop = self._numbers.pop(0), self.kernel.together(self._whole)
+        numbers = self._numbers.pop(0)
+        loop = self._loop = self._loop or self.kernel.together(self._whole)
         norms = [self._norm(optimizer) for optimizer in self.optimizers] if self._clips() else []
         if loop is None:
             self._one_by_one(norms)
@@ -70,7 +74,7 @@ class Together:
                 pairs = zip(norms, self._parts, strict=True)
                 each = [0 if norm is None else norm[0] for norm, parts in pairs for _ in parts]
                 numbers[:, -1] = each
-            loop.runs(self._ends, numbers, self.kernel.in_order(self._whole)[1])
+            loop.runs(self._ends, numbers, self._ordered)
         for optimizer in self.optimizers:
             optimizer.t += 1
 

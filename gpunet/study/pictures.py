@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("png", "svg", "pdf")
 FOR_ASIA = re.compile("CJK|Nanum|Malgun|Gothic|Baekmuk|UnDotum|Sans (KR|JP|SC|TC)|Hei|Droid Sans")
+CANVASES = {"png": "agg"}  # matplotlib's names, where they are others
 DPI = 150
 BOXES = "Last Resort"  # a font that has a box for every letter
 BANDS = "bands"  # the group in an SVG that holds the filled contours
@@ -75,9 +76,17 @@ def encode_figure(figure: Figure, ending: str, dpi: int = DPI) -> bytes:
 
     speak(figure)
     date = {"png": None, "svg": "Date", "pdf": "CreationDate"}[ending]
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "gpunet"}):
-        figure.savefig(buffer, format=ending, dpi=dpi, metadata={date: None} if date else None)
+    buffer, before = io.BytesIO(), (figure.canvas, figure.dpi)
+    module = importlib.import_module(f"matplotlib.backends.backend_{CANVASES.get(ending, ending)}")
+    figure.dpi = dpi
+    # `savefig` draws twice, the first time for the layout alone, which each drawing makes.
+    write = getattr(module.FigureCanvas(figure), f"print_{ending}")
+    try:
+        with matplotlib.rc_context({"svg.hashsalt": "gpunet"}):
+            write(buffer, metadata={date: None} if date else None)
+    finally:
+        figure.set_canvas(before[0])
+        figure.dpi = before[1]
     drawn = buffer.getvalue()
     return (
         drawn.replace(b"</style>", f"\n{FOLLOWING}</style>".encode(), 1)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gpunet as gn
 from gpunet.data import Dataset, Split
@@ -75,6 +76,10 @@ class Result:
         return f"from epoch {risen} on: training loss above its start"
 
 
+# What networks of a seed are before the training, evaluated once a process.
+_starts: WeakKeyDictionary[Dataset, dict[tuple[Setup, int], list[Scores]]] = WeakKeyDictionary()
+
+
 def attempt(runs: Sequence[Run], setup: Setup, data: Dataset) -> list[Result]:
     """`train`, or how it failed: others may do better, with less memory for instance."""
     try:
@@ -101,11 +106,11 @@ def train(runs: Sequence[Run], setup: Setup, data: Dataset) -> list[Result]:
     """
     _warm_up(runs[0].optimizer, setup, data)
     ensemble = _ensemble(runs, setup, data)
-    firsts = {run.seed: k for k, run in reversed(list(enumerate(runs)))}  # they start alike
-    before = {
-        seed: [ensemble.evaluate(part, [k])[0] for part in (data.train, data.valid)]
-        for seed, k in firsts.items()
-    }
+    before = _starts.setdefault(data, {})  # runs of one seed start alike
+    for k, run in enumerate(runs):
+        if (setup, run.seed) not in before:
+            parts = data.train, data.valid
+            before[setup, run.seed] = [ensemble.evaluate(part, [k])[0] for part in parts]
     histories = ensemble.fit(data.train, data.valid, setup.epochs, setup.batch_size)
     if any(history.stopped == "interrupted" for history in histories):
         raise KeyboardInterrupt
@@ -114,7 +119,9 @@ def train(runs: Sequence[Run], setup: Setup, data: Dataset) -> list[Result]:
         dict(zip(sound, ensemble.evaluate(data.test, sound), strict=True)) if len(data.test) else {}
     )
     return [
-        _result(run, before[run.seed], histories[k].rows, tests.get(k, {}), ensemble.errors[k])
+        _result(
+            run, before[setup, run.seed], histories[k].rows, tests.get(k, {}), ensemble.errors[k]
+        )
         for k, run in enumerate(runs)
     ]
 
