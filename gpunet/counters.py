@@ -23,6 +23,7 @@ import numpy as np
 from gpunet import context
 from gpunet.backend import Array, array_module
 from gpunet.kernel import Kernel
+from gpunet.parameter import Placing
 
 UPDATE, CALL, ROW, BATCH = range(4)  # as in kernels/counters.cuh
 FIELDS = 4
@@ -47,6 +48,9 @@ class Counted(Protocol):
     def dependencies(self) -> Callable[[], Any]:
         """A function that gives what a captured step depends on and the device cannot follow."""
 
+    def places(self) -> Any:
+        """The same, of what changes only where `gpunet.parameter.Placing` says so."""
+
 
 class Counters:
     """The counters on the device, their copy on the host, and those who go by them.
@@ -67,6 +71,8 @@ class Counters:
         self.members: dict[int, Counted] = {}
         self.requested_calls: set[int] = set()
         self._dependencies: dict[int, Callable[[], Any]] = {}
+        self._places: dict[int, Callable[[], Any]] = {}
+        self._placed: Any = None  # and when, on the tape's clock
         self._entered: set[int] = set()
 
     def begin_batch(self) -> None:
@@ -90,10 +96,15 @@ class Counters:
         """A layer or an optimizer takes part: what it depends on is looked at before a launch."""
         if id(part) not in self._dependencies:
             self._dependencies[id(part)] = part.dependencies()
+            self._places[id(part)] = part.places
+            self._placed = None
 
     def dependencies(self) -> list[Any]:
         """What the captured steps depend on, as it is now."""
-        return [look() for look in self._dependencies.values()]
+        if self._placed is None or self._placed[0] != Placing.last:
+            now = Placing.last  # before looking: who moves one meanwhile is seen the next time
+            self._placed = now, [look() for look in self._places.values()]
+        return [self._placed[1], *(look() for look in self._dependencies.values())]
 
     def tick(self, passed: Array) -> None:
         """On the device `next` becomes `now`, and `passed`, int64 (4,), what the batch that begins

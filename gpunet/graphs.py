@@ -13,7 +13,7 @@ at a launch; what is kept from step to step is made in the first call, and not t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ class Graphs:
     """Steps run as CUDA graphs, by the same counters.
 
     Args:
-        cupy: the module whose arrays the steps use.
+        cupy: the module whose arrays, of type `kind`, the steps use.
 
     Attributes:
         by_key: the graphs, by (key, number of steps).
@@ -49,6 +49,7 @@ class Graphs:
 
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
+        self.kind: type = cupy.ndarray
         self.counters = counters.Counters(cupy)
         self.by_key: dict[Any, Graph] = {}
         self._warm: dict[Hashable, Any] = {}
@@ -172,14 +173,47 @@ class CapturedStep:
     def __init__(self, step: Callable[..., Any]) -> None:
         self.step = step
         self.graphs: Graphs | None = None
-        self._inputs: dict[Hashable, list[Array]] = {}
+        self._inputs: dict[Hashable, tuple[Array, ...]] = {}
+        self._results = Results()
         self._passed: Array = None
 
     def __call__(self, *inputs: Any) -> Any:
         arrays = [a.data if isinstance(a, Tensor) else a for a in inputs]
+        graphs = self._graphs(arrays)
+        if graphs is None:
+            return self.step(*inputs)
+        key = _key(arrays)
+        held = self._inputs.get(key) or self.inputs(*arrays)
+        for own, given in zip(held, arrays, strict=True):
+            if own is not given:
+                own[...] = given
+        return self._results.copied(graphs.run(key, lambda: self._batch(held), rows=0))
+
+    def inputs(self, *like: Array) -> tuple[Array, ...]:
+        """The arrays that the graph for inputs of these shapes and dtypes reads, on the GPU. Who
+        fills them, and calls with them, spares the copies:
+
+            x, t = step.inputs(x, t)
+            x[...], t[...] = ...
+            loss = step(x, t)
+
+        TypeError for what is no CuPy array.
+        """
+        graphs = self._graphs(like)
+        if graphs is None:
+            raise TypeError("inputs of a graph are on a GPU; of NumPy arrays no graph is made")
+        key = _key(like)
+        if key not in self._inputs:
+            self._inputs[key] = tuple([graphs.cupy.empty(a.shape, a.dtype) for a in like])
+        return self._inputs[key]
+
+    def _graphs(self, arrays: Sequence[Any]) -> Graphs | None:
+        """Where these run as graphs; None for NumPy arrays. TypeError for what is no array."""
+        if self.graphs is not None and all(isinstance(a, self.graphs.kind) for a in arrays):
+            return self.graphs
         xp = common_module([a for a in arrays if array_module(a) is not None], "a captured step")
         if xp is np:
-            return self.step(*inputs)
+            return None
         if any(array_module(a) is None for a in arrays):
             kinds = ", ".join(type(a).__name__ for a in arrays)
             raise TypeError(
@@ -189,29 +223,48 @@ class CapturedStep:
         if self.graphs is None:
             self.graphs = Graphs(xp)
             self._passed = xp.array([1, 1, 0, 0], np.int64)
-        key = tuple((a.shape, a.dtype.str) for a in arrays)
-        if key not in self._inputs:
-            self._inputs[key] = [xp.empty(a.shape, a.dtype) for a in arrays]
-        held = self._inputs[key]
-        for own, given in zip(held, arrays, strict=True):
-            own[...] = given
-        result = self.graphs.run(key, lambda: self._batch(held), rows=0)
-        return _copied(result)
+        return self.graphs
 
-    def _batch(self, held: list[Array]) -> Any:
+    def _batch(self, held: Sequence[Array]) -> Any:
         assert self.graphs is not None
         self.graphs.counters.begin_batch()
         self.graphs.counters.tick(self._passed)
         return self.step(*held)
 
 
-def _copied(result: Any) -> Any:
-    """Arrays that no launch writes again."""
-    if isinstance(result, (tuple, list)):
-        return type(result)(_copied(one) for one in result)
-    if isinstance(result, Tensor):
-        result = result.data
-    return result.copy() if array_module(result) is not None else result
+def _key(arrays: Sequence[Array]) -> Hashable:
+    return tuple([(a.shape, a.dtype) for a in arrays])
+
+
+class Results:
+    """Copies of what steps return, that no launch writes again. A lone number, such as a loss, goes
+    into the next place of a row of them: to allocate an array for each would take longest of all.
+    """
+
+    ROW = 256
+
+    def __init__(self) -> None:
+        self._rows: dict[Hashable, Iterator[Array]] = {}  # a row's places that are left
+
+    def copied(self, result: Any) -> Any:
+        """The same of tuples and lists, and of a Tensor its array."""
+        if isinstance(result, (tuple, list)):
+            return type(result)(self.copied(one) for one in result)
+        if isinstance(result, Tensor):
+            result = result.data
+        xp = array_module(result)
+        if xp is None:
+            return result
+        return result.copy() if xp is np or result.ndim else self._noted(xp, result)
+
+    def _noted(self, xp: Any, number: Array) -> Array:
+        kind = number.dtype, xp.cuda.get_current_stream().ptr  # whose memory it is, and work
+        place = next(self._rows.get(kind, iter(())), None)
+        if place is None:
+            self._rows[kind] = iter(xp.empty(self.ROW, number.dtype))
+            place = next(self._rows[kind])
+        place.data.copy_from_device_async(number.data, number.nbytes)
+        return place
 
 
 def capture(step: Callable[..., Any]) -> CapturedStep:
@@ -225,7 +278,8 @@ def capture(step: Callable[..., Any]) -> CapturedStep:
             ops, `backward` and `optimizer.step`, each optimizer and each Dropout once. Its Python
             code runs twice for each combination of shapes and dtypes, not once a step.
 
-    Inputs are copied to where the graph reads them; what the step returns (an array, a Tensor, or
+    Inputs are copied to where the graph reads them, unless they are `step.inputs(...)`, which lie
+    there; what the step returns (an array, a Tensor, or
     a tuple of them) comes back as arrays of your own. When a layer changes its mode or settings, or
     arrays are exchanged, the next call runs as it is, and the one after it is captured anew. The
     optimizer's scalars and schedules may change at any time. With NumPy arrays `step` runs as it

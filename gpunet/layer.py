@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from gpunet import context, notebook
 from gpunet.backend import Array, device_of, module_for, to_device
-from gpunet.inside import CONTAINERS, PLAIN, hidden, inside
+from gpunet.inside import CONTAINERS, DICTS, PLAIN, hidden, inside
 from gpunet.parameter import Parameter
 from gpunet.tape import numbers
 from gpunet.tensor import Tensor, as_array
@@ -167,31 +167,30 @@ class Layer:
             p.grad = None
 
     def dependencies(self) -> Callable[[], Any]:
-        """A function that gives what a captured step depends on: mode, plain settings, and where
-        the arrays lie. It runs before every launch.
+        """A function that gives what a captured step depends on: mode, plain settings, which
+        layers and parameters there are, and where the buffers lie. It runs before every launch.
         """
-        names = ["training"]
+        names, boxes = ["training"], []
         for name, value in vars(self).items():
-            if isinstance(value, Parameter):
-                names += [f"{name}.requires_grad", f"{name}.data.data.ptr"]
-            elif name in self.buffers:
+            if name in self.buffers:
                 names.append(f"{name}.data.ptr")
             elif name in self.counts:
                 continue
-            elif value is None or isinstance(value, (Layer, tuple, bool, int, float, str)):
+            elif value is None or isinstance(value, SEEN):
                 names.append(name)
+            flat = isinstance(value, tuple) and all(isinstance(v, Layer) for v in value)
+            if isinstance(value, CONTAINERS) and not flat and _ids_inside(value):
+                boxes.append(name)
         look = partial(attrgetter(*names), self)
-        return (lambda: (look(), self._boxed())) if self._boxed() else look
+        if not boxes:
+            return look
+        return lambda: (look(), [_ids_inside(getattr(self, name, None)) for name in boxes])
 
-    def _boxed(self) -> list[Any]:
-        """The same of layers and parameters in containers."""
-        found: list[Any] = []
-        for name, value in vars(self).items():
-            if isinstance(value, CONTAINERS):
-                found += [id(layer) for _, layer in inside(name, value, Layer)]
-                parameters = inside(name, value, Parameter)
-                found += [(id(p), p.requires_grad, p.data.data.ptr) for _, p in parameters]
-        return found
+    def places(self) -> list[tuple[bool, int]]:
+        """Whether each parameter is trained, and where it lies on a GPU: a captured step depends on
+        that, too. It runs where `Placing` says that it may have changed.
+        """
+        return [(p.requires_grad, p.data.data.ptr) for p in self.parameters()]
 
     def draw(self) -> None:
         """Start anew, in place, with initial values drawn now: those that the same lines of code
@@ -365,3 +364,17 @@ class Layer:
         total = sum(p.data.size for p in self.parameters())
         caption = f"{type(self).__name__}, {total:,} parameters, {self.device}"
         return notebook.table(caption, ("", "layer", "settings", "parameters"), rows)
+
+
+SEEN = (Layer, Parameter, tuple, bool, int, float, str)  # another one tells of a change
+
+
+def _ids_inside(box: Any) -> list[int]:
+    """Of the layers and parameters in a container, and in those inside it."""
+    found: list[int] = []
+    for value in box.values() if isinstance(box, DICTS) else box or ():
+        if isinstance(value, (Layer, Parameter)):
+            found.append(id(value))
+        elif isinstance(value, CONTAINERS):
+            found += _ids_inside(value)
+    return found

@@ -12,6 +12,14 @@ from gpunet.tape import numbers
 from gpunet.tensor import Tensor
 
 
+class Placing:
+    """When, on the tape's clock, any parameter was last frozen, thawed or moved to another place:
+    where that has not changed, nobody need look at each of them.
+    """
+
+    last: int = 0
+
+
 class Membership:
     """What a parameter knows of its arena: where to leave word. (Knowing the arena itself would
     close a circle, and a GPU's memory would wait for the garbage collector.)
@@ -55,9 +63,12 @@ class Parameter(Tensor):
         self.decay = decay
 
     def _set_trained(self, trained: bool) -> None:
+        if trained is getattr(self, "_trained", None):
+            return  # what a step was captured with still holds
         if self._membership is not None:
             self._membership.changes += 1
         self._trained = bool(trained)
+        Placing.last = next(numbers)
 
     # Every op of a step reads it: attrgetter costs no call of a Python function.
     requires_grad: bool = property(attrgetter("_trained"), _set_trained)  # type: ignore[assignment]
@@ -110,6 +121,7 @@ class Parameter(Tensor):
         shape = self.shape
         self._data, self._grad = data.reshape(shape), grad.reshape(shape)
         self._membership = membership
+        Placing.last = next(numbers)
 
     def move(self, device: str) -> None:
         """To "cpu" or "cuda", in place, without its gradient; an older arena loses it."""
@@ -119,6 +131,7 @@ class Parameter(Tensor):
         if self._membership is not None:
             self._membership.stale = f"its parameters were moved to {device}"
         self._data, self._grad, self._membership = data, None, None
+        Placing.last = next(numbers)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         twin = memo[id(self)] = _rebuilt(type(self), self._data, self.decay, self.requires_grad)

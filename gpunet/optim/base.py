@@ -268,6 +268,9 @@ class Optimizer(Declared):
         """What is fixed when a step is captured: its launches, and whether a norm is taken."""
         return lambda: (self.clip_norm is None, self.parts())
 
+    def places(self) -> None:
+        """Nothing: where its arrays lie, `parts` says."""
+
     # State
 
     def buffers(self) -> list[Array]:

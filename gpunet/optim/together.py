@@ -189,6 +189,9 @@ class Launched(Together):
         """What is fixed when a step is captured: its launches, and whether a norm is taken."""
         return lambda: (self._clips(), list(self._ranges()))
 
+    def places(self) -> None:
+        """Nothing: the parts say where arrays lie."""
+
 
 def _ahead(pairs: Sequence[tuple[Optimizer, Part]], steps: int) -> list[Array]:
     """(steps, scalars) of each. What differs in its learning rate alone is computed at once."""
