@@ -20,7 +20,9 @@ from gpunet.data.sources import open_rows
 from gpunet.data.targets import class_values
 from gpunet.files import write_atomically
 from gpunet.functional import softmax
+from gpunet.fused.forward import Forward
 from gpunet.layer import Layer
+from gpunet.replay import Replayed
 
 
 class Answers(NamedTuple):
@@ -43,7 +45,9 @@ class Predictor:
     Rows are an array (n, columns) of NumPy or CuPy, a DataFrame, a dict of columns, or the path of
     a file as `gpunet train` reads them. Columns with names are found by them, in any order; that
     which is predicted may be among them. Rows on the host are copied to the model's device in
-    blocks; rows on a GPU stay there, and so does what is predicted.
+    blocks; rows on a GPU stay there, and so does what is predicted. A chain of layers runs fused
+    (`gpunet.fused.forward`), on a GPU as one CUDA graph from the second block of a shape on.
+    Several threads may ask at once.
 
     Args:
         model: a Layer whose outputs are a logit for each class, or the target's numbers.
@@ -51,8 +55,23 @@ class Predictor:
     """
 
     def __init__(self, model: Layer, data: Dataset | Description) -> None:
-        self.model = model
         self.data = data.description() if isinstance(data, Dataset) else data
+        self.model = model
+
+    @property
+    def model(self) -> Layer:
+        """The network."""
+        return self._forward.model
+
+    @model.setter
+    def model(self, model: Layer) -> None:
+        self._forward = Forward(model)
+        self._network, self._from_raw = Replayed(self._put_out), Replayed(self._of_raw)
+        self._placed: dict[int, list[Any]] = {}  # numbers of `data`, by GPU
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made anew, from copies of the model and of its data's words."""
+        return type(self), (self.model, self.data)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], layers: Iterable[type[Layer]] = ()) -> Predictor:
@@ -184,27 +203,46 @@ class Predictor:
         """Logits, or numbers in the target's unit, of some rows, where the rows are. Rows on a GPU
         are not looked at, for that would copy to the host: there nan in is nan out.
         """
-        xp = array_module(block.x)
-        x = rescale(block.x, self.data.shift, self.data.scale, xp)
-        bad = where.not_finite(x) if xp is np else None
+        with no_grad(), np.errstate(over="ignore", invalid="ignore"):
+            if array_module(block.x) is not np:
+                found: Array = self._from_raw(block.x)
+                return found
+            x = rescale(block.x, self.data.shift, self.data.scale)
+            bad = where.not_finite(x)
+            if bad is not None:
+                raise self._not_finite(block, *bad)
+            y = to_host(self._network(to_device(x, self.model.device)))
+        bad = where.not_finite(y)
         if bad is not None:
-            raise self._not_finite(block, *bad)
-        x = x.astype(next((p.dtype for p in self.model.parameters()), x.dtype), copy=False)
-        x = to_device(x, self.model.device) if xp is np else x
-        with self.model.evaluating(), no_grad(), np.errstate(over="ignore", invalid="ignore"):
-            y = self.model(x).data
+            expected, found = "numbers like those of training", "some that make outputs overflow"
+            raise unusable(block.place(bad[0]), expected, found, "mend or remove that row")
+        return self._in_units(y, self.data.target_shift)
+
+    def _put_out(self, x: Array) -> Array:
+        """What the network makes of scaled rows. ValueError unless it fits the data."""
+        y = self._forward(x)
         if y.shape[1:] != (self.data.outputs,):
             raise ValueError(
                 f"the network has outputs of shape {y.shape[1:]}, its data {self.data.outputs}"
             )
-        y = to_host(y) if xp is np else y
-        bad = where.not_finite(y) if xp is np else None
-        if bad is not None:
-            expected, found = "numbers like those of training", "some that make outputs overflow"
-            raise unusable(block.place(bad[0]), expected, found, "mend or remove that row")
+        return y
+
+    def _of_raw(self, x: Array) -> Array:
+        """All of it for rows on a GPU, where nothing may come from the host."""
+        xp = array_module(x)
+        device = xp.cuda.get_device_id()
+        if device not in self._placed:
+            about = self.data
+            numbers = about.shift, about.scale, about.target_shift
+            self._placed[device] = [a if np.ndim(a) == 0 else xp.asarray(a) for a in numbers]
+        shift, scale, target_shift = self._placed[device]
+        return self._in_units(self._put_out(rescale(x, shift, scale, xp)), target_shift)
+
+    def _in_units(self, y: Array, shift: Any) -> Array:
+        """Numbers in the target's unit; logits as they are."""
         if self.data.classes is not None:
             return y
-        return y.astype(np.float64) * self.data.target_scale + xp.asarray(self.data.target_shift)
+        return y.astype(np.float64) * self.data.target_scale + shift
 
     def _not_finite(self, block: Block, row: int, column: int) -> DataError:
         value = float(block.x[row, column])

@@ -349,7 +349,7 @@ def test_numbers_among_the_inputs_come_from_the_header() -> None:
 def test_only_a_header_with_a_float64_array_may_compute_in_double() -> None:
     known = compile_gate.kernels()
     found = {name for name, k in known.items() if compile_gate.may_double(k)}
-    assert found == {"nn/note_loss", "nn/softmax_loss", "optim/norm"}
+    assert found == {"nn/note_loss", "nn/score", "nn/softmax_loss", "optim/norm"}
 
 
 def test_results_are_kept_and_a_broken_record_is_made_again(

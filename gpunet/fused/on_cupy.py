@@ -39,6 +39,8 @@ BIAS_ACT_BACKWARD = BlockKernel("nn/bias_act_backward")
 BATCH_NORM = BlockKernel("nn/batch_norm")
 BATCH_NORM_BACKWARD = BlockKernel("nn/batch_norm_backward")
 SOFTMAX_LOSS = BlockKernel("nn/softmax_loss")
+NORM_ACT = BlockKernel("nn/norm_act")
+SCORE = BlockKernel("nn/score")
 
 
 class Workspace:
@@ -255,6 +257,49 @@ def softmax_loss(
     for parts, chunks, grid in _loss_parts(rows, columns, models):
         launch = SOFTMAX_LOSS.launch
         launch(work.cupy, z.dtype, grid, parts=parts, chunks=chunks, **arguments)
+
+
+def norm_act(norm: BatchNorm | None, z: Array, b: Array | None, after: After, work: Any) -> None:
+    """z = act(norm(z + b)) in evaluation mode, in place: `norm` takes its running statistics.
+
+    after: without dropout. work: what has `cupy` and `counters`.
+    """
+    if norm is None:
+        bias_act(z, b, z, after, work)
+        return
+    rows, columns = z.shape
+    arguments: dict[str, Any] = {
+        "b": b,
+        "gamma": norm.gamma.data,
+        "beta": norm.beta.data,
+        "running_mean": norm.running_mean,
+        "running_var": norm.running_var,
+        "rows": rows,
+        "columns": columns,
+        "eps": norm.eps,
+        "act": NUMBERS[after.act],
+        "alpha": after.alpha,
+        "z": z,
+    }
+    grid = -(-columns // WIDTH), min(-(-rows // FEW), MOST)
+    NORM_ACT.launch(work.cupy, z.dtype, grid, **arguments)
+
+
+def score(
+    z: Array, b: Array | None, labels: Array, smoothing: float, found: Array, work: Any
+) -> None:
+    """The mean cross entropy of softmax(z + b), and in how many rows the label's logit is the
+    largest: float64 (2,), `found`. z is left as it is or becomes z + b.
+
+    labels: as of `softmax_loss`. work: what has `cupy`, `arrived`, uint32 (1,) of 0, and `scratch`,
+    2 LOSS_CHUNKS numbers.
+    """
+    rows, columns = z.shape
+    arrays = {"z": z, "b": b, "labels": labels, "found": found}
+    numbers = {"rows": rows, "columns": columns, "smoothing": smoothing}
+    kept = {"scratch": work.scratch, "arrived": work.arrived}
+    grid = 1, _loss_chunks(rows)
+    SCORE.launch(work.cupy, z.dtype, grid, **arrays, **numbers, **kept)
 
 
 def _numbers(after: After, work: Workspace) -> dict[str, Any]:

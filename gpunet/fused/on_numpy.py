@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.activations import TABLE
 from gpunet.backend import Array
 from gpunet.fused import native, passes
 from gpunet.fused.after import After
 from gpunet.layers import BatchNorm
+from gpunet.losses import softmax_cross_entropy
 
 
 class Workspace:
@@ -193,6 +195,33 @@ def softmax_loss(
         np.subtract(f, step * smoothing / classes, out=f)
     if db is not None:
         (add_dot if add else dot)(f, work.ones, db)
+
+
+def norm_act(norm: BatchNorm | None, z: Array, b: Array | None, after: After, work: Any) -> None:
+    """z = act(norm(z + b)) in evaluation mode, in place: what the layers' ops come to, to the last
+    bit.
+    """
+    if b is not None:
+        np.add(z, b, out=z)
+    if norm is not None:
+        np.subtract(z, norm.running_mean, out=z)
+        np.multiply(z, 1 / np.sqrt(norm.running_var + norm.eps), out=z)
+        np.multiply(z, norm.gamma.data, out=z)
+        np.add(z, norm.beta.data, out=z)
+    if after.act == "relu":
+        np.maximum(z, passes.ZERO, out=z)
+    elif after.act is not None:
+        z[...] = TABLE[after.act].value(z, after.alpha)
+
+
+def score(
+    z: Array, b: Array | None, labels: Array, smoothing: float, found: Array, work: Any
+) -> None:
+    """Loss and hits of the logits z + b: those of `losses`, to the last bit."""
+    if b is not None:
+        np.add(z, b, out=z)
+    found[0], _ = softmax_cross_entropy.pair(z, labels, label_smoothing=smoothing)
+    found[1] = np.count_nonzero(z.argmax(axis=-1) == labels)
 
 
 def _store(place: Any, value: Array, add: bool) -> None:

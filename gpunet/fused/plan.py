@@ -1,5 +1,5 @@
-"""Which models a fused step can run: chains of Affine, BatchNorm, activation and Dropout, and a
-Rescale before them.
+"""Which models run fused: chains of Affine, BatchNorm, activation and Dropout, and a Rescale before
+them; a `Chain` in evaluation mode, a `Plan`, which has a loss, in training.
 
 A plan only says which layers stand together; weights and settings stay in the layers and are read
 from there at every step.
@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunet import context
 from gpunet.activation import ACTIVATIONS, Activation
+from gpunet.backend import Array
 from gpunet.containers import MLP, Sequential, flat
 from gpunet.fused.after import Dropouts
 from gpunet.layer import Layer
@@ -37,8 +38,8 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The blocks of a model, the last one without anything behind its Affine, and its loss.
+class Chain:
+    """The blocks of a model.
 
     rescale: what stands before the first block, or None.
     layers: all of them, in order. containers: what holds them, and which it held.
@@ -47,7 +48,6 @@ class Plan:
 
     rescale: Rescale | None
     blocks: tuple[Block, ...]
-    loss: SoftmaxWithLoss
     layers: tuple[Layer, ...]
     containers: tuple[tuple[Sequential, tuple[Layer, ...]], ...]
     parameters: tuple[tuple[Layer, str, Parameter], ...]
@@ -64,13 +64,38 @@ class Plan:
 
     @cached_property
     def columns(self) -> list[int]:
-        """How many outputs each block has; the last one's are the classes."""
+        """How many outputs each block has; the last one's are the model's."""
         return [b.affine.out_features for b in self.blocks]
 
     @cached_property
     def parts(self) -> list[Layer]:
-        """All that a step depends on: the layers, what holds them, and the loss."""
-        return [*(container for container, _ in self.containers), *self.layers, self.loss]
+        """All that the outputs depend on: the layers, and what holds them."""
+        return [*(container for container, _ in self.containers), *self.layers]
+
+    def scale(self) -> float:
+        """What the input is multiplied with."""
+        return self.rescale.scale if self.rescale else 1.0
+
+    def stands(self) -> bool:
+        """False if layers, parameters or running statistics are no longer those that were read."""
+        running = (a for b in self.blocks if b.norm for a in _running(b.norm))
+        return (
+            all(getattr(layer, name) is p for layer, name, p in self.parameters)
+            and all(container.layers is layers for container, layers in self.containers)
+            and all(a.dtype == self.dtype and a.shape == shape for a, shape in running)
+        )
+
+
+@dataclass(frozen=True)
+class Plan(Chain):
+    """A chain, the last block of which has nothing behind its Affine, and its loss."""
+
+    loss: SoftmaxWithLoss
+
+    @cached_property
+    def parts(self) -> list[Layer]:
+        """All that a step depends on."""
+        return [*super().parts, self.loss]
 
     @cached_property
     def mode_dependent(self) -> list[Layer]:
@@ -94,10 +119,6 @@ class Plan:
                 return False
         return self.loss.class_weights is None
 
-    def scale(self) -> float:
-        """What the input is multiplied with."""
-        return self.rescale.scale if self.rescale else 1.0
-
 
 def read(model: Any, loss: Any) -> Plan | str:
     """The plan, or the reason why there is none."""
@@ -105,6 +126,19 @@ def read(model: Any, loss: Any) -> Plan | str:
         return f"the loss is a {type(loss).__name__}, not a SoftmaxWithLoss"
     if loss.class_weights is not None:
         return "the loss has class weights"
+    found = chain(model)
+    if isinstance(found, str):
+        return found
+    last = found.blocks[-1]
+    if last != Block(last.affine):
+        return "the last layer is no Affine"
+    if last.affine.out_features == 1:
+        return "the model has one output, which the loss refuses"
+    return Plan(**vars(found), loss=loss)
+
+
+def chain(model: Any) -> Chain | str:
+    """The model as a chain, or the reason why it is none."""
     if type(model) not in (Sequential, MLP):
         return f"the model is a {type(model).__name__}, not a Sequential or an MLP"
     layers = tuple(flat(model))
@@ -112,10 +146,6 @@ def read(model: Any, loss: Any) -> Plan | str:
     blocks = _blocks(layers[1:] if rescale else layers)
     if isinstance(blocks, str):
         return blocks
-    if blocks[-1] != Block(blocks[-1].affine):
-        return "the last layer is no Affine"
-    if blocks[-1].affine.out_features == 1:
-        return "the model has one output, which the loss refuses"
     parameters = tuple((k, name, p) for k in layers for name, p in k.named_parameters())
     dtypes = {p.dtype for *_, p in parameters}
     if rescale and rescale.dtype not in dtypes:
@@ -128,7 +158,13 @@ def read(model: Any, loss: Any) -> Plan | str:
     ends = [after for _, after in sizes]
     if [shape[1] for shape, _ in sizes] != ends or [s[0] for s, _ in sizes[1:]] != ends[:-1]:
         return "the layers' sizes do not fit together"
-    return Plan(rescale, tuple(blocks), loss, layers, tuple(_containers(model)), parameters)
+    return Chain(rescale, tuple(blocks), layers, tuple(_containers(model)), parameters)
+
+
+def _running(norm: BatchNorm) -> Iterator[tuple[Array, tuple[int]]]:
+    """Its running statistics, and the shape that they must have."""
+    yield norm.running_mean, (norm.features,)
+    yield norm.running_var, (norm.features,)
 
 
 def _containers(model: Sequential) -> Iterator[tuple[Sequential, tuple[Layer, ...]]]:

@@ -11,20 +11,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from gpunet import checked, rng, threads
-from gpunet.backend import Array, DeviceError, array_module, device_of, to_device
+from gpunet import checked, rng
+from gpunet.backend import Array, DeviceError, array_module, device_of
 from gpunet.containers import MLP
-from gpunet.context import no_grad
 from gpunet.data.order import permutation
 from gpunet.loss import Loss
 from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.optim.declared import ONCE
 from gpunet.sklearn.inputs import checked_x, counted
 from gpunet.train.callbacks import Callback, EarlyStopping, Training
+from gpunet.train.evaluation import outputs
 from gpunet.train.history import History, Row
 from gpunet.train.trainer import Trainer
 
-ROWS = 8192  # predicted at a time
 SPLIT_EPOCH = 2**63  # an order that no epoch of a training has
 
 
@@ -198,12 +197,7 @@ class MLPEstimator(BaseEstimator):
         x, model = checked_x(self, x), self.model_
         if device_of(x) == "cuda" and model.device == "cpu":
             raise DeviceError("X is on the GPU, and the network on the CPU; give a NumPy array")
-        found = []
-        with model.evaluating(), no_grad(), threads.suited(model, min(len(x), ROWS)):
-            for k in range(0, len(x), ROWS):
-                rows = to_device(x[k : k + ROWS], model.device)
-                found.append(to_device(model(rows).data, device_of(x)))
-        return found[0] if len(found) == 1 else array_module(x).concatenate(found)
+        return outputs(model, x)
 
 
 class Plateau(Callback):

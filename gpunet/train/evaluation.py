@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from gpunet import threads
-from gpunet.backend import Array, array_module, device_of, to_device
+from gpunet import counters, threads
+from gpunet.backend import Array, array_module, device_of, to_device, to_host
 from gpunet.context import no_grad
-from gpunet.graphs import CaptureError, capture
+from gpunet.fused import forward
+from gpunet.fused.forward import Forward, Walk
+from gpunet.graphs import CaptureError, Graphs
 from gpunet.layer import Layer
-from gpunet.loss import Loss
+from gpunet.loss import Loss, SoftmaxWithLoss
+from gpunet.replay import Replayed
+from gpunet.tensor import Tensor
 from gpunet.train.feed import Feed
 
-ROWS = 1024  # at a time
+ROWS = forward.ROWS  # at a time
 MANY = 4  # parts from which on a graph is worth its making
+MOST = 1024  # parts that one graph holds
 Score = tuple[Array, Array | None]  # mean loss, and how many rows are right, if that can be said
 
 
@@ -26,93 +31,114 @@ class Tally:
 
     def __init__(self, loss: Loss, feed: Feed, parts: int) -> None:
         self.loss, self.feed = loss, feed
-        self._values, self._weights = (feed.xp.zeros(parts, np.float64) for _ in range(2))
-        self._hits: list[Array | None] = []
+        self._found: Array = feed.xp.zeros((parts, 3), np.float64)  # loss, hits, weight
+        self._weights = np.zeros(parts)  # those that the host knows
+        self._parts, self._rated = 0, False
 
     def add(self, score: Score, t: Array, weight: Sequence[Array]) -> None:
         """The next part: its loss and hits, the targets, and weights if the feed has them."""
-        k = len(self._hits)
-        self._values[k], self._weights[k] = score[0], self.loss.weight(t, *weight)
-        self._hits.append(score[1])
+        place = self.next(t, weight, score[1] is not None)
+        place[0] = score[0]
+        if score[1] is not None:
+            place[1] = score[1]
+
+    def next(self, t: Array, weight: Sequence[Array] = (), rated: bool = True) -> Array:
+        """Where loss and hits of the next part go: float64 (2,). rated: it has hits."""
+        k = self._parts
+        self._parts, self._rated = k + 1, rated
+        counted = self.loss.weight(t, *weight)
+        (self._weights if isinstance(counted, int) else self._found[:, 2])[k] = counted
+        return self._found[k, :2]
 
     def scores(self) -> dict[str, float]:
-        """As `evaluate`."""
+        """As `evaluate`. On a GPU this waits."""
+        values, hits, weights = to_host(self._found).T.copy()
+        found = {"loss": self.loss.mean(values, weights + self._weights)}
         feed = self.feed
-        found = {"loss": self.loss.mean(self._values, self._weights)}
-        right = [count for count in self._hits if count is not None]
         total = len(feed) if feed.weight is None else float(feed.weight.sum())
-        return found | {"accuracy": float(sum(right)) / total} if right else found
-
-
-class Captured:
-    """`run` of arrays, on a GPU by one launch of a CUDA graph from the second time on that their
-    shapes come; kernel by kernel, where a graph cannot hold it.
-    """
-
-    def __init__(self, run: Callable[..., Any]) -> None:
-        self._plain, self._run = run, capture(run)
-
-    def __call__(self, *arrays: Array) -> Any:
-        try:
-            return self._run(*arrays)
-        except CaptureError:
-            self._run = self._plain  # type: ignore[assignment]
-            return self._plain(*arrays)
+        return found | {"accuracy": sum(hits.tolist()) / total} if self._rated else found
 
 
 class Scoring:
-    """Loss and hits of a model, in evaluation mode, on some rows: x, t and perhaps their weights.
+    """Loss and hits of a model, in evaluation mode, on the rows of feeds; kept from one evaluation
+    to the next.
 
-    captured: as `Captured`, which is kept from one evaluation to the next.
+    captured: on a GPU, an evaluation is one launch of a CUDA graph from the second time on; kernel
+    by kernel, where a graph cannot hold it. fuse: False runs layer by layer.
     """
 
-    def __init__(self, model: Layer, loss: Loss, captured: bool = False) -> None:
-        self.model, self.loss = model, loss
-        self._run = Captured(self._score) if captured else self._score
+    def __init__(self, model: Layer, loss: Loss, captured: bool = False, fuse: bool = True) -> None:
+        self.model, self.loss, self.captured = model, loss, captured
+        self.forward = Forward(model, fuse)
+        self._graphs: Graphs | None = None
+        self._parts: dict[Feed, list[Any]] = {}
 
-    def __call__(self, *arrays: Array) -> Score:
-        found: Score = self._run(*arrays)
-        return found
+    def __call__(self, feed: Feed) -> dict[str, float]:
+        """As `evaluate`."""
+        quiet = np.errstate(over="ignore", invalid="ignore")
+        fit = threads.suited(self.model, min(len(feed), ROWS))
+        with self.model.evaluating(), no_grad(), quiet, fit:
+            return self._tallied(feed).scores()
 
-    def _score(self, x: Array, *known: Array) -> Score:
-        z = self.model(x)
-        return self.loss(z, *known).data, self.loss.hits(z.data, *known)
+    def _tallied(self, feed: Feed) -> Tally:
+        parts = -(-len(feed) // ROWS)
+        if not self.captured or feed.streams or feed.xp is np or parts > MOST:
+            return self._tally(feed, feed.in_order(ROWS))
+        self._graphs = self._graphs or Graphs(feed.xp)
+        if feed not in self._parts:  # kept: on a graph's way nothing comes from the host
+            self._parts[feed] = feed.in_order(ROWS)
+        try:
+            found: Tally = self._graphs.run(
+                feed, lambda: self._tally(feed, self._parts[feed]), rows=0
+            )
+            return found
+        except CaptureError:
+            self.captured = False
+            return self._tally(feed, self._parts[feed])
+
+    def _tally(self, feed: Feed, parts: Sequence[Any]) -> Tally:
+        tally, captured = Tally(self.loss, feed, len(parts)), counters.current()
+        if captured is not None:
+            captured.depend_on(self.loss)
+        with closing(feed.batches(parts)) as batches, self.forward.walk(feed.xp) as walk:
+            for x, t, *weight in batches:
+                fused = walk if walk is not None and walk.accepts(x) else None
+                softmax = None if fused is None or weight else self._in_one(fused, t)
+                if fused is not None and softmax is not None:
+                    fused.score(x, t, softmax.label_smoothing, tally.next(t))
+                    continue
+                z = self.model(x) if fused is None else Tensor(fused.outputs(x))
+                value = self.loss(z, t, *weight).data
+                tally.add((value, self.loss.hits(z.data, t, *weight)), t, weight)
+        return tally
+
+    def _in_one(self, walk: Walk, t: Array) -> SoftmaxWithLoss | None:
+        """The loss, if it and the hits of labels t are one kernel."""
+        if type(self.loss) is not SoftmaxWithLoss or self.loss.weighted:
+            return None
+        by_label = walk.ends_in_logits and t.ndim == 1 and t.dtype.kind in "iu"
+        return self.loss if by_label else None
 
 
-def evaluate(
-    model: Layer, loss: Loss, feed: Feed, scoring: Scoring | None = None
-) -> dict[str, float]:
+def evaluate(model: Layer, loss: Loss, feed: Feed, fuse: bool = True) -> dict[str, float]:
     """{"loss": mean over the rows} and, where predictions can be right, "accuracy", in evaluation
     mode.
-
-    scoring: of this model and loss, kept from one evaluation to the next.
     """
-    score, parts = scoring or Scoring(model, loss), feed.in_order(ROWS)
-    tally = Tally(loss, feed, len(parts))
-    quiet = np.errstate(over="ignore", invalid="ignore")
-    fit = threads.suited(model, min(len(feed), ROWS))
-    with model.evaluating(), no_grad(), quiet, fit, closing(feed.batches(parts)) as batches:
-        for x, t, *weight in batches:
-            tally.add(score(x, t, *weight), t, weight)
-    return tally.scores()
+    return Scoring(model, loss, fuse=fuse)(feed)
 
 
-def outputs(model: Layer, x: Array) -> Array:
+def outputs(model: Layer, x: Array, fuse: bool = True) -> Array:
     """What the model puts out for the rows of x, NumPy's or CuPy's, in evaluation mode: an array
     beside x. Floating numbers are made of the parameters' dtype.
     """
-    place, found = device_of(x), []
-
-    def plain(rows: Array) -> Array:
-        return model(rows).data
-
-    run = Captured(plain) if len(x) >= MANY * ROWS else plain
+    place, found, plain = device_of(x), [], Forward(model, fuse)
+    run = Replayed(plain) if len(x) >= MANY * ROWS else plain
     dtype = next((p.dtype for p in model.parameters()), x.dtype)
     quiet, fit = np.errstate(over="ignore", invalid="ignore"), threads.suited(model, ROWS)
-    with model.evaluating(), no_grad(), quiet, fit:
+    with quiet, fit, no_grad():
         for k in range(0, max(len(x), 1), ROWS):
             rows = x[k : k + ROWS]
             rows = rows.astype(dtype, copy=False) if rows.dtype.kind == "f" else rows
             found.append(to_device(run(to_device(rows, model.device)), place))
-    joined: Array = array_module(x).concatenate(found)
+    joined: Array = found[0] if len(found) == 1 else array_module(x).concatenate(found)
     return joined

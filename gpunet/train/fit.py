@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from gpunet.train.callbacks import Callback
-from gpunet.train.evaluation import Scoring, evaluate
+from gpunet.train.evaluation import Scoring
 from gpunet.train.feed import Feed
 from gpunet.train.groups import Groups
 from gpunet.train.history import Row
@@ -38,7 +38,7 @@ class Fit:
     ) -> None:
         self.trainer, self.progress, self.groups = trainer, progress, groups
         self.held_out, self.callbacks, self.loop = held_out, callbacks, loop
-        self.scoring = Scoring(trainer.model, trainer.loss, captured)
+        self.scoring = Scoring(trainer.model, trainer.loss, captured, trainer.fuse)
         loop.watchers = [
             partial(callback.on_update, trainer)
             for callback in callbacks
@@ -114,7 +114,7 @@ class Fit:
             return None
         row: Row = {"epoch": progress.epoch, "train_loss": loss}
         if self.held_out is not None:
-            found = evaluate(trainer.model, trainer.loss, self.held_out, self.scoring)
+            found = self.scoring(self.held_out)
             row |= {f"valid_{name}": value for name, value in found.items()}
         return row | {"lr": progress.lr, "seconds": progress.clock()}
 

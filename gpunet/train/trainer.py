@@ -49,7 +49,8 @@ class Trainer:
             `NonFiniteError` that names epoch, step and layer, the model back at the state before
             that step; "warn" warns once and trains on; "ignore" does not look.
         progress: show a bar (None: in a terminal and in a notebook).
-        fuse: run a plain chain of layers under SoftmaxWithLoss fused; see `gpunet.Step`.
+        fuse: run a plain chain of layers fused, under SoftmaxWithLoss in training; see
+            `gpunet.Step`.
         capture: on a GPU, run the step as a CUDA graph. "auto": where the model is
             fused and the data lies on the GPU; if CUDA does not capture it, kernel by kernel, with
             one warning. True: with layers and losses of your own too, whose Python code then runs
@@ -228,13 +229,14 @@ class Trainer:
 
     def evaluate(self, data: Any) -> dict[str, float]:
         """{"loss": mean over the rows} and, for classes, "accuracy", in evaluation mode."""
-        return evaluate(self.model, self.loss, Feed(data, self.model, self.loss, "data"))
+        feed = Feed(data, self.model, self.loss, "data")
+        return evaluate(self.model, self.loss, feed, self.fuse)
 
     def predict(self, x: Any) -> Array:
         """The model's outputs for the rows of x (n, features), in evaluation mode: logits, or
         numbers as the targets were; an array on x's device.
         """
-        return outputs(self.model, as_array(x))
+        return outputs(self.model, as_array(x), self.fuse)
 
     # Before training
 

@@ -67,6 +67,15 @@ __device__ __forceinline__ Row<T> row_loss(const Logits<T> &logits, long long la
     return row;
 }
 
+// The first logit that is the largest, as NumPy's argmax finds it: the first nan, if there is one.
+template <typename T>
+__device__ __forceinline__ int first_largest(const Logits<T> &logits, T top, int lanes = 32) {
+    int first = logits.columns;
+    for (int c = threadIdx.x & (lanes - 1); c < logits.columns; c += lanes)
+        if (c < first && (logits[c] == top || logits[c] != logits[c])) first = c;
+    return joined(first, 1, lanes, [](int a, int b) { return a < b ? a : b; });
+}
+
 // The gradient of one row's loss by logit c, from what `row_loss` found.
 template <typename T>
 __device__ __forceinline__ T row_gradient(const Logits<T> &logits, const Row<T> &found, int c,

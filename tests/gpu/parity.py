@@ -34,7 +34,7 @@ from gpunet.activations import ACTIVATE, ACTIVATE_BACKWARD, NUMBERS, TABLE
 from gpunet.backend import to_host
 from gpunet.counters import TICK
 from gpunet.fused import on_cupy, on_numpy
-from gpunet.fused.after import After, Drop
+from gpunet.fused.after import NO_DROP, After, Drop
 from gpunet.fused.resident import GATHER, NOTE_LOSS, gather
 from gpunet.kernel import Kernel
 from gpunet.optim import kernel as updates
@@ -384,6 +384,21 @@ def _softmax_loss(ops: Any, a: dict[str, Array], work: Any) -> None:
     ops.softmax_loss(z, a["b"], a["db"], labels, losses, 0.1, 0.5, True, work)
 
 
+def _norm_act(act: str) -> Run:
+    def run(ops: Any, a: dict[str, Array], work: Any) -> None:
+        ops.norm_act(_norm_of(a), a["z"], a["b"], After(act, NO_DROP, ALPHA), work)
+
+    return run
+
+
+def _score(ops: Any, a: dict[str, Array], work: Any) -> None:
+    z, labels = a["z"], a["labels"][: len(a["z"])]
+    if ops is on_cupy or z.shape[1] > 1:
+        ops.score(z, a["b"], labels, 0.1, a["losses"], work)
+    else:  # the loss refuses a single class
+        a["losses"][:] = 0, len(z)
+
+
 # Sums of up to 1100 terms: on the device 32 threads add theirs one by one, then by halves, in NumPy
 # one after another; roundings go up and down, and few add up.
 SUM_BOUND = 32
@@ -413,6 +428,8 @@ FUSED_CASES = [
         )
         for act in ("tanh", "elu", "gelu")
     ),
+    *(FusedCase(on_cupy.NORM_ACT, _norm_act(act), ("z",), 12) for act in ("relu", "silu")),
+    FusedCase(on_cupy.SCORE, _score, ("losses",), SUM_BOUND),
     FusedCase(on_cupy.SOFTMAX_LOSS, _softmax_loss, ("z", "db", "losses", "counters"), SUM_BOUND),
 ]
 

@@ -204,7 +204,7 @@ def test_data_frames_have_names(kind: Any) -> None:
 def test_many_rows_are_predicted_in_parts(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = kind(**QUICK).fit(X, Y[kind])
     whole = outputs(fitted)
-    monkeypatch.setattr("gpunet.sklearn.base.ROWS", 7)
+    monkeypatch.setattr("gpunet.train.evaluation.ROWS", 7)
     np.testing.assert_allclose(outputs(fitted), whole, rtol=1e-12)
 
 

@@ -32,7 +32,7 @@ PYTHON = {  # functions by name, in files
     "gpunet/optim/kernel.py": ("clipped", "decayed", "norm_of"),
     "gpunet/fused/on_numpy.py": (
         *("bias_act", "bias_act_backward", "batch_norm", "batch_norm_backward", "softmax_loss"),
-        "add_dot",
+        *("norm_act", "score", "add_dot"),
     ),
     "gpunet/fused/passes.py": (
         *("biased", "squares", "normalised", "scaled", "products", "combined", "shifted", "pulled"),

@@ -10,7 +10,7 @@ import pytest
 import gpunet as gn
 from gpunet.backend import to_device, to_host
 from gpunet.loss import as_loss
-from gpunet.train.evaluation import Scoring, evaluate
+from gpunet.train.evaluation import Scoring
 from gpunet.train.feed import Feed
 from tests.train.trainings import LABELS, LOSSES, X, assert_same, mlp, state, trainer
 
@@ -92,14 +92,14 @@ def test_a_captured_evaluation_has_the_same_numbers_and_fewer_launches(
     model, loss = mlp("cuda", outputs=outputs, batch_norm=True, dropout=0.5), as_loss(make("cuda"))
     feed = Feed((X, t), model, loss, "data")
     captured = Scoring(model, loss, captured=True)
-    evaluate(model, loss, feed, captured)
+    captured(feed)
     counts = []
-    for scoring in (None, captured):
+    for scoring in (Scoring(model, loss), captured, captured):
         with simgpu.count() as counters:
-            counts.append((evaluate(model, loss, feed, scoring), counters.launches))
-    (plain, many), (found, few) = counts
-    assert found == plain
-    assert few < many
+            counts.append((scoring(feed), counters.launches, counters.d2h_copies))
+    (plain, many, _), (captured_now, *_), (found, few, reads) = counts
+    assert found == captured_now == plain
+    assert few == reads == 1 < many
 
 
 @pytest.mark.usefixtures("sim")
@@ -123,7 +123,7 @@ def test_what_a_graph_cannot_hold_is_evaluated_kernel_by_kernel() -> None:
     model = mlp("cuda")
     feed = Feed((X, LABELS), model, as_loss(loss), "data")
     scoring = Scoring(model, as_loss(loss), captured=True)
-    found = [evaluate(model, as_loss(loss), feed, scoring) for _ in range(3)]
+    found = [scoring(feed) for _ in range(3)]
     assert found[0] == found[1] == found[2]
     assert len(calls) >= 3
 

@@ -1,0 +1,20 @@
+// z = act(gamma * (z + b - mean) / sqrt(var + eps) + beta) of the product z of a layer, in place, with
+// BatchNorm's running mean and variance: what follows a product in evaluation mode.
+#include "nn/activation.cuh"
+#include "nn/columns.cuh"
+// threads: 32, 8
+// in:  T* b, T* gamma, T* beta, T* running_mean, T* running_var
+// numbers: int64 rows, int64 columns, T eps, int32 act, T alpha
+// out: T* z
+const long long column = 32LL * blockIdx.x + threadIdx.x;
+const Rows own = rows_of_chunk(blockIdx.y, rows);
+if (column >= columns) return;
+const T centre = running_mean[column] - (b ? b[column] : T(0)), shift = beta[column];
+const T factor = gamma[column] * (T(1) / sqrt(running_var[column] + eps));
+const auto apply = [&](int act) {
+    for (long long row = own.first + threadIdx.y; row < own.last; row += 8) {
+        const long long i = row * columns + column;
+        z[i] = activate(factor * (z[i] - centre) + shift, act, alpha);
+    }
+};
+act == RELU ? apply(RELU) : apply(act);  // a short loop is unrolled
