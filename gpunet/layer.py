@@ -251,8 +251,11 @@ class Layer:
     @property
     def device(self) -> str:
         """Where the parameters (or else the buffers) live; "cpu" for a layer without any."""
-        arrays = [p.data for p in self.parameters()] + [b for _, b in self.named_buffers()]
-        return device_of(arrays[0]) if arrays else "cpu"
+        for _, p in self.named_parameters():
+            return device_of(p.data)
+        for _, buffer in self.named_buffers():
+            return device_of(buffer)
+        return "cpu"
 
     # Saving
 

@@ -124,17 +124,17 @@ class Predictor:
         DataError: rows that the network was not trained on the like of; the message says where.
         DeviceError: x is on another device than the model, which is on the CPU.
         """
-        y = self.answers(x).outputs
+        y, classes = self.answers(x).outputs, self.classes
         xp = array_module(y)
-        if self.classes is None:
+        if classes is None:
             return y[:, 0] if y.shape[1] == 1 else y
         bad = where.not_finite(y)  # a label cannot say so
         if bad is not None:
             raise DataError(f"x: row {bad[0]} (counted from 0) is not finite, or too far away")
         label = y.argmax(axis=1)
-        if self.classes.dtype.kind == "U":
-            return self.classes[to_host(label)]
-        return xp.asarray(self.classes)[label]
+        if classes.dtype.kind == "U":
+            return classes[to_host(label)]
+        return xp.asarray(classes)[label]
 
     def predict_proba(self, x: Any) -> Array:
         """The probability of each class, float64 (n, K) in the order of `classes`, on the device of

@@ -74,7 +74,7 @@ def is_small(model: Any, rows: int) -> bool:
     """
     if not isinstance(model, Layer) or model.device != "cpu":
         return False
-    return all(p.size * rows <= SMALL for p in model.parameters() if p.ndim > 1)
+    return all(p.size * rows <= SMALL for _, p in model.named_parameters() if p.ndim > 1)
 
 
 @contextmanager

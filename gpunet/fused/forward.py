@@ -157,7 +157,7 @@ class Forward:
         with self.walk(array_module(x)) as walk:
             if walk is not None and walk.accepts(x):
                 return walk.outputs(x)
-        dtype = next((p.dtype for p in self.model.parameters()), x.dtype)
+        dtype = next((p.dtype for _, p in self.model.named_parameters()), x.dtype)
         x = x.astype(dtype, copy=False) if x.dtype.kind == "f" else x
         with self.model.evaluating(), no_grad():
             return self.model(x).data

@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunet.activations import TABLE
 from gpunet.backend import Array
+from gpunet.functional import log_softmax
 from gpunet.fused import native, passes
 from gpunet.fused.after import After
 from gpunet.layers import BatchNorm
@@ -220,7 +221,13 @@ def score(
     """Loss and hits of the logits z + b: those of `losses`, to the last bit."""
     if b is not None:
         np.add(z, b, out=z)
-    found[0], _ = softmax_cross_entropy.pair(z, labels, label_smoothing=smoothing)
+    if smoothing:
+        found[0], _ = softmax_cross_entropy.pair(z, labels, label_smoothing=smoothing)
+    else:  # where all other terms are 0
+        (logp, _), samples = log_softmax.pair(z), np.arange(len(z))
+        terms = np.zeros_like(logp)
+        terms[samples, labels] = logp[samples, labels] * z.dtype.type(-1 / len(z))
+        found[0] = terms.sum()
     found[1] = np.count_nonzero(z.argmax(axis=-1) == labels)
 
 

@@ -131,14 +131,14 @@ def outputs(model: Layer, x: Array, fuse: bool = True) -> Array:
     """What the model puts out for the rows of x, NumPy's or CuPy's, in evaluation mode: an array
     beside x. Floating numbers are made of the parameters' dtype.
     """
-    place, found, plain = device_of(x), [], Forward(model, fuse)
+    place, device, found, plain = device_of(x), model.device, [], Forward(model, fuse)
     run = Replayed(plain) if len(x) >= MANY * ROWS else plain
-    dtype = next((p.dtype for p in model.parameters()), x.dtype)
+    dtype = next((p.dtype for _, p in model.named_parameters()), x.dtype)
     quiet, fit = np.errstate(over="ignore", invalid="ignore"), threads.suited(model, ROWS)
     with quiet, fit, no_grad():
         for k in range(0, max(len(x), 1), ROWS):
             rows = x[k : k + ROWS]
             rows = rows.astype(dtype, copy=False) if rows.dtype.kind == "f" else rows
-            found.append(to_device(run(to_device(rows, model.device)), place))
+            found.append(to_device(run(to_device(rows, device)), place))
     joined: Array = found[0] if len(found) == 1 else array_module(x).concatenate(found)
     return joined
