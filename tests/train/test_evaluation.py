@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,3 +146,34 @@ def test_predictions_of_many_rows_are_captured(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(to_host(found), to_host(whole), rtol=1e-12)
     assert counts[1] < counts[0]
     np.testing.assert_array_equal(trainer(model.to("cpu")).predict(X[:0]).shape, (0, 3))
+
+
+@pytest.mark.usefixtures("sim")
+def test_docs_step_md_says_what_an_evaluation_asks_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In ten parts as there; how many rows each has does not matter."""
+    from gpunet.testing import simgpu
+
+    page = (Path(__file__).parents[2] / "docs/step.md").read_text("utf-8")
+    lines = page.split("\nAn evaluation of 10,000 rows by ")[1].split("\n## ")[0].splitlines()
+    told = {cells[1].strip(): cells[2:6] for line in lines[4:] if (cells := line.split("|"))[1:]}
+    monkeypatch.setattr("gpunet.train.evaluation.ROWS", 2)
+    model, loss = gn.MLP([784, 256, 128, 10], batch_norm=True, dropout=0.5), gn.SoftmaxWithLoss()
+    x, t = np.ones((20, 784), np.float32), np.arange(20) % 10
+    feed = Feed((x, t), model.to("cuda"), loss, "data")
+    for name, captured, fuse in (
+        ("layer by layer", False, False),
+        ("layer by layer, captured", True, False),
+        ("fused", False, True),
+        ("fused and captured", True, True),
+    ):
+        scoring = Scoring(model, loss, captured, fuse)
+        for _ in range(2):
+            scoring(feed)
+        with simgpu.count() as used:
+            scoring(feed)
+        launches = used.launches + used.graph_launches
+        kernels = used.launches + used.graph_kernels
+        found = [launches, kernels, used.synchronisations, used.allocations]
+        assert found == [int(cell) for cell in told[name]], name
