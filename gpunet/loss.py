@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import checked
-from gpunet.backend import Array, array_module, to_device, to_host
+from gpunet.backend import Array, device_of, to_device, to_host
 from gpunet.checked import Checked
 from gpunet.layer import Layer
 from gpunet.losses import (
@@ -158,10 +158,14 @@ class SoftmaxWithLoss(Loss):
     def _beside(self, z: Tensor) -> Array | None:
         if self.class_weights is None:
             return None
-        dtype = z.dtype if z.dtype.kind == "f" else np.dtype(np.float32)
-        key = self.class_weights, dtype, z.device
+        return self._on(z.device, z.dtype if z.dtype.kind == "f" else np.dtype(np.float32))
+
+    def _on(self, device: str, dtype: Any) -> Array:
+        """The weights of the classes there; kept, for a graph takes nothing from the host."""
+        key = self.class_weights, np.dtype(dtype), device
         if key not in self._placed:
-            self._placed = {key: to_device(np.array(self.class_weights, dtype), z.device)}
+            now = {k: a for k, a in self._placed.items() if k[0] == self.class_weights}
+            self._placed = {**now, key: to_device(np.array(self.class_weights, dtype), device)}
         return self._placed[key]
 
     def hits(self, z: Array, t: Array, weight: Array | None = None) -> Array:
@@ -177,7 +181,7 @@ class SoftmaxWithLoss(Loss):
     def weight(self, t: Array, weight: Array | None = None) -> Any:
         if self.class_weights is None or t.ndim > 1:  # see softmax_cross_entropy
             return super().weight(t, weight)
-        of_class = array_module(t).asarray(self.class_weights)[t]
+        of_class = self._on(device_of(t), np.float64)[t]
         return (of_class if weight is None else of_class * weight).sum()
 
 
