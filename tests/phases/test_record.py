@@ -20,6 +20,7 @@ def test_hundreds_of_networks_were_alike() -> None:
     assert len({one["seed"] for one in FOUND}) == len(FOUND) >= 200
     assert all(map(alike, FOUND))
     assert sum(one["difference"] <= 1e-12 for one in FOUND) >= 0.97 * len(FOUND)
+    assert sum(one["several"] is True for one in FOUND) >= 40
 
 
 @pytest.mark.parametrize("one", FOUND[:: len(FOUND) // 10], ids=lambda one: str(one["seed"]))
@@ -37,8 +38,9 @@ def test_all_that_a_network_may_have_is_among_them() -> None:
 
 
 def test_what_is_not_alike_is_told() -> None:
-    good = {"same_bits": True, "difference": 5e-13, "noise": 0.0}
+    good = {"same_bits": True, "difference": 5e-13, "noise": 0.0, "several": None}
     assert alike(good)
     assert not alike(good | {"same_bits": False})
+    assert not alike(good | {"several": False})
     assert not alike(good | {"difference": 2e-12})
     assert alike(good | {"difference": 2e-12, "noise": 1e-12})

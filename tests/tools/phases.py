@@ -23,7 +23,8 @@ def examined(seed: int) -> dict[str, Any]:
 
     noise: how far the fused step on the CPU is from the tape, and the tape from itself where the
     samples' last bits are others. (Where a gradient is 0, but for rounding, some optimizers make
-    full steps of what rounding leaves.)
+    full steps of what rounding leaves.) several: whether three alike networks are together what
+    each is alone; of every fifth seed, else None.
     """
     from tests.phases import random_networks as networks
 
@@ -37,7 +38,16 @@ def examined(seed: int) -> dict[str, Any]:
         "difference": networks.difference(nodes, tape),
         "noise": noise_of(drawn, tape),
         "same_bits": networks.same_bits(nodes, many),
+        "several": None if seed % 5 else several(drawn),
     }
+
+
+def several(drawn: Any) -> bool:
+    from tests.phases import random_networks as networks
+
+    alone = [networks.several_in_phases(drawn, [k])[0] for k in range(3)]
+    ways = [networks.several_in_phases(drawn, range(3), most) for most in (0, 2 + drawn.seed % 7)]
+    return all(all(map(networks.same_bits, together, alone)) for together in ways)
 
 
 def noise_of(drawn: Any, tape: dict[str, Any]) -> float:
@@ -50,7 +60,8 @@ def noise_of(drawn: Any, tape: dict[str, Any]) -> float:
 
 def alike(one: dict[str, Any]) -> bool:
     """Whether it is the tape's network, to rounding, and the same by either way."""
-    return bool(one["same_bits"] and one["difference"] <= max(1e-12, 10 * one["noise"]))
+    same = one["same_bits"] and one["several"] is not False
+    return bool(same and one["difference"] <= max(1e-12, 10 * one["noise"]))
 
 
 def main() -> int:
@@ -65,7 +76,8 @@ def main() -> int:
     with simgpu.activate(), simgpu.schedule("random", options.first, "deferred"):
         for seed in range(options.first, options.first + options.count):
             found.append(examined(seed))
-            print(found[-1]["network"], found[-1]["difference"], found[-1]["same_bits"], flush=True)
+            told = ("network", "difference", "same_bits", "several")
+            print(*(found[-1][name] for name in told), flush=True)
     if options.json:
         write_atomically(options.json, (json.dumps(found, indent=1) + "\n").encode())
     bad = [one for one in found if not alike(one)]
