@@ -31,7 +31,8 @@ def test_header_inputs_are_the_reference_inputs_in_order(kernel: Kernel) -> None
         assert len(kernel.source.inputs) == kernel.reference.nin
     else:
         header = [p.name for p in (*kernel.source.inputs, *kernel.source.numbers)]
-        assert tuple(header) == names_of(kernel.reference)
+        one = [name for name in header if name != "drops"]  # several models' masks: Drops.kept
+        assert tuple(one) == names_of(kernel.reference)
     assert kernel.source.scalars == ()
 
 

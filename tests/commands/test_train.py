@@ -517,7 +517,7 @@ def test_ctrl_c_writes_what_there_is(
     gpunet: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pressed in the fourth of many epochs."""
-    evaluate = fit.evaluate
+    evaluate = fit.Scoring.__call__
     seen = []
 
     def pressing(*given: Any) -> dict[str, float]:
@@ -526,7 +526,7 @@ def test_ctrl_c_writes_what_there_is(
             signal.raise_signal(signal.SIGINT)
         return evaluate(*given)
 
-    monkeypatch.setattr(fit, "evaluate", pressing)
+    monkeypatch.setattr(fit.Scoring, "__call__", pressing)
     result = gpunet("train", "--device", "cpu", "--hidden", "8", "--lr", "0.3")
     assert result.code == 130
     assert result.err == "gpunet: interrupted; what was trained so far is kept\n"

@@ -34,16 +34,16 @@ def history(epochs: int = 5, **columns: Any) -> gn.History:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Draws, and gives the figure: its two axes are what a reader sees."""
-    from matplotlib.figure import Figure
+    from matplotlib.backends.backend_agg import FigureCanvas
 
     figures = []
-    real = Figure.savefig
+    real = FigureCanvas.print_png
 
-    def savefig(figure: Any, *arguments: Any, **options: Any) -> None:
-        figures.append(figure)
-        real(figure, *arguments, **options)
+    def print_png(canvas: Any, *arguments: Any, **options: Any) -> None:
+        figures.append(canvas.figure)
+        real(canvas, *arguments, **options)
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
+    monkeypatch.setattr(FigureCanvas, "print_png", print_png)
 
     def draw(found: gn.History, title: str = "") -> Any:
         save_curves(found, tmp_path / "curves.png", title)
