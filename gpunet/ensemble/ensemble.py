@@ -68,6 +68,7 @@ class Ensemble:
         callbacks: as for a `Trainer`; every model has copies of its own.
         on_nonfinite: "stop" ends the training of a model whose numbers become infinite or nan, at
             its state before that step, as its history and `errors` tell; "ignore" does not look.
+        phases: as for a `Trainer`: on a GPU, small networks in few kernels of gpunet's own.
         progress: show a bar (None: in a terminal and in a notebook).
         settings: the optimizer's by name, `lr` and `weight_decay` say: one for all, or a list with
             one for each model (`betas` and the like: a list of pairs).
@@ -84,6 +85,7 @@ class Ensemble:
     """
 
     on_nonfinite = Checked(checked.one_of("stop", "ignore"))
+    phases = Checked(checked.one_of(True, False, "auto"))
 
     def __init__(
         self,
@@ -97,13 +99,15 @@ class Ensemble:
         device: str = "cpu",
         callbacks: Iterable[Callback] = (),
         on_nonfinite: str = "stop",
+        phases: bool | str = "auto",
         progress: bool | None = None,
         **settings: Any,
     ) -> None:
         count = checked.size(n, "n")
         kind = optimizer_class(optimizer)
         module_for(device)
-        self.on_nonfinite, self.progress, self.how = on_nonfinite, progress, ""
+        self.on_nonfinite, self.phases = on_nonfinite, phases
+        self.progress, self.how = progress, ""
         self.loss = as_loss(SoftmaxWithLoss() if loss is None else loss)
         own = settings_of(kind, settings, count)
         numbers = each("seeds", range(count) if seeds is None else seeds, count)
@@ -222,7 +226,7 @@ class Ensemble:
         groups = [orders[seed] for seed in self.seeds]
         with DeferredInterrupt() as interrupt, bar, quiet:
             check = self.on_nonfinite == "stop"
-            running = Fit(self._members, feed, held_out, groups, check, bar, interrupt)
+            running = Fit(self._members, feed, held_out, groups, check, bar, interrupt, self.phases)
             self.how = running.updates.how
             running.run(epochs)
             self.how = running.updates.how

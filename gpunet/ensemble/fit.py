@@ -32,7 +32,8 @@ from gpunet.train.progress import Progress
 class Fit:
     """Trains `members` on a feed, each in the order that its own groups say.
 
-    check: stop a model whose numbers are not finite. bar: has `update(batches)`.
+    check: stop a model whose numbers are not finite. bar: has `update(batches)`. phases: as for an
+    `Ensemble`.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Fit:
         check: bool,
         bar: Any,
         interrupt: DeferredInterrupt,
+        phases: bool | str,
     ) -> None:
         self.feed, self.held_out = feed, held_out
         self.groups = dict(zip(map(id, members), groups, strict=True))
-        self.check, self.bar, self.interrupt = check, bar, interrupt
+        self.check, self.bar, self.interrupt, self.phases = check, bar, interrupt, phases
         self.running = list(members)
         self._stack()
 
@@ -57,7 +59,9 @@ class Fit:
         models, optimizers = [m.model for m in self.inside], [m.optimizer for m in self.inside]
         self.layers = {id(m): _layers(m.model) for m in self.inside}
         self.stack = Stack(models, optimizers)
-        self.updates = updating(self.stack, self.feed, self.inside[0].loss)
+        groups = self.groups[id(self.inside[0])]
+        loss = self.inside[0].loss
+        self.updates = updating(self.stack, self.feed, loss, groups, self.phases)
         self.looks = Looks(self.stack, self._fail) if self.check else None
 
     def run(self, epochs: int) -> None:

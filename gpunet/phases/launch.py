@@ -51,7 +51,9 @@ class Built:
 
         rows: of the batch. fixed: the launch is captured, so that a table must be there already.
         """
-        host = np.array(each, self._made.net)
+        host = np.zeros(len(each), self._made.net)  # what lies between its fields is compared, too
+        for k, net in enumerate(each):
+            host[k] = net
         if not self._made.several:
             return host[0]
         if rows not in self._tables:

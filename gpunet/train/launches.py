@@ -132,4 +132,4 @@ class Launches:
 
 def _key(sizes: Sizes, phased: Phased | None) -> Hashable:
     """Updates of one key launch the same work."""
-    return ("phases", *sizes) if phased else sizes
+    return (phased, *sizes) if phased else sizes

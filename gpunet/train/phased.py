@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
+from gpunet.fused.resident import Resident
 from gpunet.phases.phased import Phased
 from gpunet.train.groups import Groups
 from gpunet.train.updates import ResidentUpdates, Updates
@@ -35,11 +37,16 @@ def _choose(updates: Updates | ResidentUpdates, groups: Groups, wanted: bool | s
         return "phases=False"
     if isinstance(updates, Updates):
         return "the model does not run fused from data on a GPU"
+    return phases_of([updates.batch], groups, wanted)
+
+
+def phases_of(residents: Sequence[Resident], groups: Groups, wanted: bool | str) -> Phased | str:
+    """The phases of these networks, compiled, or why they do not run so. wanted: True or "auto"."""
     if wanted == "auto" and groups.updates < LONG:
         return f"{groups.updates} updates an epoch; from {LONG} on they are thought to pay"
     if groups.accumulates:
         return "gradients of several batches are added up"
-    phased = Phased([updates.batch], groups.rows)
+    phased = Phased(residents, groups.rows)
     if phased.reason:
         return phased.reason
     try:

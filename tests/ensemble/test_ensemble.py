@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import gpunet as gn
 from gpunet.backend import to_host
 from gpunet.ensemble import fit
 from gpunet.optim import OPTIMIZERS, native
+from gpunet.phases.launch import Built
 from gpunet.testing import simgpu
 from gpunet.train import launches
 
@@ -39,6 +40,7 @@ def shown(history: gn.History) -> list[dict[str, Any]]:
 def alone(make: Any, kind: Any, seed: int, data: Any, loss: Any = None, **settings: Any) -> Any:
     """A Trainer that does what the ensemble does for one model."""
     callbacks, epochs = settings.pop("callbacks", ()), settings.pop("epochs", 3)
+    given = {"progress": False, "phases": settings.pop("phases", "auto")}
     gn.seed(seed)
     model = make()
     for layer in model:
@@ -46,7 +48,7 @@ def alone(make: Any, kind: Any, seed: int, data: Any, loss: Any = None, **settin
             layer.p = settings.get("dropout", layer.p)
     settings.pop("dropout", None)
     optimizer = kind(model.parameters(), **settings)
-    trainer = gn.Trainer(model, loss or gn.SoftmaxWithLoss(), optimizer, callbacks, progress=False)
+    trainer = gn.Trainer(model, loss or gn.SoftmaxWithLoss(), optimizer, callbacks, **given)
     trainer.fit(*data, epochs=epochs, batch_size=16, seed=seed)
     return trainer
 
@@ -318,7 +320,7 @@ def on_gpu(make: Any, kind: Any, n: int, **settings: Any) -> gn.Ensemble:
     loss = settings.pop("loss", None)
     ensemble = gn.Ensemble(make, n, kind, loss, device="cuda", progress=False, **settings)
     ensemble.fit(TRAIN, VALID, epochs=2, batch_size=16)
-    assert ensemble.how == "graphs of up to 2 updates"
+    assert ensemble.how.startswith("graphs of up to 2 updates; not in phases: ")
     seeds = settings.pop("seeds", range(n))
     trainers = [
         alone(lambda: make().to("cuda"), kind, seed, (TRAIN, VALID), loss, epochs=2,
@@ -352,6 +354,49 @@ def test_on_a_gpu_each_is_the_one_trained_alone() -> None:
 def test_on_a_gpu_with_one_order_for_all(shape: str) -> None:
     loss = gn.SoftmaxWithLoss(label_smoothing=0.1)
     on_gpu(SHAPES[shape], gn.RMSProp, 2, loss=loss, seeds=[4, 4], weight_decay=[0.0, 0.1])
+
+
+@pytest.mark.usefixtures("sim")
+@pytest.mark.parametrize("persistent", [True, False])
+@pytest.mark.parametrize("seeds", [range(4), [5] * 4], ids=["own order", "one order"])
+def test_in_phases_each_is_the_one_trained_alone(
+    seeds: Sequence[int], persistent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the last bit: masks, statistics, schedules, and ends of their own."""
+    if not persistent:
+        monkeypatch.setattr(Built, "grid", lambda self: 0)
+    lrs: list[Any] = [1e-3, gn.schedules.cosine(0.01, 60), 10.0, 0.03]
+    settings = {"lr": lrs, "weight_decay": [0.0, 1e-2, 0.1, 0.0], "dropout": [0.0, 0.3, 0.5, 0.1]}
+    callbacks = [gn.EarlyStopping(1)]
+    ensemble = gn.Ensemble(
+        SHAPES["all"], 4, gn.Adam, **settings, seeds=list(seeds), device="cuda", phases=True,
+        callbacks=callbacks, progress=False,
+    )  # fmt: skip
+    ensemble.fit(TRAIN, VALID, epochs=5, batch_size=16)
+    assert ensemble.how.startswith("up to 50 updates in one kernel" if persistent else "graphs")
+    assert len({len(history) for history in ensemble.histories}) > 1
+    trainers = [
+        alone(lambda: SHAPES["all"]().to("cuda"), gn.Adam, seed, (TRAIN, VALID), phases=True,
+              callbacks=[gn.EarlyStopping(1)], epochs=5, **one_of(settings, k))
+        for k, seed in enumerate(seeds)
+    ]  # fmt: skip
+    assert_same(ensemble, trainers, rtol=0.0)
+    for mine, trainer in zip(ensemble.histories, trainers, strict=True):
+        assert mine["train_loss"] == trainer.history["train_loss"]
+
+
+@pytest.mark.usefixtures("sim")
+def test_phases_that_do_not_fit() -> None:
+    """Asked for they are an error; else the reason is told."""
+    with pytest.raises(ValueError, match="phases=True: clipping by the norm"):
+        gn.Ensemble(
+            SHAPES["plain"], 2, gn.SGD, clip_norm=1.0, device="cuda", phases=True, progress=False
+        ).fit(TRAIN, None, 1, 16)
+    with pytest.raises(ValueError, match="phases must be"):
+        gn.Ensemble(SHAPES["plain"], 2, phases="always")
+    few = gn.Ensemble(SHAPES["plain"], 2, device="cuda", progress=False)
+    few.fit(TRAIN, None, 1, 16)
+    assert "; not in phases: " in few.how
 
 
 @pytest.mark.usefixtures("sim", "often")
