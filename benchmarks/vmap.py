@@ -4,7 +4,7 @@
 
 64-32-10 with ReLU on the digits, batches of 32, Adam; each network with its own weights, learning
 rate and order of the rows. The first epoch's losses are compared before anything is timed, then
-all take turns at two epochs. `bmm by hand` is PyTorch without vmap: batched products and a tape
+all take turns at ten epochs. `bmm by hand` is PyTorch without vmap: batched products and a tape
 with one more axis. The record goes to benchmarks/results/ensembles/.
 """
 
@@ -36,7 +36,7 @@ from gpunet.backend import to_device, to_host
 from gpunet.data import load
 from gpunet.data.order import permutation
 
-BATCH, EPOCHS = 32, 2
+BATCH, EPOCHS = 32, 10
 RATIO = "gpunet / it"
 Epochs = Callable[[int], Any]  # trains so many; the mean loss of the last, one for each network
 RESULTS = Path(__file__).parent / "results" / "ensembles"
