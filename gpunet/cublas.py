@@ -8,10 +8,14 @@ import importlib
 import os
 import platform
 import threading
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 from gpunet.backend import loaded_cupy
+from gpunet.lock import RLock
+from gpunet.pool import place
 
 # Numbers of cuBLAS's C interface (cublas_api.h).
 DEFAULT_MATH = 0  # no fewer bits than the compute type has
@@ -28,14 +32,46 @@ STATUS = {
 }
 
 
+class Workspace:
+    """Memory of a stream, for cuBLAS to write parts of its sums into.
+
+    Without one it would allocate in a capture; and one for two streams would be written by both.
+    Handles share it, for their work on one stream is in order.
+    """
+
+    def __init__(self, cupy: Any, size: int) -> None:
+        # Straight from cudaMalloc: a pool could lend it again while a graph still writes to it.
+        self.memory = cupy.cuda.Memory(size)
+
+
+_workspaces: WeakValueDictionary[tuple[Any, int, int, int], Workspace] = WeakValueDictionary()
+_lately: deque[Workspace] = deque(maxlen=4)
+_lock = RLock()
+
+
+def workspace(cupy: Any, stream: Any, size: int) -> Workspace:
+    """That of the current stream, `stream`, made with `size` bytes where it has none.
+
+    It lives as long as any Stream object that it was asked for with, since no graph that was
+    captured there may outlive it; and for a while longer, since many an object is made for one step
+    of a stream of somebody else's. (A new stream at a dead one's address goes on with its memory.)
+    """
+    key = cupy, *place(cupy)
+    with _lock:
+        found = _workspaces.get(key)
+        if found is None:
+            found = _workspaces[key] = Workspace(cupy, size)
+        if found in _lately:
+            _lately.remove(found)
+        _lately.append(found)
+        vars(stream).setdefault("_gpunet_workspaces", {})[key] = found
+        return found
+
+
 class Handle:
     """A cuBLAS handle, which one thread uses at a time, and the stream that it is set to.
 
     capability: of its device, 90 for 9.0.
-
-    cuBLAS writes parts of its sums into a workspace. Without a fixed one it would allocate in a
-    capture, and one for two streams would be written by both: so each stream object has one for
-    each handle, kept on the stream object, since no graph that was captured there may outlive it.
     """
 
     def __init__(self, cupy: Any, library: Any, device: int) -> None:
@@ -53,12 +89,9 @@ class Handle:
         check(library.cublasSetMathMode(self.pointer, DEFAULT_MATH), "cublasSetMathMode")
 
     def use(self, stream: Any) -> None:
-        """Set stream and workspace, in this order: setting the stream resets the workspace."""
-        workspaces = vars(stream).setdefault("_gpunet_workspaces", {})
-        if self not in workspaces:
-            # Straight from cudaMalloc: a pool could lend it again while a graph still writes to it.
-            workspaces[self] = self.cupy.cuda.Memory(self._workspace_size())
-        memory, pointer = workspaces[self], ctypes.c_void_p
+        """Set the current stream and its workspace, in this order: the one resets the other."""
+        memory = workspace(self.cupy, stream, self._workspace_size()).memory
+        pointer = ctypes.c_void_p
         status = self.library.cublasSetStream_v2(self.pointer, pointer(stream.ptr))
         check(status, "cublasSetStream_v2")
         status = self.library.cublasSetWorkspace_v2(
@@ -110,6 +143,16 @@ def handle_of(cupy: Any) -> Handle | None:
     if stream is not handle.stream:
         handle.use(stream)
     return handle
+
+
+def before_capture(cupy: Any) -> None:
+    """Make what products in a capture on the current stream must find: whichever thread ran what is
+    to be captured. Nothing where no products were made.
+    """
+    with _lock:
+        made = any(key[0] is cupy for key in _workspaces)
+    if made:
+        handle_of(cupy)
 
 
 def _idle_handle(key: tuple[Any, int]) -> Handle | None:

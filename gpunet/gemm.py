@@ -212,11 +212,11 @@ def _operand(shape: Shape, strides: Shape, itemsize: int) -> _Operand | None:
     if step < 0:
         return None
     if across == 1 and down >= columns:
-        return _Operand(PLAIN, max(down, 1), step)
+        return _Operand(PLAIN, down, step)
     down = strides[-2] // itemsize if rows > 1 else 1
     across = strides[-1] // itemsize if columns > 1 else rows
     if down == 1 and across >= rows:
-        return _Operand(TRANSPOSED, max(across, 1), step)
+        return _Operand(TRANSPOSED, across, step)
     return None
 
 

@@ -40,16 +40,16 @@ class Pool(Generic[T]):
         idle.append(thing)
 
     def _here(self, xp: Any) -> list[T]:
-        place = None if xp is np else _place(xp)
-        found = self._idle.get(place)
+        here = None if xp is np else place(xp)
+        found = self._idle.get(here)
         if found is None:
             for old in list(self._idle)[: 1 - self.PLACES]:
                 self._idle.pop(old, None)
-            found = self._idle.setdefault(place, [])
+            found = self._idle.setdefault(here, [])
         return found
 
 
-def _place(cupy: Any) -> Hashable:
+def place(cupy: Any) -> tuple[int, int, int]:
     """The current device and stream; the thread, where a stream's number means one of its own."""
     stream = cupy.cuda.get_current_stream().ptr
     own = threading.get_ident() if stream == cupy.cuda.Stream.ptds.ptr else 0

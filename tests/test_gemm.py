@@ -372,9 +372,56 @@ def test_the_workspace_is_set_again_after_a_change_of_stream(cupy: Any) -> None:
         out.fill(0)
         graph.launch(one)
         assert float(out.sum()) == 64
-    spaces = [memory for s in (one, two) for memory in s._gpunet_workspaces.values()]
-    assert len({memory.ptr for memory in spaces}) == 2
-    assert {memory.size for memory in spaces} <= {8 << 20, 32 << 20}
+    spaces = [own for s in (one, two) for own in s._gpunet_workspaces.values()]
+    assert len({own.memory.ptr for own in spaces}) == 2
+    assert {own.memory.size for own in spaces} <= {8 << 20, 32 << 20}
+
+
+def test_a_stream_has_one_workspace_however_often_it_is_wrapped(cupy: Any) -> None:
+    """As a step does that is given another library's stream each time."""
+    x, out = cupy.ones((4, 4), np.float32), cupy.zeros((4, 4), np.float32)
+    streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(2)]
+    found: list[set[int]] = [set(), set()]
+    for _ in range(3):
+        for stream, places in zip(streams, found, strict=True):
+            with cupy.cuda.Stream.from_external(stream) as wrapped:
+                gemm(x, x, out)
+                places.update(own.memory.ptr for own in wrapped._gpunet_workspaces.values())
+            del wrapped
+    one, two = found
+    assert len(one) == len(two) == 1
+    assert one != two
+
+
+def test_workspaces_of_streams_that_are_gone_are_few(cupy: Any) -> None:
+    """And one whose stream is there stays, whatever others come: a graph may write to it."""
+    x, out = cupy.ones((4, 4), np.float32), cupy.zeros((4, 4), np.float32)
+    graph, stream = captured(cupy, lambda: gemm(x, x, out))
+    [own] = stream._gpunet_workspaces.values()
+    before = len(cublas._workspaces)
+    for _ in range(8):
+        with cupy.cuda.Stream(non_blocking=True):
+            gemm(x, x, out)
+    assert len(cublas._workspaces) <= before + cublas._lately.maxlen
+    assert own not in cublas._lately
+    with stream:
+        out.fill(0)
+        graph.launch(stream)
+        gemm(x, x, cupy.empty_like(x))
+        assert [*stream._gpunet_workspaces.values()] == [own]
+        assert float(out.sum()) == 64
+
+
+def test_threads_share_a_streams_workspace(cupy: Any) -> None:
+    x, stream = cupy.ones((2, 2), np.float32), cupy.cuda.Stream(non_blocking=True)
+
+    def work() -> None:
+        with stream:
+            product(x, x)
+
+    work()
+    in_a_thread(work)
+    assert len(stream._gpunet_workspaces) == 1
 
 
 # --- threads and handles --------------------------------------------------------------------------
@@ -495,8 +542,10 @@ def test_gpus_before_ampere_compute_in_float32() -> None:
 
 
 def product_error(xp: Any) -> float:
-    """The largest error of an element of a product, as a part of abs(a) @ abs(b)."""
-    a, b = array(xp, None, 64, 16, "float32"), array(xp, None, 16, 64, "float32", seed=1)
+    """The largest error of an element of a product, as a part of abs(a) @ abs(b); large enough that
+    a GPU takes its tensor cores, where it may.
+    """
+    a, b = (array(xp, None, 512, 512, "float32", seed=k) for k in (0, 1))
     scale = np.abs(to_host(a)) @ np.abs(to_host(b))
     exact = to_host(a).astype(np.float64) @ to_host(b)
     return float((np.abs(to_host(product(a, b)) - exact) / scale).max())
