@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet import context, counters
+from gpunet import context, counters, cublas
 from gpunet.backend import Array, array_module, common_module
 from gpunet.precision import precision
 from gpunet.tensor import Tensor
@@ -115,16 +115,11 @@ class Graphs:
         return precision(), now.frozen, now.recording, self.counters.dependencies()
 
     def _first(self, key: Hashable, step: Callable[[], Any], rows: int, batches: int) -> Any:
-        """As it is, on the stream that the capture will use."""
-        self._prepare(1)
-        self.cupy.cuda.get_current_stream().synchronize()
+        """As it is, on the caller's stream: whose memory what it makes and keeps is to be, for it
+        may outlive these graphs and their stream.
+        """
         self.by_key = {k: graph for k, graph in self.by_key.items() if k[0] != key}
-        try:
-            with self._stream, counters.use(self.counters):
-                result = step()
-        finally:  # whatever the step came to: others will use what it has written
-            self._stream.synchronize()
-        self.counters.advance(1, batches, rows)
+        result = self.eager(key, step, rows, batches)
         self._warm[key] = self._dependencies()
         return result
 
@@ -143,9 +138,11 @@ class Graphs:
 
     def _capture(self, step: Callable[[], Any], steps: int) -> Graph:
         pool = self.cupy.cuda.using_allocator(self._pool.malloc)
-        with self._stream, pool, counters.use(self.counters), self._capturing() as graphs:
-            for _ in range(steps):
-                result = step()
+        with self._stream:
+            cublas.before_capture(self.cupy)
+            with pool, counters.use(self.counters), self._capturing() as graphs:
+                for _ in range(steps):
+                    result = step()
         return Graph(graphs[0], result)
 
     @contextmanager

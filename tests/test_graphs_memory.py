@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import gpunet as gn
 from gpunet.backend import to_device, to_host
 from gpunet.fused.walk import Fused
+from gpunet.gemm import product
 
 
 @pytest.fixture
@@ -99,3 +101,30 @@ def test_what_the_end_of_a_capture_finds_is_told_like_the_rest(cupy: Any) -> Non
     captured(x)
     with pytest.raises(RuntimeError, match="the step cannot be captured"):
         captured(x)
+
+
+def test_trainings_one_after_another_hold_no_more_memory(cupy: Any) -> None:
+    """What they made has the caller's stream for its own, and is there for the next."""
+    x = np.random.default_rng(0).standard_normal((24, 6)).astype(np.float32)
+
+    def held() -> int:
+        trained = training()
+        trainer = gn.Trainer(trained.model, trained.loss, trained.optimizer, phases=False)
+        trainer.fit((x, np.arange(24) % 4), (x[:8], np.arange(8) % 4), epochs=3, batch_size=8)
+        del trained, trainer
+        gc.collect()
+        return int(cupy.get_default_memory_pool().total_bytes())
+
+    first, *_, last = [held() for _ in range(8)]
+    assert last == first
+
+
+def test_who_captures_may_be_another_thread_than_who_ran_it_first(cupy: Any) -> None:
+    captured, found = gn.capture(lambda a, b: product(a, b)), list[Any]()
+    x = cupy.ones((4, 4), np.float32)
+    captured(x, x)
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: found.append(to_host(captured(x, x))))
+        thread.start()
+        thread.join()
+    assert [float(one.sum()) for one in found] == [64, 64]
