@@ -10,7 +10,7 @@ import numpy as np
 from gpunet.backend import cupy
 from gpunet.bench import timing
 from gpunet.bench.places import Place
-from gpunet.bench.steps import modes, runner
+from gpunet.bench.steps import modes, not_in_phases, runner
 from gpunet.bench.workloads import Workload
 
 ROUNDS, FEW = 30, 5  # FEW: rounds of a whole epoch, or where time means nothing
@@ -34,13 +34,20 @@ def measure(
             "device": place.name,
             "mode": mode,
             "us_per_step": median,
-            **place.count(run, workload.name, mode),
+            **place.count(run, workload, mode),
             "quartiles_us": [low, high],
             "rounds": rounds,
             "steps_a_round": steps,
             "what": workload.text,
+            **(why_not(workload) if mode == "captured" else {}),
             **(shares(workload, median / 1e6) if place.name == "cuda" else {}),
         }
+
+
+def why_not(workload: Workload) -> dict[str, str]:
+    """What stands in the way of modes that there are for small networks."""
+    found = not_in_phases(workload)
+    return {} if found is None else {"not_in_phases": found}
 
 
 def shares(workload: Workload, seconds: float) -> dict[str, float]:

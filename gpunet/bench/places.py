@@ -19,22 +19,22 @@ from pathlib import Path
 
 from gpunet.bench.counting import COUNTS, Counts, counts, handed_out, most_held
 from gpunet.bench.timing import Run
+from gpunet.bench.workloads import Workload
 
 GROUP = "gpunet.bench"
 COUNTED = "sim"  # the place that knows a GPU's launches
-STAND_IN = {"W3": "W3c"}  # as many layers, smaller; what is counted does not depend on sizes
 LIMIT_S = 300
 
 
 @dataclass(frozen=True)
 class Place:
     """device: "cpu" or "cuda". timed: False where seconds mean nothing. count: what a step asks of
-    the device, by its run, the workload's name and the mode.
+    the device, by its run, the workload and the mode.
     """
 
     name: str
     device: str
-    count: Callable[[Run, str, str], Counts]
+    count: Callable[[Run, Workload, str], Counts]
     timed: bool = True
 
 
@@ -60,18 +60,18 @@ def _offered() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _on_gpu(run: Run, workload: str, mode: str) -> Counts:
-    return elsewhere(STAND_IN.get(workload, workload), mode) | {
+def _on_gpu(run: Run, workload: Workload, mode: str) -> Counts:
+    return elsewhere(workload, mode) | {
         name: value for name, value in handed_out(run).items() if value is not None
     }
 
 
-def elsewhere(workload: str, mode: str) -> Counts:
+def elsewhere(workload: Workload, mode: str) -> Counts:
     """The counts of the same step at COUNTED, in a process of its own; unknown if that cannot."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "counts.json")
-        command = [sys.executable, "-m", "gpunet", "bench", workload, "--device", COUNTED]
-        command += ["--rounds", "1", "--json", str(file)]
+        command = [sys.executable, "-m", "gpunet", "bench", *workload.words]
+        command += ["--device", COUNTED, "--rounds", "1", "--json", str(file)]
         try:
             subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=True)
             found = json.loads(file.read_bytes())

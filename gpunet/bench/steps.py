@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gpunet.backend import Array, to_device
 from gpunet.bench import in_phases
 from gpunet.bench.timing import Run, repeated
 from gpunet.bench.workloads import Numbers, Workload, gradients, order, rows, start
-from gpunet.containers import MLP
+from gpunet.fused import plan as chain
 from gpunet.fused.step import Step
 from gpunet.graphs import capture
 from gpunet.layers import Affine
@@ -33,8 +34,7 @@ def training_step(
     workload's; fuse=False: the plain tape.
     """
     seed(0)
-    share = workload.dropout if dropout is None else dropout
-    model = MLP(workload.sizes, batch_norm=workload.batch_norm, dropout=share)
+    model = (workload if dropout is None else replace(workload, dropout=dropout)).model
     affine = (layer for layer in model if isinstance(layer, Affine))
     for layer, W in zip(affine, start(workload) if begin is None else begin, strict=True):
         layer.W.data = W
@@ -57,8 +57,8 @@ def update_alone(workload: Workload, device: str) -> Optimizer:
 
 def _optimizer(workload: Workload, parameters: list[Parameter]) -> Optimizer:
     """As it is in a long training, its loop for the CPU made."""
-    kind: Callable[..., Optimizer] = OPTIMIZERS[workload.optimizer]
-    made = kind(parameters, lr=workload.lr)
+    kind: Any = OPTIMIZERS[workload.optimizer]
+    made: Optimizer = kind(parameters, **({"lr": workload.lr} if kind.has_lr else {}))
     for part in (part for s in made.segments for part in s.parts(made.decay_all)):
         made.kernel.settle(part)
     return made
@@ -70,16 +70,15 @@ def modes(workload: Workload, device: str) -> list[str]:
     """
     if not workload.sizes or device == "cpu":
         return ["eager"]
-    small = not workload.rows and phased_plan(workload) is None
+    small = not workload.rows and not_in_phases(workload) is None
     return ["eager", "captured", *(["phases", "persistent"] if small else [])]
 
 
-def phased_plan(workload: Workload) -> str | None:
+def not_in_phases(workload: Workload) -> str | None:
     """Why the workload's step does not run in phases, or None."""
-    step = training_step(workload, "cpu")
-    assert step.fused is not None
-    found = phases.read(step.fused.plan, workload.batch)
-    return found if isinstance(found, str) else None
+    found = chain.read(workload.model, SoftmaxWithLoss())
+    phased = found if isinstance(found, str) else phases.read(found, workload.batch)
+    return phased if isinstance(phased, str) else None
 
 
 def runner(workload: Workload, device: str, mode: str = "eager", folder: str | None = None) -> Run:

@@ -7,6 +7,7 @@
     W5   64-32-10, batch 32, Momentum: nothing but overhead
     W6   an epoch of Fashion-MNIST with W2's network, rows gathered in a new order
     R1   to R3, on the simulated GPU: networks that were drawn at random
+    own  a network that the user describes
 
 All are float32. `gpunet bench` runs them here, `benchmarks` beside other libraries.
 """
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.activation import ACTIVATIONS
 from gpunet.backend import Array
 from gpunet.containers import MLP
 from gpunet.data import load
@@ -28,6 +30,8 @@ from gpunet.rng import seed as restart
 
 Numbers = np.ndarray[Any, Any]
 EPOCH = 60_000  # rows of Fashion-MNIST
+OWN = "own"
+STAND_IN = {"W3": "W3c"}  # as many layers, smaller; what is counted does not depend on sizes
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Workload:
     lr: float = 1e-3
     batch_norm: bool = False
     dropout: float = 0.0
+    activation: str = "relu"
     tensors: int = 0
     parameters: int = 0
     rows: int = 0
@@ -54,11 +59,35 @@ class Workload:
         if not self.sizes:
             tensors = "1 tensor" if self.tensors == 1 else f"{self.tensors} tensors"
             return f"{optimizer} alone, {_count(self.parameters)} parameters in {tensors}"
-        parts = ["BatchNorm"] * self.batch_norm + ["ReLU"]
+        parts = ["BatchNorm"] * self.batch_norm + [ACTIVATIONS[self.activation].__name__]
         parts += [f"Dropout {self.dropout:g}"] if self.dropout else []
-        layers = f"{'-'.join(map(str, self.sizes))} {' + '.join(parts)}"
+        between = f" {' + '.join(parts)}" if len(self.sizes) > 2 else ""
+        layers = f"{'-'.join(map(str, self.sizes))}{between}"
         whole = f", an epoch of {self.rows:,} rows" if self.rows else ""
         return f"{layers}, batch {self.batch}, {optimizer}{whole}"
+
+    @property
+    def words(self) -> list[str]:
+        """What `gpunet bench` is told to count its steps."""
+        if self.name != OWN:
+            return [STAND_IN.get(self.name, self.name)]
+        features, *hidden, classes = self.sizes
+        options = {
+            "--features": features,
+            "--hidden": ",".join(map(str, hidden)),
+            "--classes": classes,
+            "--activation": self.activation,
+            "--dropout": self.dropout,
+            "--optimizer": self.optimizer,
+            "--batch-size": self.batch,
+        }
+        words = [word for option in options.items() for word in map(str, option)]
+        return [*words, *["--batch-norm"] * self.batch_norm]
+
+    @property
+    def model(self) -> MLP:
+        """A new network, its weights drawn."""
+        return MLP(self.sizes, self.activation, self.batch_norm, self.dropout)
 
     @property
     def flops(self) -> int:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gpunet import threads
 from gpunet.bench import blas, places, timing
 from gpunet.bench.measure import FEW, ROUNDS, measure
-from gpunet.bench.workloads import chosen
-from gpunet.commands import common
+from gpunet.bench.workloads import OWN, Workload, chosen
+from gpunet.commands import common, options
 from gpunet.data import DataError
 from gpunet.files import write_atomically
 
@@ -51,10 +52,25 @@ def _place(context: click.Context, option: click.Parameter, value: str) -> str:
     metavar="FILE",
     help="Write the figures there, too.",
 )
+@options.count("--features", 64, "Numbers in a row, of a network of your own.")
+@options.hidden("256,128")
+@options.count("--classes", 10, "Its outputs.", least=2)
+@options.activation
+@options.batch_norm
+@options.dropout
+@options.optimizer
+@options.batch_size
 def bench(
-    names: tuple[str, ...], device: str, rounds: int | None, data: str | None, file: Path | None
+    names: tuple[str, ...],
+    device: str,
+    rounds: int | None,
+    data: str | None,
+    file: Path | None,
+    **network: Any,
 ) -> None:
-    """Time the training steps W1 to W6 (all that suit the device, or those named).
+    """Time the training steps W1 to W6 (all that suit the device, or those named), or one of a
+    network of your own, by the words of `gpunet train` from --features on: with one of them that
+    network alone, or beside those named.
 
     Prints microseconds a step (median and quartiles of the rounds) and what a step asks of the
     device: kernel launches, copies, waits, bytes allocated. docs/benchmarks.md says what each is.
@@ -62,7 +78,8 @@ def bench(
     name = common.device(device) if device in ("auto", "cpu", "cuda") else device
     found: list[dict[str, Any]] = []
     with common.mistakes(), places.at(name) as place:
-        listed = chosen(names, name)
+        own = _own(network)
+        listed = [*(chosen(names, name) if names or not own else ()), *own]
         _check(file)
         try:
             for one in (one for w in listed for one in measure(w, place, rounds, data)):
@@ -74,6 +91,15 @@ def bench(
             common.fail(f"--data {error}")
         if file is not None:
             write_atomically(file, (json.dumps(found, indent=1) + "\n").encode())
+
+
+def _own(network: dict[str, Any]) -> list[Workload]:
+    """The user's network, if any of its options was given."""
+    source = click.get_current_context().get_parameter_source
+    if all(source(option) is ParameterSource.DEFAULT for option in network):
+        return []
+    sizes = network.pop("features"), *network.pop("hidden"), network.pop("classes")
+    return [Workload(OWN, sizes=sizes, batch=network.pop("batch_size"), **network)]
 
 
 def _check(file: Path | None) -> None:
@@ -111,7 +137,8 @@ def line(one: dict[str, Any], timed: bool) -> str:
         if key in one
     )
     where = f"{one['workload']:4} {one['device']:6} {one['mode']:10}"
-    return f"{where} {time:>8} {spread:>21} {counted}{share}  {one['what']}"
+    why = f"; not in phases: {one['not_in_phases']}" if "not_in_phases" in one else ""
+    return f"{where} {time:>8} {spread:>21} {counted}{share}  {one['what']}{why}"
 
 
 def _known(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from gpunet.activation import ACTIVATIONS
 from gpunet.commands import config as config_file
 from gpunet.commands import parse
 from gpunet.data import SHARES
@@ -58,6 +59,23 @@ def maybe(
 def hidden(default: str) -> Option:
     words = 'Hidden layer sizes; "" for none.'
     return text("--hidden", parse.sizes, "SIZES", default, words)
+
+
+activation: Option = text(
+    "--activation", parse.activation, "NAME", "relu", f"One of {', '.join(ACTIVATIONS)}."
+)
+
+batch_norm: Option = click.option(
+    "--batch-norm", is_flag=True, help="BatchNorm before each activation."
+)
+
+dropout: Option = text(
+    "--dropout",
+    parse.share,
+    "SHARE",
+    "0.2",
+    "Share of each hidden layer that is dropped in training.",
+)
 
 
 def optimizers(default: str) -> Option:

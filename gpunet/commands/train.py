@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 import gpunet as gn
-from gpunet.activation import ACTIVATIONS
 from gpunet.commands import common, config, options, parse
 from gpunet.commands.examination import Examination
 from gpunet.commands.recipe import Recipe
@@ -29,15 +28,9 @@ FILES = ("model.safetensors", "history.csv", "summary.json", "curves.png", confi
 @click.command()
 @options.data
 @options.hidden("256,128")
-@options.text("--activation", parse.activation, "NAME", "relu", f"One of {', '.join(ACTIVATIONS)}.")
-@click.option("--batch-norm", is_flag=True, help="BatchNorm before each activation.")
-@options.text(
-    "--dropout",
-    parse.share,
-    "SHARE",
-    "0.2",
-    "Share of each hidden layer that is dropped in training.",
-)
+@options.activation
+@options.batch_norm
+@options.dropout
 @options.optimizer
 @options.maybe("--lr", parse.rate, "NUMBER", "Learning rate; COCOB has none.", "the optimizer's")
 @options.text(

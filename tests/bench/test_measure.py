@@ -25,7 +25,7 @@ def test_a_round_is_one_step_where_no_time_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(timing, "ROUND_S", 0.001)
     asked = []
 
-    def count(run: timing.Run, workload: str, mode: str) -> dict[str, float | None]:
+    def count(run: timing.Run, workload: Workload, mode: str) -> dict[str, float | None]:
         asked.append((workload, mode))
         return counts(launches=7)
 
@@ -33,4 +33,4 @@ def test_a_round_is_one_step_where_no_time_is_told(monkeypatch: pytest.MonkeyPat
     [record] = measure.measure(SMALL, place)
     assert (record["steps_a_round"], record["rounds"]) == (1, measure.FEW)
     assert (record["device"], record["launches"], record["d2h_copies"]) == ("nowhere", 7, None)
-    assert asked == [("W5", "eager")]
+    assert asked == [(SMALL, "eager")]

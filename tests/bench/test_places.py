@@ -13,6 +13,7 @@ import pytest
 from gpunet.bench import places
 from gpunet.bench.counting import COUNTS, counts
 from gpunet.bench.places import Place
+from gpunet.bench.workloads import Workload
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -51,4 +52,5 @@ def test_the_simulated_gpu_is_offered() -> None:
 
 
 def test_what_no_other_process_can_count_is_unknown() -> None:
-    assert places.elsewhere("W99", "eager") == dict.fromkeys(COUNTS)
+    nowhere = Workload("W99", "sgd", (4, 3, 2), 5)
+    assert places.elsewhere(nowhere, "eager") == dict.fromkeys(COUNTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from gpunet import threads
 from gpunet.bench import places, timing
+from gpunet.bench.workloads import Workload, workloads
 from gpunet.commands import bench
 from gpunet.testing import simgpu
 from tests.console import Run
@@ -57,6 +59,34 @@ def test_on_the_cpu_it_times_and_knows_the_bytes_and_nothing_of_launches(gpunet)
     assert f"{found[0]['us_per_step']:,.1f}" in first
 
 
+def test_a_network_of_ones_own_by_the_words_of_train(gpunet) -> None:
+    words = ["--hidden", "5,4", "--batch-norm", "--optimizer", "cocob", "--rounds", "1"]
+    status, out, err = gpunet("--device", "cpu", *words, "--json", "f.json")
+    assert (status, err) == (0, "")
+    [found] = json.loads(Path("f.json").read_bytes())
+    what = "64-5-4-10 BatchNorm + ReLU + Dropout 0.2, batch 32, COCOB"  # the digits', as in train
+    assert (found["workload"], found["what"]) == ("own", what)
+    assert out.endswith(f"{what}\n")
+    _, out, _ = gpunet("W5", "--device", "cpu", "--hidden", "", "--rounds", "1")
+    assert [line[:4] for line in out.splitlines()[2:]] == ["W5  ", "own "]
+
+
+def test_the_words_of_a_network_make_it_again(gpunet, monkeypatch) -> None:
+    """As a GPU's place asks for its counts."""
+    seen: list[Workload] = []
+    monkeypatch.setattr(bench, "measure", lambda workload, *_: seen.append(workload) or ())
+    w2 = workloads("cpu")["W2"]
+    given = [
+        Workload("own", "lion", (7, 3), 5, activation="leaky_relu"),
+        replace(w2, name="own", dropout=0.0),
+    ]
+    for one in given:
+        assert gpunet(*one.words, "--device", "cpu")[0] == 0
+    assert seen == given
+    assert w2.words == ["W2"]
+    assert workloads("cuda")["W3"].words == ["W3c"]
+
+
 def test_a_blas_that_is_held_back_is_told_of_first(gpunet, monkeypatch) -> None:
     monkeypatch.setattr(bench.blas, "pinned", lambda: "WARNING: held back")
     _, out, _ = gpunet("W5", "--device", "cpu", "--rounds", "1")
@@ -85,6 +115,15 @@ def test_on_the_simulated_gpu_it_counts_and_tells_no_time(gpunet) -> None:
     assert out.count("simulated: no time") == len(found)
 
 
+@pytest.mark.usefixtures("sim")
+def test_what_does_not_run_in_phases_says_why(gpunet) -> None:
+    words = ["--features", "3", "--hidden", "4", "--batch-size", "300", "--rounds", "1"]
+    _, out, _ = gpunet("--device", "sim", *words)
+    _, eager, captured = out.splitlines()
+    assert "phases" not in eager
+    assert captured.endswith("; not in phases: batches of 300 rows; up to 256 run in phases")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -93,6 +132,10 @@ def test_on_the_simulated_gpu_it_counts_and_tells_no_time(gpunet) -> None:
         (["W3"], "W3 needs a GPU (--device cuda); W3c is its stand-in elsewhere"),
         (["--device", "tpu"], "'tpu' is not one of"),
         (["W5", "--rounds", "0"], "0 is not in the range"),
+        (["--hidden", "3,x"], "'3,x' is not a list of layer sizes"),
+        (["--optimizer", "adm"], "unknown optimizer 'adm'; did you mean adam"),
+        (["--classes", "1"], "1 is not in the range"),
+        (["--batch-norm", "--batch-size", "1"], "batch_norm in training needs at least 2 rows"),
         (["W5", "--json", "none/f.json"], "--json none/f.json: there is no folder none"),
         (["W6", "--data", "nowhere"], "'nowhere' does not exist"),
     ],
@@ -131,6 +174,7 @@ def test_without_a_compiler_sim_says_why(gpunet, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.skipif(not entry_points(group=places.GROUP), reason="gpunet is not installed")
 @pytest.mark.usefixtures("sim")
 def test_counts_of_a_gpu_come_from_a_simulation_in_another_process() -> None:
-    found = places.elsewhere("W5", "eager")
+    own = Workload("own", "cocob", (5, 4, 3), 6, batch_norm=True, dropout=0.3, activation="tanh")
+    found = places.elsewhere(own, "eager")
     assert found["launches"] > 1
-    assert set(places.elsewhere("W5", "no such mode").values()) == {None}
+    assert set(places.elsewhere(own, "no such mode").values()) == {None}

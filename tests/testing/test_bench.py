@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gpunet.backend import DeviceError
+from gpunet.bench.workloads import workloads
 from gpunet.testing import bench, simgpu
 
 
@@ -24,7 +25,7 @@ def test_counts_are_of_one_step() -> None:
                 cupy.add(x, x)
                 cupy.add(x, x)
 
-        found = place.count(run, "W1", "eager")
+        found = place.count(run, workloads("sim")["W1"], "eager")
     assert (place.name, place.device, place.timed) == ("sim", "cuda", False)
     assert found["launches"] == 2
     assert found["d2h_copies"] == 1

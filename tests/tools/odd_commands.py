@@ -97,7 +97,11 @@ OPTIONS: dict[str, dict[str, list[str]]] = {
         "--conditions": NUMBERS, "--no-pictures": [],
     },
     "info": {"--json": ["x"], "--help": []},
-    "bench": {"--rounds": ["1", *NUMBERS], "--device": ["cpu", "x"], "--json": OUTS, "--data": DATA},
+    "bench": {
+        "--rounds": ["1", *NUMBERS], "--device": ["cpu", "x"], "--json": OUTS, "--data": DATA,
+        "--features": NUMBERS, "--hidden": NUMBERS, "--classes": NUMBERS, "--batch-norm": [],
+        "--dropout": NUMBERS, "--optimizer": NAMES, "--batch-size": NUMBERS, "--activation": NAMES,
+    },
     "export": {"--softmax": []},
 }  # fmt: skip
 FIRST = {
