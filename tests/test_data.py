@@ -16,6 +16,7 @@ import pytest
 import gpunet.data as data
 from gpunet.data import DataError, Dataset, Split, batches, digits, load, permutation, split
 from gpunet.data.digits import FILE
+from gpunet.data.order import permutations
 from gpunet.data.targets import read_targets
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +80,21 @@ def test_permutation_refuses(arguments: tuple[int, int, int], name: str) -> None
 def test_permutation_refuses_fractions() -> None:
     with pytest.raises(TypeError, match=r"^seed must be an integer, got 0\.5"):
         permutation(3, 0.5)  # type: ignore[arg-type]
+
+
+def test_many_orders_at_once() -> None:
+    pairs = [(3, 0), (4, 0), (3, 7), (2**64 - 1, 2)]
+    found = permutations(50, pairs)
+    assert found.dtype == np.int64
+    assert found.tolist() == [permutation(50, seed, epoch).tolist() for seed, epoch in pairs]
+    assert permutations(0, pairs).shape == (4, 0)
+
+
+def test_of_equal_words_the_lower_row_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.random.default_rng(0).integers(0, 9, 300).astype(np.uint64)
+    monkeypatch.setattr("gpunet.data.order._words", lambda n, seed, epoch: (words + seed)[:n])
+    expected = sorted(range(300), key=words.tolist().__getitem__)
+    assert permutations(300, [(0, 0), (5, 0)]).tolist() == [expected] * 2
 
 
 # --- batches --------------------------------------------------------------------------------------

@@ -102,7 +102,8 @@ def epochs(w: Workload, batches: int, capture: bool | str, stream: bool = False)
     step = training_step(w, "cuda")
     feed = Feed(data(w, batches), step.model, step.loss, "train", stream)
     updates = updating(step, feed, capture)  # type: ignore[arg-type]
-    groups = Epoch(feed, list(order(len(feed), w.batch, 0)), 1)
+    given = list(order(len(feed), w.batch, 0))
+    groups = Epoch(feed, np.concatenate(given), [*map(len, given)], 1)
 
     def run(steps: int) -> None:
         for _ in range(steps // batches):

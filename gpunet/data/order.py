@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,16 +32,31 @@ def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
     Row i gets the i-th 64-bit word of Philox4x64-10 (Salmon et al., "Parallel random numbers: as
     easy as 1, 2, 3", SC 2011) with key (seed, a constant) and the block counter starting at
     (1, epoch, 0, 0); the rows are then sorted by their words. Only the generator's raw words are
-    used: NumPy may change what its `Generator` makes of them, but not the words. The sort is
-    stable, so that the order is fixed even if two words should be equal.
+    used: NumPy may change what its `Generator` makes of them, but not the words. Of two equal words
+    that of the lower row comes first, so that the order is fixed even then.
 
     Raises TypeError or ValueError where n < 0, or seed or epoch is not in 0..2**64-1.
     """
+    order: NDArray[np.int64] = permutations(n, [(seed, epoch)])[0]
+    return order
+
+
+def permutations(n: int, epochs: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """`permutation(n, seed, epoch)` of each pair (seed, epoch): int64, shape (len(epochs), n)."""
     n = integer("n", n, 0)
-    seed = integer("seed", seed, 0, _WORD)
-    epoch = integer("epoch", epoch, 0, _WORD)
+    words = np.empty((len(epochs), n), np.uint64)
+    for own, (seed, epoch) in zip(words, epochs, strict=True):
+        own[...] = _words(n, integer("seed", seed, 0, _WORD), integer("epoch", epoch, 0, _WORD))
+    order = np.argsort(words)  # several times as fast as a stable sort
+    ranked = np.sort(words)
+    if (ranked[:, 1:] == ranked[:, :-1]).any():
+        order = np.argsort(words, kind="stable")
+    return order.astype(np.int64, copy=False)
+
+
+def _words(n: int, seed: int, epoch: int) -> NDArray[np.uint64]:
     generator = np.random.Philox(
         key=np.array([seed, _PURPOSE], dtype=np.uint64),
         counter=np.array([0, epoch, 0, 0], dtype=np.uint64),
     )
-    return np.argsort(generator.random_raw(n), kind="stable").astype(np.int64, copy=False)
+    return generator.random_raw(n)

@@ -215,18 +215,17 @@ class Ensemble:
         feed.check_scale(self.loss)
         held_out = None if valid is None else Feed(valid, first, self.loss, "valid")
         least = 2 if any(isinstance(k, BatchNorm) for _, k in first.named_layers()) else 1
-        orders = {
-            seed: Groups(feed, batch_size, seed if shuffle else None, 1, drop_last, least)
-            for seed in dict.fromkeys(self.seeds)
-        }
+        seeds = [seed if shuffle else None for seed in self.seeds]
+        groups = Groups(feed, batch_size, seeds[0], 1, drop_last, least)
         self._start(held_out)
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
-        total = epochs * orders[self.seeds[0]].size
+        total = epochs * groups.size
         bar = progress.bar(total, self.progress, dynamic_ncols=True, bar_format=BAR_FORMAT)
-        groups = [orders[seed] for seed in self.seeds]
         with DeferredInterrupt() as interrupt, bar, quiet:
             check = self.on_nonfinite == "stop"
-            running = Fit(self._members, feed, held_out, groups, check, bar, interrupt, self.phases)
+            running = Fit(
+                self._members, feed, held_out, groups, seeds, check, bar, interrupt, self.phases
+            )
             self.how = running.updates.how
             running.run(epochs)
             self.how = running.updates.how

@@ -30,10 +30,10 @@ from gpunet.train.progress import Progress
 
 
 class Fit:
-    """Trains `members` on a feed, each in the order that its own groups say.
+    """Trains `members` on a feed, each in the order of its seed, by batches as `groups` has them.
 
-    check: stop a model whose numbers are not finite. bar: has `update(batches)`. phases: as for an
-    `Ensemble`.
+    seeds: of the orders; None: as the rows lie. check: stop a model whose numbers are not finite.
+    bar: has `update(batches)`. phases: as for an `Ensemble`.
     """
 
     def __init__(
@@ -41,14 +41,15 @@ class Fit:
         members: Sequence[Member],
         feed: Feed,
         held_out: Feed | None,
-        groups: Sequence[Groups],
+        groups: Groups,
+        seeds: Sequence[int | None],
         check: bool,
         bar: Any,
         interrupt: DeferredInterrupt,
         phases: bool | str,
     ) -> None:
         self.feed, self.held_out = feed, held_out
-        self.groups = dict(zip(map(id, members), groups, strict=True))
+        self.groups, self.seeds = groups, dict(zip(map(id, members), seeds, strict=True))
         self.check, self.bar, self.interrupt, self.phases = check, bar, interrupt, phases
         self.running = list(members)
         self._stack()
@@ -59,9 +60,8 @@ class Fit:
         models, optimizers = [m.model for m in self.inside], [m.optimizer for m in self.inside]
         self.layers = {id(m): _layers(m.model) for m in self.inside}
         self.stack = Stack(models, optimizers)
-        groups = self.groups[id(self.inside[0])]
         loss = self.inside[0].loss
-        self.updates = updating(self.stack, self.feed, loss, groups, self.phases)
+        self.updates = updating(self.stack, self.feed, loss, self.groups, self.phases)
         self.looks = Looks(self.stack, self._fail) if self.check else None
 
     def run(self, epochs: int) -> None:
@@ -108,11 +108,9 @@ class Fit:
         """Of the epoch that comes; a model that has stopped goes along with the first."""
         first = self.running[0]
         wanted = [m if m in self.running else first for m in self.inside]
-        keys = [(id(self.groups[id(m)]), len(m.history)) for m in wanted]
-        made = dict(zip(keys, wanted, strict=True))
-        found = {key: self.groups[id(m)].of(key[1]) for key, m in made.items()}
-        each = [found[key] for key in (keys if len(found) > 1 else keys[:1])]
-        return Order(np.stack([own.rows for own in each]), each[0].sizes, each)
+        keys = [(self.seeds[id(m)], len(m.history)) for m in wanted]
+        alone = len(set(keys)) == 1 or keys[0][0] is None
+        return Order(self.groups.orders(keys[:1] if alone else keys), self.groups.sizes)
 
     def _updates(self, first: int, last: int, losses: Array) -> int:
         """The epoch's updates from `first` on, then a look; the number of those that are done."""
@@ -134,11 +132,11 @@ class Fit:
         """Find, alone, what went bad first in model k's updates after the epoch's `first`; it is at
         the state before them, and ends at that before the bad one.
         """
-        member, groups = self.inside[k], self.order.groups
+        member, rows = self.inside[k], self.order.rows
         self._leave(member)
         guard = Guard(Step(member.model, member.loss, member.optimizer), self.feed, "raise")
         epoch, done = len(member.history) + 1, self.done
-        since = groups[k if len(groups) > 1 else 0][first:done]
+        since = self.groups.along(rows[k if len(rows) > 1 else 0])[first:done]
         for step, group in enumerate(since, first + 1):
             guard.note(group, epoch, step)
         bad = self.feed.xp.full(done, np.nan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from gpunet.fused.resident import Resident, gather
 from gpunet.fused.step import Step
 from gpunet.fused.walk import Fused, Stacked
 from gpunet.loss import Loss
-from gpunet.train.feed import Feed, Group
+from gpunet.train.feed import Feed
 from gpunet.train.groups import Groups
 from gpunet.train.launches import Launches, Sizes
 from gpunet.train.phased import phases_of
@@ -24,12 +24,11 @@ from gpunet.train.updates import refusal
 
 class Order(NamedTuple):
     """The rows of an epoch's batches. rows: int64 (models, rows), or (1, rows) where all have the
-    same, on the host. sizes: rows of each batch. groups: of each model, or of the first for all.
+    same, on the host. sizes: rows of each batch.
     """
 
     rows: Array
     sizes: list[int]
-    groups: Sequence[Sequence[Group]]
 
 
 class OneByOne:
@@ -79,7 +78,7 @@ class FromDevice:
     without a copy and without waiting, as `gpunet.train.updates.ResidentUpdates` makes them of one
     model; small networks in phases.
 
-    found: the plan of a single model. groups: of one; all have as many batches of the same sizes.
+    found: the plan of a single model. groups: of the first; all have batches of the same sizes.
     phases: as for a `Trainer`.
     """
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, overload
+from typing import TypeAlias, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gpunet.backend import Array
-from gpunet.data import batches
+from gpunet.data.batches import batch_sizes
+from gpunet.data.order import integer, permutations
 from gpunet.train.feed import Feed, Group
+
+Rows: TypeAlias = NDArray[np.int64]
 
 
 class Batches(Sequence[Array]):
@@ -40,11 +44,9 @@ class Epoch(Sequence[Group]):
     rows: the numbers of all rows in their order, int64 on the host. sizes: rows of each batch.
     """
 
-    def __init__(self, feed: Feed, given: Sequence[np.ndarray[Any, Any]], accumulate: int) -> None:
+    def __init__(self, feed: Feed, rows: Rows, sizes: Sequence[int], accumulate: int) -> None:
         self._feed, self.accumulate = feed, accumulate
-        self.rows = np.concatenate(given).astype(np.int64, copy=False)
-        self.sizes = [len(batch) for batch in given]
-        self._ends = np.cumsum([0, *self.sizes]).tolist()
+        self.rows, self.sizes = rows, sizes
 
     def __len__(self) -> int:
         return -(-len(self.sizes) // self.accumulate)
@@ -66,6 +68,10 @@ class Epoch(Sequence[Group]):
         return self._moved[self._ends[number] : self._ends[number + 1]]
 
     @cached_property
+    def _ends(self) -> list[int]:
+        return [0, *np.cumsum(self.sizes).tolist()]
+
+    @cached_property
     def _moved(self) -> Array:
         return self._feed.moved([self.rows])[0]
 
@@ -78,7 +84,8 @@ class Groups:
         accumulate: batches an update.
         least: rows that a batch must have; a last one of fewer is left out.
 
-    size, updates: batches and updates an epoch. rows: of the largest batch.
+    sizes: rows of each batch. size, updates: batches and updates an epoch. rows: of the largest
+        batch.
 
     ValueError: a setting that does not fit, or no batch of at least `least` rows.
     """
@@ -92,26 +99,34 @@ class Groups:
         drop_last: bool,
         least: int,
     ) -> None:
-        self._feed, self._accumulate, self._least = feed, accumulate, least
-        self._order = batch_size, seed, drop_last
-        batches = self._batches(0)
-        self.size, self.rows = len(batches), max(map(len, batches))
+        self._feed, self._accumulate = feed, accumulate
+        self._seed = None if seed is None else integer("seed", seed, 0, 2**64)
+        self.sizes = batch_sizes(len(feed), batch_size, drop_last)
+        if self.sizes[0] < least:
+            raise ValueError(
+                f"BatchNorm needs at least {least} rows a batch; give a larger batch_size, or more "
+                "data"
+            )
+        if self.sizes[-1] < least:
+            self.sizes.pop()
+        self.size, self.rows = len(self.sizes), self.sizes[0]
         self.updates = -(-self.size // accumulate)
         self.accumulates = accumulate > 1
 
     def of(self, epoch: int) -> Epoch:
         """Those of an epoch, counted from 0."""
-        return Epoch(self._feed, self._batches(epoch), self._accumulate)
+        return self.along(self.orders([(self._seed, epoch)])[0])
 
-    def _batches(self, epoch: int) -> list[np.ndarray]:
-        batch_size, seed, drop_last = self._order
-        given = batches(len(self._feed), batch_size, seed, epoch, drop_last)
-        rows = [self._feed.numbered(batch) for batch in given]
-        if len(rows[-1]) >= self._least:
-            return rows
-        if len(rows[0]) < self._least:
-            raise ValueError(
-                f"BatchNorm needs at least {self._least} rows a batch; give a larger batch_size, "
-                "or more data"
-            )
-        return rows[:-1]
+    def orders(self, epochs: Sequence[tuple[int | None, int]]) -> Rows:
+        """The rows of epochs in their order, int64 (len(epochs), rows), on the host: of each pair
+        (seed, epoch), as they lie where the seeds are None.
+        """
+        n = len(self._feed)
+        shuffled = [(seed, epoch) for seed, epoch in epochs if seed is not None]
+        found = permutations(n, shuffled) if shuffled else np.arange(n)[None]
+        rows: Rows = self._feed.numbered(found[:, : sum(self.sizes)])
+        return rows
+
+    def along(self, rows: Rows) -> Epoch:
+        """The groups of an epoch with its rows in this order."""
+        return Epoch(self._feed, rows, self.sizes, self._accumulate)

@@ -31,6 +31,20 @@ def test_the_batches_in_their_order(accumulate: int, device: str) -> None:
             np.testing.assert_array_equal(rows, wanted)
 
 
+def test_the_orders_of_many_epochs_at_once() -> None:
+    """Those of each, of the rows that count, in whole batches."""
+    model, weight = gn.Sequential(gn.Affine(2, 3)), np.arange(11) % 3 > 0
+    feed = Feed((np.ones((11, 2)), np.zeros(11, int), weight), model, gn.SoftmaxWithLoss(), "train")
+    found, epochs = Groups(feed, 3, 5, 1, True, 1), [(5, 0), (6, 0), (5, 4)]
+    orders = found.orders(epochs)
+    assert orders.shape == (3, 6)
+    for own, (seed, epoch) in zip(orders, epochs, strict=True):
+        alone = Groups(feed, 3, seed, 1, True, 1).of(epoch)
+        np.testing.assert_array_equal(own, alone.rows)
+        np.testing.assert_array_equal(own[3:], found.along(own)[1][0])
+    assert found.orders([(None, 0)]).tolist() == [[1, 2, 4, 5, 7, 8]]
+
+
 @pytest.mark.parametrize(("rows", "least", "sizes"), [(10, 1, [3, 3, 3, 1]), (10, 2, [3, 3, 3])])
 def test_a_batch_that_is_too_small_is_left_out(rows: int, least: int, sizes: list[int]) -> None:
     found = groups(rows, least=least)
