@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import threads
 from gpunet.backend import Array, to_host
-from gpunet.ensemble.evaluation import evaluate
+from gpunet.ensemble.evaluation import Scores
 from gpunet.ensemble.looks import Looks
 from gpunet.ensemble.members import Member
 from gpunet.ensemble.stack import Stack
@@ -62,6 +62,7 @@ class Fit:
         self.stack = Stack(models, optimizers)
         loss = self.inside[0].loss
         self.updates = updating(self.stack, self.feed, loss, self.groups, self.phases)
+        self.scores = Scores(self.stack, loss)
         self.looks = Looks(self.stack, self._fail) if self.check else None
 
     def run(self, epochs: int) -> None:
@@ -90,7 +91,7 @@ class Fit:
                 if done < count and (self.interrupt.requested or not self.running):
                     return
         values, sizes = to_host(losses), np.array(self.order.sizes, np.float64)
-        found = evaluate(self.stack, trained[0].loss, self.held_out) if self.held_out else None
+        found = self.scores.each(self.held_out) if self.held_out else None
         for member, lr in zip(trained, lrs, strict=True):
             if member in self.running:
                 k = self.inside.index(member)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from gpunet.activation import ACTIVATIONS
 from gpunet.backend import Array, aligned_zeros, array_module
 from gpunet.containers import flat
 from gpunet.fused.after import Dropouts
-from gpunet.fused.plan import Block, Plan
+from gpunet.fused.plan import Block, Chain
 from gpunet.layer import Layer
 from gpunet.layers import Affine, BatchNorm, Dropout, Rescale
 from gpunet.optim import Optimizer
 from gpunet.optim.together import Launched, Together
 from gpunet.parameter import Membership, Parameter
 
+Found = TypeVar("Found", bound=Chain)
 KINDS = (Affine, BatchNorm, Dropout, Rescale, *ACTIVATIONS.values())
 
 
@@ -74,9 +75,9 @@ class Stack:
                 setattr(own, name, row)
         return layer
 
-    def plan(self, found: Plan) -> Plan:
-        """The plan of models[0] with blocks of the layers of all, as a walk takes them: with
-        vectors that are rows, (models, 1, columns).
+    def plan(self, found: Found) -> Found:
+        """The plan, or chain, of models[0] with blocks of the layers of all, as a walk takes them:
+        with vectors that are rows, (models, 1, columns).
         """
         pairs = zip(flat(self.models[0]), map(_with_rows, self.layers), strict=True)
         layers: dict[int, Any] = {id(one): all_ for one, all_ in pairs}

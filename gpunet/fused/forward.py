@@ -1,11 +1,13 @@
 """A model in evaluation mode: for each block of a chain one product and what follows it, in place.
 
-No mode is changed, nothing is recorded, and several threads may call at once.
+The chain may be that of several models (`Chain.models`): outputs have a leading axis then. No mode
+is changed, nothing is recorded, and several threads may call at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from types import ModuleType
@@ -16,7 +18,7 @@ import numpy as np
 from gpunet import context, counters
 from gpunet.backend import Array, array_module
 from gpunet.context import no_grad
-from gpunet.fused import on_cupy, on_numpy, plan
+from gpunet.fused import on_cupy, on_numpy, on_stacks, plan
 from gpunet.fused.after import NO_DROP, After
 from gpunet.fused.plan import Block, Chain
 from gpunet.gemm import product
@@ -32,8 +34,11 @@ class Rows:
 
     def __init__(self, chain: Chain, rows: int, xp: Any) -> None:
         self.chain, self.rows, self.cupy = chain, rows, xp
-        self.hidden = [xp.empty((rows, n), chain.dtype) for n in chain.columns[:-1]]
+        self.hidden = [self._empty(n) for n in chain.columns[:-1]]
         self.counters = counters.array(xp)
+
+    def _empty(self, columns: int) -> Array:
+        return self.cupy.empty((*self.chain.models, self.rows, columns), self.chain.dtype)
 
     @cached_property
     def x(self) -> Array:
@@ -42,15 +47,16 @@ class Rows:
 
     @cached_property
     def logits(self) -> Array:
-        return self.cupy.empty((self.rows, self.chain.columns[-1]), self.chain.dtype)
+        return self._empty(self.chain.columns[-1])
 
     @cached_property
     def scratch(self) -> Array:
-        return self.cupy.empty(2 * on_cupy.LOSS_CHUNKS, self.chain.dtype)
+        models = math.prod(self.chain.models)
+        return self.cupy.empty(models * 2 * on_cupy.LOSS_CHUNKS, self.chain.dtype)
 
     @cached_property
     def arrived(self) -> Array:
-        return self.cupy.zeros(1, np.uint32)
+        return self.cupy.zeros(math.prod(self.chain.models), np.uint32)
 
 
 class Walk:
@@ -63,7 +69,7 @@ class Walk:
 
     def __init__(self, chain: Chain, xp: ModuleType) -> None:
         self.chain, self.xp = chain, xp
-        self.ops: Any = on_numpy if xp is np else on_cupy
+        self.ops: Any = on_cupy if xp is not np else on_stacks if chain.models else on_numpy
         self._rows: dict[int, Rows] = {}
 
     def accepts(self, x: Array) -> bool:
@@ -82,15 +88,20 @@ class Walk:
 
     def outputs(self, x: Array) -> Array:
         """A new array (rows, outputs)."""
-        y = self.xp.empty((len(x), self.chain.columns[-1]), self.chain.dtype)
+        chain = self.chain
+        y = self.xp.empty((*chain.models, len(x), chain.columns[-1]), chain.dtype)
         for k in range(0, len(x), ROWS):
-            some = x[k : k + ROWS]
+            some, place = x[k : k + ROWS], y[..., k : k + ROWS, :]
             own = self._of(len(some))
-            self._block(self.chain.blocks[-1], self._hidden(own, some), y[k : k + ROWS], own)
+            out = own.logits if chain.models else place  # a part of each model's lies apart
+            found = self._block(chain.blocks[-1], self._hidden(own, some), out, own)
+            if found is not place:
+                place[...] = found
         return y
 
     def score(self, x: Array, t: Array, smoothing: float, found: Array) -> None:
-        """Mean cross entropy and hits of up to ROWS rows, where they end in logits: float64 (2,).
+        """Mean cross entropy and hits of up to ROWS rows, where they end in logits: float64 (2,),
+        of several models (models, 2).
 
         ValueError for labels that do not fit, as from the loss.
         """
@@ -137,15 +148,22 @@ class Forward:
     layer by layer: in evaluation mode, which is another's too while a thread is in it.
 
     On the CPU the numbers are the layers', to the last bit; on a GPU they are to rounding.
+
+    read: how a chain is found in the model.
     """
 
-    def __init__(self, model: Layer, fuse: bool = True) -> None:
-        self.model, self.fuse = model, fuse
+    def __init__(
+        self,
+        model: Layer,
+        fuse: bool = True,
+        read: Callable[[Layer], Chain | str] = plan.chain,
+    ) -> None:
+        self.model, self.fuse, self.read = model, fuse, read
         self._found: tuple[Chain | str, dict[Any, Pool[Walk]]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made anew, from a copy of the model."""
-        return type(self), (self.model, self.fuse)
+        return type(self), (self.model, self.fuse, self.read)
 
     @property
     def reason(self) -> str | None:
@@ -189,6 +207,6 @@ class Forward:
         """
         found = self._found
         if found is None or isinstance(found[0], str) or not found[0].stands():
-            found = plan.chain(self.model) if self.fuse else "fuse=False", {}
+            found = self.read(self.model) if self.fuse else "fuse=False", {}
             self._found = found
         return found

@@ -267,7 +267,7 @@ def norm_act(norm: BatchNorm | None, z: Array, b: Array | None, after: After, wo
     if norm is None:
         bias_act(z, b, z, after, work)
         return
-    rows, columns = z.shape
+    models, rows, columns = _sizes(z)
     arguments: dict[str, Any] = {
         "b": b,
         "gamma": norm.gamma.data,
@@ -276,12 +276,13 @@ def norm_act(norm: BatchNorm | None, z: Array, b: Array | None, after: After, wo
         "running_var": norm.running_var,
         "rows": rows,
         "columns": columns,
+        "apart": _apart(norm.gamma.data),
         "eps": norm.eps,
         "act": NUMBERS[after.act],
         "alpha": after.alpha,
         "z": z,
     }
-    grid = -(-columns // WIDTH), min(-(-rows // FEW), MOST)
+    grid = -(-columns // WIDTH), min(-(-rows // FEW), MOST), models
     NORM_ACT.launch(work.cupy, z.dtype, grid, **arguments)
 
 
@@ -289,16 +290,18 @@ def score(
     z: Array, b: Array | None, labels: Array, smoothing: float, found: Array, work: Any
 ) -> None:
     """The mean cross entropy of softmax(z + b), and in how many rows the label's logit is the
-    largest: float64 (2,), `found`. z is left as it is or becomes z + b.
+    largest: float64 (2,), `found`; of several models (models, 2). z is left as it is or becomes
+    z + b.
 
-    labels: as of `softmax_loss`. work: what has `cupy`, `arrived`, uint32 (1,) of 0, and `scratch`,
-    2 LOSS_CHUNKS numbers.
+    labels: as of `softmax_loss`, for all models. work: what has `cupy` and, of each model,
+    `arrived`, uint32 (1,) of 0, and `scratch`, 2 LOSS_CHUNKS numbers.
     """
-    rows, columns = z.shape
+    models, rows, columns = _sizes(z)
     arrays = {"z": z, "b": b, "labels": labels, "found": found}
-    numbers = {"rows": rows, "columns": columns, "smoothing": smoothing}
+    apart = {"apart": _apart(b), "found_apart": _apart(found)}
+    numbers = {"rows": rows, "columns": columns, "smoothing": smoothing, **apart}
     kept = {"scratch": work.scratch, "arrived": work.arrived}
-    grid = 1, _loss_chunks(rows)
+    grid = 1, _loss_chunks(rows), models
     SCORE.launch(work.cupy, z.dtype, grid, **arrays, **numbers, **kept)
 
 

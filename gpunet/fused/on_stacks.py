@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array
+from gpunet.functional import log_softmax
 from gpunet.fused import on_numpy, passes
 from gpunet.fused.on_numpy import (
     batch_norm,
@@ -20,7 +21,9 @@ from gpunet.fused.on_numpy import (
     bias_act,
     bias_act_backward,
     empty_logits,
+    norm_act,
 )
+from gpunet.losses import softmax_cross_entropy
 
 __all__ = [  # as they are
     "batch_norm",
@@ -28,6 +31,7 @@ __all__ = [  # as they are
     "bias_act",
     "bias_act_backward",
     "empty_logits",
+    "norm_act",
 ]
 
 dot = np.matmul  # (a, b, out)
@@ -89,3 +93,21 @@ def softmax_loss(
         np.subtract(f, step * smoothing / classes, out=f)
     if db is not None:
         (add_dot if add else dot)(f, work.ones.mT, db.mT)
+
+
+def score(
+    z: Array, b: Array | None, labels: Array, smoothing: float, found: Array, work: Any
+) -> None:
+    """As on_numpy's. labels: (rows,), for all. found: float64 (models, 2)."""
+    models, rows, _ = z.shape
+    if b is not None:
+        np.add(z, b, out=z)
+    if smoothing:
+        each = np.broadcast_to(labels, (models, rows))
+        found[:, 0], _ = softmax_cross_entropy.pair(z, each, label_smoothing=smoothing)
+    else:  # where all other terms are 0
+        (logp, _), samples = log_softmax.pair(z), np.arange(rows)
+        terms = np.zeros_like(logp)
+        terms[:, samples, labels] = logp[:, samples, labels] * z.dtype.type(-1 / rows)
+        found[:, 0] = terms.reshape(models, -1).sum(axis=1)
+    found[:, 1] = np.count_nonzero(z.argmax(axis=-1) == labels, axis=-1)

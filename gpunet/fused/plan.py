@@ -68,6 +68,11 @@ class Chain:
         return [b.affine.out_features for b in self.blocks]
 
     @cached_property
+    def models(self) -> tuple[int, ...]:
+        """How many, where the parameters have a leading axis of them; else ()."""
+        return self.blocks[0].affine.W.shape[:-2]
+
+    @cached_property
     def parts(self) -> list[Layer]:
         """All that the outputs depend on: the layers, and what holds them."""
         return [*(container for container, _ in self.containers), *self.layers]
@@ -161,10 +166,10 @@ def chain(model: Any) -> Chain | str:
     return Chain(rescale, tuple(blocks), layers, tuple(_containers(model)), parameters)
 
 
-def _running(norm: BatchNorm) -> Iterator[tuple[Array, tuple[int]]]:
+def _running(norm: BatchNorm) -> Iterator[tuple[Array, tuple[int, ...]]]:
     """Its running statistics, and the shape that they must have."""
-    yield norm.running_mean, (norm.features,)
-    yield norm.running_var, (norm.features,)
+    yield norm.running_mean, norm.gamma.shape
+    yield norm.running_var, norm.gamma.shape
 
 
 def _containers(model: Sequential) -> Iterator[tuple[Sequential, tuple[Layer, ...]]]:

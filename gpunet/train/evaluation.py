@@ -27,32 +27,40 @@ Score = tuple[Array, Array | None]  # mean loss, and how many rows are right, if
 
 
 class Tally:
-    """Loss and hits of a model over the parts of a feed, read from the device once, at the end."""
+    """Loss and hits of a model, or of each of several, over the parts of a feed, read from the
+    device once, at the end.
+    """
 
-    def __init__(self, loss: Loss, feed: Feed, parts: int) -> None:
+    def __init__(self, loss: Loss, feed: Feed, parts: int, *models: int) -> None:
         self.loss, self.feed = loss, feed
-        self._found: Array = feed.xp.zeros((parts, 3), np.float64)  # loss, hits, weight
+        self._found: Array = feed.xp.zeros((parts, *models, 3), np.float64)  # loss, hits, weight
         self._weights = np.zeros(parts)  # those that the host knows
         self._parts, self._rated = 0, False
 
     def add(self, score: Score, t: Array, weight: Sequence[Array]) -> None:
         """The next part: its loss and hits, the targets, and weights if the feed has them."""
         place = self.next(t, weight, score[1] is not None)
-        place[0] = score[0]
+        place[..., 0] = score[0]
         if score[1] is not None:
-            place[1] = score[1]
+            place[..., 1] = score[1]
 
     def next(self, t: Array, weight: Sequence[Array] = (), rated: bool = True) -> Array:
-        """Where loss and hits of the next part go: float64 (2,). rated: it has hits."""
+        """Where loss and hits of the next part go: float64 (2,), of several models (models, 2).
+        rated: it has hits.
+        """
         k = self._parts
         self._parts, self._rated = k + 1, rated
         counted = self.loss.weight(t, *weight)
-        (self._weights if isinstance(counted, int) else self._found[:, 2])[k] = counted
-        return self._found[k, :2]
+        (self._weights if isinstance(counted, int) else self._found[..., 2])[k] = counted
+        return self._found[k, ..., :2]
 
-    def scores(self) -> dict[str, float]:
-        """As `evaluate`. On a GPU this waits."""
-        values, hits, weights = to_host(self._found).T.copy()
+    def scores(self) -> list[dict[str, float]]:
+        """As `evaluate`, of each model. On a GPU this waits."""
+        found = to_host(self._found)
+        each = found.reshape(len(found), -1, 3).transpose(1, 2, 0).copy()
+        return [self._of(*own) for own in each]
+
+    def _of(self, values: Array, hits: Array, weights: Array) -> dict[str, float]:
         found = {"loss": self.loss.mean(values, weights + self._weights)}
         feed = self.feed
         total = len(feed) if feed.weight is None else float(feed.weight.sum())
@@ -65,7 +73,11 @@ class Scoring:
 
     captured: on a GPU, an evaluation is one launch of a CUDA graph from the second time on; kernel
     by kernel, where a graph cannot hold it. fuse: False runs layer by layer.
+
+    models: how many, where the layers and `forward` are those of several.
     """
+
+    models: tuple[int, ...] = ()
 
     def __init__(self, model: Layer, loss: Loss, captured: bool = False, fuse: bool = True) -> None:
         self.model, self.loss, self.captured = model, loss, captured
@@ -75,10 +87,19 @@ class Scoring:
 
     def __call__(self, feed: Feed) -> dict[str, float]:
         """As `evaluate`."""
+        return self.each(feed)[0]
+
+    def each(self, feed: Feed) -> list[dict[str, float]]:
+        """The same of each model."""
         quiet = np.errstate(over="ignore", invalid="ignore")
-        fit = threads.suited(self.model, min(len(feed), ROWS))
+        fit = threads.suited(self.single, min(len(feed), ROWS))
         with self.model.evaluating(), no_grad(), quiet, fit:
             return self._tallied(feed).scores()
+
+    @property
+    def single(self) -> Layer:
+        """One model, by the size of which BLAS has its threads."""
+        return self.model
 
     def _tallied(self, feed: Feed) -> Tally:
         parts = -(-len(feed) // ROWS)
@@ -97,7 +118,7 @@ class Scoring:
             return self._tally(feed, self._parts[feed])
 
     def _tally(self, feed: Feed, parts: Sequence[Any]) -> Tally:
-        tally, captured = Tally(self.loss, feed, len(parts)), counters.current()
+        tally, captured = Tally(self.loss, feed, len(parts), *self.models), counters.current()
         if captured is not None:
             captured.depend_on(self.loss)
         with closing(feed.batches(parts)) as batches, self.forward.walk(feed.xp) as walk:
@@ -108,9 +129,14 @@ class Scoring:
                     fused.score(x, t, softmax.label_smoothing, tally.next(t))
                     continue
                 z = self.model(x) if fused is None else Tensor(fused.outputs(x))
-                value = self.loss(z, t, *weight).data
-                tally.add((value, self.loss.hits(z.data, t, *weight)), t, weight)
+                each = [self._for_each(a) for a in (t, *weight)]
+                value = self.loss(z, *each).data
+                tally.add((value, self.loss.hits(z.data, *each)), t, weight)
         return tally
+
+    def _for_each(self, a: Array) -> Array:
+        """The same for every model."""
+        return array_module(a).broadcast_to(a, (*self.models, *a.shape)) if self.models else a
 
     def _in_one(self, walk: Walk, t: Array) -> SoftmaxWithLoss | None:
         """The loss, if it and the hits of labels t are one kernel."""

@@ -13,10 +13,13 @@ import pytest
 import gpunet as gn
 from gpunet.backend import to_host
 from gpunet.ensemble import fit
+from gpunet.ensemble.evaluation import Scores
+from gpunet.ensemble.stack import Stack
 from gpunet.optim import OPTIMIZERS, native
 from gpunet.phases.launch import Built
 from gpunet.testing import simgpu
-from gpunet.train import launches
+from gpunet.train import evaluation, launches
+from gpunet.train.feed import Feed
 
 RNG = np.random.default_rng(5)
 LABELS = RNG.integers(0, 3, 90)
@@ -430,10 +433,44 @@ def counted(n: int, loss: Any = None) -> list[int]:
     return [b - a for a, b in zip(*found, strict=True)]
 
 
+@pytest.mark.usefixtures("sim")
+@pytest.mark.parametrize(
+    ("shape", "loss"),
+    [(shape, gn.SoftmaxWithLoss(0.1)) for shape in SHAPES]
+    + [("all", gn.SoftmaxWithLoss(0.1, [1.0, 2.0, 0.5])), ("plain", gn.SoftmaxWithLoss())],
+)
+def test_an_evaluation_is_one_graph_for_all(
+    shape: str, loss: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fused, in several parts: what each is alone, however many there are."""
+    monkeypatch.setattr(evaluation, "ROWS", 8)
+    launches_, found = [], []
+    for count in (2, 3):
+        models = [SHAPES[shape]().to("cuda") for _ in range(count)]
+        for k, model in enumerate(models):
+            for _, a in model.named_buffers():
+                a += 0.1 * (k + 1)
+        feed = Feed(VALID, models[0], loss, "valid")
+        alone_ = [evaluation.Scoring(model, loss)(feed) for model in models]
+        scores = Scores(Stack(models, [gn.SGD(m.parameters()) for m in models]), loss)
+        assert scores.forward.reason is None
+        for _ in range(2):
+            found = scores.each(feed)
+        assert [list(one) for one in found] == [["loss", "accuracy"]] * count
+        for one, other in zip(found, alone_, strict=True):
+            assert one == pytest.approx(other, rel=1e-6)
+        with simgpu.count() as used:
+            assert scores.each(feed) == found
+        launches_.append((used.launches, used.graph_launches, used.graph_kernels))
+        assert used.d2h_copies == 1
+    assert launches_[0] == launches_[1]
+    assert launches_[0][:2] == (0, 1)
+
+
 def test_launches_do_not_grow_with_the_models(sim: Any) -> None:
     few, many = counted(2), counted(5)
     assert few == many
-    assert few[1] == 9 * 10
+    assert few[1] == 9 * 10 + 5  # of the updates, and of an evaluation
 
 
 def test_label_smoothing_and_one_order_for_all() -> None:

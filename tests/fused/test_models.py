@@ -13,7 +13,7 @@ import pytest
 from gpunet import rng
 from gpunet.backend import to_host
 from gpunet.fused import on_cupy
-from gpunet.fused.after import After, Drop, Drops, Table
+from gpunet.fused.after import NO_DROP, After, Drop, Drops, Table
 from gpunet.fused.resident import gather
 from gpunet.testing import simgpu
 
@@ -65,7 +65,7 @@ class Models:
 def of_model(a: Any, k: int) -> Any:
     """A copy of what model k has, in arrays and layers; what is told to all stays as it is."""
     if isinstance(a, After):
-        return a._replace(drop=a.drop.each[k])  # type: ignore[union-attr]
+        return a if a.drop == NO_DROP else a._replace(drop=a.drop.each[k])  # type: ignore
     if isinstance(a, SimpleNamespace):
         return SimpleNamespace(**{name: of_model(one, k) for name, one in vars(a).items()})
     if getattr(a, "ndim", 0) < 2:
@@ -123,9 +123,36 @@ def test_batch_norm_and_back(shape: tuple[int, int], act: str, dtype: str, sim: 
     check(models, on_cupy.batch_norm_backward, layer, g, y, z, mean, inv, db, after, False)
 
 
-@pytest.mark.parametrize("shape", [(5, 3), (70, 33), (40, 1030)])
+@each_act
+@each_shape
+def test_norm_act(shape: tuple[int, int], act: str, sim: Any) -> None:
+    models, after = Models(sim, shape), After(act, NO_DROP, 0.5)
+    norm = models.norm()
+    norm.running_var = abs(norm.running_var)
+    for own in (norm, None):
+        check(models, on_cupy.norm_act, own, models.plain(*shape), models.row(), after)
+        check(models, on_cupy.norm_act, own, models.plain(*shape), None, after)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (70, 33)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_score(biased: bool, shape: tuple[int, int], sim: Any) -> None:
+    """`found` is some of the columns of a larger array, as a `Tally` has it."""
+    models, (rows, columns) = Models(sim, shape), shape
+    labels = sim.asarray(np.random.default_rng(1).integers(0, columns, rows))
+    found = models.plain(3).astype(np.float64)[:, :2]
+    given = models.plain(*shape), models.row() if biased else None, labels, 0.1, found
+    check(models, on_cupy.score, *given)
+    assert to_host(found)[:, 1].any()
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (70, 33), (40, 70)])
 @pytest.mark.parametrize("ordered", ["each its own", "one for all", "none"])
-def test_softmax_loss(ordered: str, shape: tuple[int, int], sim: Any) -> None:
+def test_softmax_loss(
+    ordered: str, shape: tuple[int, int], sim: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one launch, and with more classes in two, of which the second has several blocks."""
+    monkeypatch.setattr(on_cupy, "LOSS_ONE_LAUNCH", 64)
     models, (rows, columns) = Models(sim, shape), shape
     integers, order = np.random.default_rng(1).integers, None
     labels = sim.asarray(integers(0, columns, (MODELS, rows)))
