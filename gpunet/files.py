@@ -22,7 +22,8 @@ _LEFT = re.compile(
 def write_atomically(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
     """Write `data` beside `path`, force it to the disk, then take the place of what was there.
     durable=False leaves the forcing to the system: for what can be made again, and tells by itself
-    that it is whole, since a power cut may then leave an empty file.
+    that it is whole, since a power cut may then leave an empty file. It also leaves it to the
+    caller to `sweep` the folder, once for many files.
 
     A link is followed; the new file has the permissions and, where that is allowed, the owner of
     the old one. OSError if the folder is missing or not writable, or `path` is a folder; the old
@@ -36,7 +37,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes, *, durable: bool
             file.write(data)
         return
     folder, name = os.path.split(target)
-    sweep(folder, [name])
+    if durable:
+        sweep(folder, [name])
     with _beside(folder, name) as (handle, temporary):
         fill(handle, data, old, durable)
         if sys.platform == "win32":  # which renames no open file

@@ -89,6 +89,8 @@ def compare(
         dataset = common.dataset(data)
         _check(dataset, reach)
         setup = Setup(hidden, epochs, batch_size, place)
+        if place == "cpu":
+            pool.context()  # begins to load while the finished runs are read
         runs = all_runs(rates, seeds)
         with common.outputs(out, FILES) as folder:
             cache = Cache(out / "runs", setup, dataset)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import gpunet as gn
 from gpunet import threads
 from gpunet.data import Dataset
-from gpunet.files import read_file, write_atomically
+from gpunet.files import read_file, sweep, write_atomically
 from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result
 
@@ -41,6 +42,7 @@ class Cache:
 
     def __init__(self, folder: Path, setup: Setup, data: Dataset) -> None:
         self.folder = folder
+        self._keys: dict[Run, str] = {}
         self._common = {
             "format": FORMAT,
             "gpunet": gn.__version__,
@@ -50,10 +52,14 @@ class Cache:
             **dataclasses.asdict(setup),
             "hidden": list(setup.hidden),
         }
+        sweep(os.fspath(folder), [])  # once: a look at all names a run would be quadratic
 
     def key(self, run: Run) -> str:
-        everything = {**self._common, "optimizer": repr(run.make()), "seed": run.seed}
-        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
+        if run not in self._keys:
+            everything = {**self._common, "optimizer": repr(run.make()), "seed": run.seed}
+            text = json.dumps(everything, sort_keys=True)
+            self._keys[run] = hashlib.sha256(text.encode()).hexdigest()
+        return self._keys[run]
 
     def path(self, run: Run) -> Path:
         return self.folder / f"{run.label}-{self.key(run)[:16]}.json"
@@ -80,7 +86,8 @@ class Cache:
         if result.failed:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        content = _no_inf({"key": self.key(result.run), **dataclasses.asdict(result)})
+        told = {**vars(result), "run": dataclasses.asdict(result.run)}
+        content = _no_inf({"key": self.key(result.run), **told})
         text = json.dumps({"sha256": _digest(content), **content}, allow_nan=False) + "\n"
         write_atomically(self.path(result.run), text.encode(), durable=False)
 

@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -19,6 +20,7 @@ from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any
 
+from gpunet import threads
 from gpunet.data import Dataset
 from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result, attempt, failure
@@ -35,6 +37,22 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def context() -> Any:
+    """What makes the processes. On Linux a server that loads what they need, once, and forks them
+    off; it begins to load now, while the caller goes on. Elsewhere, and where the server finds no
+    place for its socket, each process loads all by itself: a forked BLAS may hang that has threads.
+    """
+    if sys.platform == "linux":
+        from multiprocessing import forkserver, resource_tracker
+
+        resource_tracker.ensure_running()  # which would let a Ctrl-C through that is held
+        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+        with contextlib.suppress(OSError), _environment(THREADS, "1"), _held_interrupts():
+            forkserver.ensure_running()
+            return multiprocessing.get_context("forkserver")
+    return multiprocessing.get_context("spawn")
 
 
 def train_all(
@@ -105,10 +123,10 @@ def _side_by_side(
     meanwhile: Callable[[], object] = lambda: None,
 ) -> list[Group]:
     """What is left when the system has ended a process, in order."""
-    context = multiprocessing.get_context("spawn")  # a forked BLAS or CUDA may hang
-    theirs, ours = context.Pipe(duplex=False)
+    makes = context()
+    theirs, ours = makes.Pipe(duplex=False)
     start = (theirs, setup, data)
-    pool = ProcessPoolExecutor(min(jobs, len(groups) or 1), context, _begin, start)
+    pool = ProcessPoolExecutor(min(jobs, len(groups) or 1), makes, _begin, start)
     left = list(groups)
     try:
         # A Ctrl-C would hit processes that are still starting.
@@ -121,12 +139,9 @@ def _side_by_side(
             left.remove(futures[future])
     except BrokenProcessPool:
         return left
-    except BaseException:
-        ours.close()  # do not wait for the runs that are still going
-        raise
     finally:
+        ours.close()  # ends the processes, also in the middle of a run
         pool.shutdown(cancel_futures=True)
-        ours.close()
     return []
 
 
@@ -160,6 +175,7 @@ def _held_interrupts() -> Iterator[None]:
 # In a training process
 
 _given: list[Any] = []
+_alone: list[threads.Alone] = []
 
 
 def _begin(parent: Connection, setup: Setup, data: Dataset) -> None:
@@ -169,6 +185,7 @@ def _begin(parent: Connection, setup: Setup, data: Dataset) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tqdm.set_lock(threading.RLock())  # its own lock outlives a process that ends abruptly
     _given[:] = setup, data
+    _alone.append(threads.Alone())  # also where the server that forked it was not ours
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 

@@ -44,6 +44,19 @@ def test_round_trip(cache: Cache, make: Callable[..., Result]) -> None:
         assert path.suffix == ".json"
 
 
+def test_what_a_killed_process_left_goes_once(
+    tmp_path: Path, small: Dataset, make: Callable[..., Result]
+) -> None:
+    left = tmp_path / "runs" / ".adam.0123abcd.gpunet-tmp"
+    left.parent.mkdir()
+    left.touch()
+    cache = Cache(left.parent, Setup(), small)
+    assert not left.exists()
+    left.touch()
+    cache.store(make())
+    assert left.exists()
+
+
 def test_no_flipped_bit_is_believed(cache: Cache, make: Callable[..., Result]) -> None:
     cache.store(make())
     path = cache.path(RUN)
@@ -138,7 +151,9 @@ def test_everything_that_determines_a_run_is_in_its_key(
     assert len(set(keys)) == len(keys)
 
 
-def test_a_changed_default_is_another_run(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_default_is_another_run(
+    cache: Cache, small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = cache.key(RUN)
 
     class Adam(gn.Adam):
@@ -146,4 +161,4 @@ def test_a_changed_default_is_another_run(cache: Cache, monkeypatch: pytest.Monk
 
     monkeypatch.setitem(OPTIMIZERS, "adam", Adam)
     assert "0.8" in repr(RUN.make())
-    assert cache.key(RUN) != before
+    assert Cache(cache.folder, Setup(), small).key(RUN) != before

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
+from multiprocessing import forkserver
 from typing import Any
 
 import pytest
+import threadpoolctl
 
 from gpunet.data import Dataset
 from gpunet.study import pictures
@@ -54,6 +57,35 @@ def test_each_process_gets_one_thread(
     trained(small, 1)
     assert set(seen) == {"1"}
     assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_a_process_has_one_thread_also_where_another_has_started_the_server(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "THREADS", ())
+    monkeypatch.setattr(pool, "_train", _tell_threads)
+    told = {result.failed for result in trained(small, 2)}
+    assert told == {"1"}
+
+
+def _tell_threads(group: list[Run]) -> list[Result]:
+    found = threadpoolctl.threadpool_info()
+    number = max(one["num_threads"] for one in found if one["user_api"] == "blas")
+    return [runs.failure(run, pool._given[1], str(number)) for run in group]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server")
+def test_where_no_server_can_be_each_process_loads_by_itself(
+    small: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pool.context().get_start_method() == "forkserver"
+
+    def refuse() -> None:
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(forkserver, "ensure_running", refuse)
+    assert pool.context().get_start_method() == "spawn"
+    assert [result.failed for result in trained(small, 1)] == [None] * 3
 
 
 def test_two_processes_give_the_numbers_of_this_one(small: Dataset) -> None:
