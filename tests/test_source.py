@@ -149,6 +149,17 @@ def test_the_search_for_double_literals_passes_what_is_meant() -> None:
     assert double_literals(text.replace("0.5f", "T(0.5)")) == []
 
 
+def test_a_reductions_text_has_its_arguments_names_in_no_other_word() -> None:
+    """CuPy puts in0 and out0 in their place wherever they stand, so of x in max and exp, too."""
+    found = [source.read(name) for name in source.kernel_names()]
+    reductions = [one for one in found if one.reduction]
+    assert reductions
+    for one in reductions:
+        names = {one.inputs[0].name, one.outputs[0].name}
+        words = set(re.findall(r"\w+", f"{one.reduction['map']} {one.reduction['post']}"))
+        assert not [w for w in words - names if any(name in w for name in names)]
+
+
 def test_a_file_of_your_own_is_read_from_its_path(tmp_path: Path) -> None:
     own = tmp_path / "my-rule.cu"
     own.write_text('#include "common.cuh"\n// in: T x\n// out: T y\ny = sign_of(x);\n', "utf-8")
