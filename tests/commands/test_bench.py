@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.launches import RECORD
 from gpunet import threads
 from gpunet.bench import places, timing
 from gpunet.bench.workloads import Workload, workloads
@@ -93,6 +94,12 @@ def test_a_blas_that_is_held_back_is_told_of_first(gpunet, monkeypatch) -> None:
     assert out.splitlines()[1] == "WARNING: held back"
 
 
+def recorded(name: str) -> dict[str, list[float]]:
+    """What the page on the step says that it asks for, by mode."""
+    found: dict[str, list[float]] = json.loads(RECORD.read_bytes())["now"][name]
+    return {mode: counts for mode, counts in found.items() if mode != "training"}
+
+
 @pytest.mark.usefixtures("sim")
 def test_on_the_simulated_gpu_it_counts_and_tells_no_time(gpunet) -> None:
     status, out, err = gpunet("W4", "W5", "--device", "sim", "--rounds", "1", "--json", "f.json")
@@ -112,6 +119,10 @@ def test_on_the_simulated_gpu_it_counts_and_tells_no_time(gpunet) -> None:
     assert persistent["launches"] == persistent["kernels"] == 0.1  # ten steps in one
     for step in (phases, persistent):
         assert step["bytes_allocated"] == step["synchronisations"] == 0
+    for mode, (launches, kernels, _, waits, size) in recorded("W5").items():
+        one = found["W5", mode]
+        assert (one["launches"], one["kernels"]) == (launches, kernels)
+        assert (one["synchronisations"], one["bytes_allocated"]) == (waits, size)
     assert out.count("simulated: no time") == len(found)
 
 
