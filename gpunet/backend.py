@@ -35,6 +35,11 @@ def array_module(x: Array) -> Any:
     return cupy if cupy is not None and isinstance(x, cupy.ndarray) else None
 
 
+def address(x: Array) -> int:
+    """Where its numbers begin."""
+    return int(x.ctypes.data if isinstance(x, np.ndarray) else x.data.ptr)
+
+
 def device_of(x: Array) -> Device:
     """ "cpu" or "cuda" for an array; TypeError for anything else."""
     xp = array_module(x)

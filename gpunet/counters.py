@@ -57,6 +57,7 @@ class Counters:
 
     Attributes:
         array: int64 (8,) on the device.
+        bases: what a Dropout's calls are beyond `call`, by its id.
         now: what the next batch will find, on the host.
         capturing: launches are captured, not run; nothing on the host must count them.
         members: those who count with them.
@@ -70,6 +71,7 @@ class Counters:
         self.capturing = False
         self.members: dict[int, Counted] = {}
         self.requested_calls: set[int] = set()
+        self.bases: dict[int, int] = {}
         self._dependencies: dict[int, Callable[[], Any]] = {}
         self._places: dict[int, Callable[[], Any]] = {}
         self._placed: Any = None  # and when, on the tape's clock
@@ -118,7 +120,22 @@ class Counters:
         for name, value in fields.items():
             self.now[("update", "call", "row", "batch").index(name)] = value
         self._sent = np.array(self.now, np.int64)
-        self.array[FIELDS:].set(self._sent)
+        if isinstance(self.array, np.ndarray):
+            self.array[FIELDS:] = self._sent
+        else:
+            self.array[FIELDS:].set(self._sent)
+
+    def prepare(self, steps: int) -> bool:
+        """Bring to the device what the next steps read. False if Dropouts were called unevenly in
+        between, so that the counters cannot count for them all as at the capture.
+        """
+        requested = self.requested_calls
+        requested.clear()
+        for member in list(self.members.values()):
+            member.prepare(self, steps)
+        if len(requested) == 1 and requested != {self.now[CALL]}:
+            self.set(call=requested.pop())
+        return len(requested) <= 1
 
     def advance(self, updates: int, calls: int, rows: int) -> None:
         """Count on the host what the device counts by itself."""

@@ -77,7 +77,7 @@ class Graphs:
             for _ in range(steps):
                 result = self.eager(key, step, rows, batches)
             return result
-        if not self.is_warm(key) or not self._prepare(steps):
+        if not self.is_warm(key) or not self.counters.prepare(steps):
             return self._first(key, step, rows, batches)
         graph = self.by_key.get((key, steps))
         if graph is None:
@@ -90,7 +90,7 @@ class Graphs:
         self, key: Hashable, step: Callable[[], Any], rows: int, batches: int = 1, steps: int = 1
     ) -> Any:
         """As `run`, one step, without a graph: the same launches, one by one."""
-        self._prepare(1)
+        self.counters.prepare(1)
         with counters.use(self.counters):
             result = step()
         self.counters.advance(1, batches, rows)
@@ -100,7 +100,7 @@ class Graphs:
         self, launch: Callable[[int], None], rows: int, batches: int = 1, steps: int = 1
     ) -> None:
         """Run `steps` steps that one kernel makes by itself: `launch(steps)`. No graph is made."""
-        self._prepare(steps)
+        self.counters.prepare(steps)
         with counters.use(self.counters):
             launch(steps)
         self.counters.advance(steps, steps * batches, steps * rows)
@@ -122,19 +122,6 @@ class Graphs:
         result = self.eager(key, step, rows, batches)
         self._warm[key] = self._dependencies()
         return result
-
-    def _prepare(self, steps: int) -> bool:
-        """Bring to the device what the next steps read. False if Dropouts were called unevenly in
-        between, so that the counters cannot count for them all as at the capture.
-        """
-        own = self.counters
-        requested = own.requested_calls
-        requested.clear()
-        for member in list(own.members.values()):
-            member.prepare(own, steps)
-        if len(requested) == 1 and requested != {own.now[counters.CALL]}:
-            own.set(call=requested.pop())
-        return len(requested) <= 1
 
     def _capture(self, step: Callable[[], Any], steps: int) -> Graph:
         pool = self.cupy.cuda.using_allocator(self._pool.malloc)

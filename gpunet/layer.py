@@ -21,7 +21,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from gpunet import context, notebook
-from gpunet.backend import Array, device_of, module_for, to_device
+from gpunet.backend import Array, address, device_of, module_for, to_device
 from gpunet.inside import CONTAINERS, DICTS, PLAIN, hidden, inside
 from gpunet.parameter import Parameter
 from gpunet.tape import numbers
@@ -173,7 +173,8 @@ class Layer:
         names, boxes = ["training"], []
         for name, value in vars(self).items():
             if name in self.buffers:
-                names.append(f"{name}.data.ptr")
+                on_cpu = device_of(value) == "cpu"
+                names.append(f"{name}.{'__array_interface__' if on_cpu else 'data.ptr'}")
             elif name in self.counts:
                 continue
             elif value is None or isinstance(value, SEEN):
@@ -190,7 +191,7 @@ class Layer:
         """Whether each parameter is trained, and where it lies on a GPU: a captured step depends on
         that, too. It runs where `Placing` says that it may have changed.
         """
-        return [(p.requires_grad, p.data.data.ptr) for p in self.parameters()]
+        return [(p.requires_grad, address(p.data)) for p in self.parameters()]
 
     def draw(self) -> None:
         """Start anew, in place, with initial values drawn now: those that the same lines of code

@@ -220,7 +220,6 @@ class Dropout(Layer):
     ValueError for a p outside [0, 1], or a seed outside [0, 2^64).
     """
 
-    __slots__ = ("_base",)  # of a capture: no setting, and nothing that a copy has
     counts = ("calls",)
     drawn = ("seed",)
     p = Checked(checked.fraction)
@@ -254,12 +253,12 @@ class Dropout(Layer):
         """Take part in a captured batch; what the device adds its count of calls to."""
         captured.enter(self)
         if not captured.capturing:
-            self._base = self.calls - captured.now[counters.CALL]
-        return self._base % 2**64
+            captured.bases[id(self)] = self.calls - captured.now[counters.CALL]
+        return captured.bases[id(self)] % 2**64
 
     def prepare(self, captured: counters.Counters, steps: int) -> None:
         """Ask for counters that stand where `calls` does, in case that was changed by hand."""
-        captured.requested_calls.add(self.calls - self._base)
+        captured.requested_calls.add(self.calls - captured.bases[id(self)])
 
     def advance(self, updates: int, calls: int) -> None:
         """Count the calls that a captured step made."""

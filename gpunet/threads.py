@@ -7,7 +7,9 @@ whose largest product is small takes one thread, and others take as many as BLAS
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
@@ -58,6 +60,34 @@ class Alone:
     def __del__(self) -> None:
         with suppress(Exception):  # at the very end of the process what is needed may be gone
             self.close()
+
+
+@cache
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(jobs: Sequence[Callable[[], object]]) -> None:
+    """Run them at the same time, the first in this thread: of use for what lets go of the GIL. An
+    error of one is raised when all have ended.
+    """
+    first, *others = jobs
+    running = [_pool(os.getpid()).submit(job) for job in others]
+    try:
+        first()
+    finally:
+        wait(running)
+    for job in running:
+        job.result()
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """For each process one: threads do not survive a fork. Its threads sleep between jobs; OpenMP's
+    would spin, in the way of BLAS.
+    """
+    return ThreadPoolExecutor(max(1, cores() - 1), "gpunet")
 
 
 def _set(numbers: Iterable[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 
 import gpunet as gn
 from benchmarks.peers.base import Make, Training, Update
-from benchmarks.workloads import Task, Workload, training_step, update_alone
+from benchmarks.workloads import Task, Workload, order, training_step, update_alone
 from gpunet.backend import to_device, to_host
 from gpunet.bench import in_phases
 from gpunet.bench.steps import modes
 from gpunet.bench.timing import waiter
+from gpunet.fused.scripted import AT_ONCE, Rows, Scripted
 
 VERSIONS = {"gpunet": gn.__version__, "numpy": np.__version__}
 
@@ -31,6 +33,50 @@ class Ours(Training):
 
     def losses(self, steps: int) -> list[float]:
         return [float(to_host(self.step())) for _ in range(steps)]
+
+
+class ManyACall(Ours):
+    """Up to 50 steps a call, each with the gathering of its rows, as a Trainer makes them on the
+    CPU.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.rows, self.whole = task.workload.batch, bool(task.workload.rows)
+        self.epochs = itertools.count()
+        labels = np.ascontiguousarray(self.t, np.int64)
+        place = np.zeros(len(self.x) if self.whole else AT_ONCE * self.rows, np.int64)
+        self.data = Rows(self.x, labels, place, np.zeros(len(place)))
+        self.scripted = Scripted(self.update.fused.plan, self.update.optimizer, self.data)
+
+    @staticmethod
+    def refusal(workload: Workload) -> str | None:
+        """Why its steps are not made so, or None."""
+        step = training_step(workload, "cpu")
+        assert step.fused is not None
+        step.fused.settle(workload.batch)
+        return Scripted(step.fused.plan, step.optimizer).refusal(workload.batch)
+
+    def _some(self, order: np.ndarray) -> list[float]:
+        """Steps through these batches, (steps, rows); their losses."""
+        self.data.order[: order.size] = order.reshape(-1)
+        for k in range(0, len(order), AT_ONCE):
+            self.scripted.begin(k, k * self.rows)
+            if not self.scripted.many(self.rows, min(AT_ONCE, len(order) - k)):
+                raise RuntimeError(self.scripted.refusal(self.rows))
+        return self.data.losses[: len(order)].tolist()
+
+    def losses(self, steps: int) -> list[float]:
+        if self.whole:
+            return self._some(order(len(self.x), self.rows, next(self.epochs))[:steps])
+        found: list[float] = []
+        alike = np.tile(np.arange(self.rows), (AT_ONCE, 1))
+        for k in range(0, steps, AT_ONCE):
+            found += self._some(alike[: steps - k])
+        return found
+
+    def run(self, steps: int) -> None:
+        self.losses(steps)
 
 
 class InPhases(Ours):
@@ -71,6 +117,8 @@ def peers(workload: Workload, device: str) -> dict[str, Make]:
     if not workload.sizes:
         return {"gpunet": OurUpdate}
     found: dict[str, Make] = {"gpunet": Ours, "gpunet, plain tape": partial(Ours, fuse=False)}
+    if device == "cpu" and ManyACall.refusal(workload) is None:
+        found["gpunet, many a call"] = ManyACall
     if device == "cuda":
         found["gpunet, captured"] = partial(Ours, captured=True)
         if "persistent" in modes(workload, device):

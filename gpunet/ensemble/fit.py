@@ -14,8 +14,9 @@ from gpunet.backend import Array, to_host
 from gpunet.ensemble.evaluation import Scores
 from gpunet.ensemble.looks import Looks
 from gpunet.ensemble.members import Member
+from gpunet.ensemble.one_by_one import Order
 from gpunet.ensemble.stack import Stack
-from gpunet.ensemble.updates import Order, updating
+from gpunet.ensemble.updates import updating
 from gpunet.fused.step import Step
 from gpunet.layer import Layer
 from gpunet.train.feed import Feed

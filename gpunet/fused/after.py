@@ -101,6 +101,11 @@ class After(NamedTuple):
     alpha: float = 0.0
 
 
+def words_of(drops: Sequence[Drop]) -> Array:
+    """As passes.h takes them: uint64 (drops, 3), threshold, seed and step."""
+    return np.array([(d.threshold, d.seed, d.step % 2**64) for d in drops], np.uint64)
+
+
 class Dropouts:
     """The Dropout layers at one place of several models. xp, dtype: of what they are applied to."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import cache
 from operator import is_
 from pathlib import Path
 from typing import Any
@@ -18,36 +17,46 @@ import numpy as np
 
 from gpunet import cxx
 from gpunet.backend import Array
-from gpunet.counters import CALL
 from gpunet.fused import passes
-from gpunet.fused.after import NO_DROP, After, Drops
+from gpunet.fused.after import NO_DROP, After, Drops, words_of
 from gpunet.layers import BatchNorm
 from gpunet.optim.native import LEAST, NUMBERS, OFTEN, Later, Pointer, choice, processor
 from gpunet.source import expand
 
-HEADER = Path(__file__).with_name("passes.h")
+HEADERS = [Path(__file__).with_name(name) for name in ("passes.h", "script.h")]
 FLAGS = ("-O3", "-march=native")
 WHOLE = (None, "relu")  # activations that have a loop, by number
 
 
-@cache
+_wanted: dict[Any, Later[ctypes.CDLL]] = {}  # by dtype
+
+
 def library(dtype: Any) -> Later[ctypes.CDLL]:
     """The loops for float32 or float64, compiled once a process."""
-    return Later(lambda: _compiled(NUMBERS[dtype]))
+    if dtype not in _wanted:
+        _wanted.setdefault(dtype, Later(lambda: _compiled(NUMBERS[dtype])))
+    return _wanted[dtype]
+
+
+def made(dtype: Any) -> ctypes.CDLL | None:
+    """The loops, if somebody wanted them and they are there."""
+    wanted = _wanted.get(np.dtype(dtype))
+    return wanted.found if wanted else None
 
 
 def _compiled(number: str) -> ctypes.CDLL:
     """CompileError without g++."""
     text = f"""// for {processor()}
 #include "device.h"
+#include "slots.h"
 #define WIDE_PRODUCT(high, low, a, b) \\
     const unsigned __int128 high##low = (unsigned __int128)a * b; \\
     const unsigned long long high = high##low >> 64, low = high##low
-{expand(["philox.cuh"])}
+{expand(["philox.cuh", "counters.cuh"])}
 typedef {number} T;
-#line 1 "fused/passes.h"
-{HEADER.read_text("utf-8")}"""
-    return cxx.compile_shared(text, name=f"passes_{number}", flags=FLAGS)
+"""
+    text += "".join(f'#line 1 "fused/{h.name}"\n{h.read_text("utf-8")}' for h in HEADERS)
+    return cxx.compile_shared(text, name=f"passes_{number}", flags=FLAGS, headers=[cxx.SLOTS])
 
 
 class Choice:
@@ -100,7 +109,7 @@ class Passes:
         if known is None or not all(map(is_, known[1], given)):
             run = self._library[f"gpunet_{name}"]
             run.restype = None
-            places = (*_shape(arrays[0]), *map(_pointer, arrays), *_spread(vectors))
+            places = list(map(_argument, (*shape_of(arrays[0]), *arrays, *spread(vectors))))
             known = self._known[key] = run, given, places
         known[0](*known[2], *numbers)
 
@@ -186,28 +195,28 @@ class Passes:
         """y times dropout's mask."""
         drop = after.drop
         if drop.threshold:
-            call = int(work.counters[CALL])
-            each = drop.each if isinstance(drop, Drops) else (drop,)
-            told = [(d.threshold, d.seed, (d.step + call) % 2**64) for d in each]
-            numbers = _pointer(np.array(told, np.uint64))
-            self._run("dropped", (y,), (), numbers, self._scales(after, y))
+            words = words_of(drop.each if isinstance(drop, Drops) else (drop,))
+            places = _pointer(words), self._scales(after, y), _pointer(work.counters)
+            self._run("dropped", (y,), (), *places)
 
 
-def _shape(a: Array) -> list[ctypes.c_ssize_t]:
+def shape_of(a: Array) -> tuple[int, ...]:
     """Models, rows, columns."""
-    models = a.shape[0] if a.ndim > 2 else 1
-    return [ctypes.c_ssize_t(n) for n in (models, *a.shape[-2:])]
+    return (a.shape[0] if a.ndim > 2 else 1, *a.shape[-2:])
+
+
+def spread(vectors: Sequence[Array]) -> list[Any]:
+    """Each vector, that of the first model, and how far apart are those of two models."""
+    found: list[Any] = []
+    for a in vectors:
+        several = a.ndim > 1
+        found += [a[0] if several else a, a.strides[0] // a.itemsize if several else 0]
+    return found
 
 
 def _pointer(a: Array) -> Any:
     return Pointer.from_buffer(a)
 
 
-def _spread(vectors: Sequence[Array]) -> list[Any]:
-    """Where each vector is, and how far apart are those of two models."""
-    found: list[Any] = []
-    for a in vectors:
-        several = a.ndim > 1
-        step = a.strides[0] // a.itemsize if several else 0
-        found += [_pointer(a[0] if several else a), ctypes.c_ssize_t(step)]
-    return found
+def _argument(value: Any) -> Any:
+    return _pointer(value) if isinstance(value, np.ndarray) else ctypes.c_ssize_t(value)

@@ -70,6 +70,13 @@ PASS gpunet_products(SHAPE, T *g, const T *seen, const T *z, T *out, const T *me
     });
 }
 
+PASS gpunet_deviations(SHAPE, const T *g, const T *z, T *out, const T *mean, ptrdiff_t mean_step) {
+    each_row(models, rows, columns, [=](ptrdiff_t m, ptrdiff_t at) {
+        const T *centre = mean + m * mean_step;
+        EACH_COLUMN out[at + c] = g[at + c] * (z[at + c] - centre[c]);
+    });
+}
+
 PASS gpunet_combined(SHAPE, T *g, const T *z, const T *mean, ptrdiff_t mean_step,
                      const T *slope, ptrdiff_t slope_step, const T *share, ptrdiff_t share_step,
                      const T *factor, ptrdiff_t factor_step) {
@@ -85,8 +92,9 @@ struct Drop {
     unsigned long long threshold, seed, step;
 };
 
-// y times a mask that is drawn anew, of 0 and of the model's scale; so many words at a time.
-PASS gpunet_dropped(SHAPE, T *y, const Drop *drops, const T *scales) {
+// y times a mask that is drawn anew, of 0 and of the model's scale; so many words at a time. A mask's
+// step is the drop's and the counters'.
+PASS gpunet_dropped(SHAPE, T *y, const Drop *drops, const T *scales, const long long *counters) {
     constexpr ptrdiff_t WORDS = 256;
     unsigned long long words[WORDS];
     unsigned short bits[4 * WORDS];
@@ -95,11 +103,12 @@ PASS gpunet_dropped(SHAPE, T *y, const Drop *drops, const T *scales) {
     for (ptrdiff_t m = 0; m < models; ++m, y += plane) {
         const Drop drop = drops[m];
         const int threshold = drop.threshold;
+        const unsigned long long step = drop.step + counters[CALL];
         const T scale = scales[m];
         for (ptrdiff_t first = 0; first < plane; first += 4 * WORDS) {
             const ptrdiff_t count = plane - first < 4 * WORDS ? plane - first : 4 * WORDS;
             for (ptrdiff_t k = 0; 4 * k < count; k += 4) {
-                const Philox random = philox(drop.seed, (first + 4 * k) / 16 + 1, drop.step);
+                const Philox random = philox(drop.seed, (first + 4 * k) / 16 + 1, step);
                 for (int j = 0; j < 4; ++j) words[k + j] = random.word[j];
             }
             __builtin_memcpy(bits, words, sizeof words);

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet import threads
 from gpunet.backend import Array, array_module
 from gpunet.fused import plan
+from gpunet.fused.scripted import Scripted
 from gpunet.fused.walk import Fused
 from gpunet.layer import Layer
 from gpunet.loss import as_loss
@@ -58,6 +59,7 @@ class Step:
         self.fused = None if isinstance(found, str) else Fused(found)
         self._shape: Any = None
         self._alone: threads.Alone | None = None
+        self._scripted: Scripted | None = None
 
     def _meet(self, shape: Any) -> None:
         """Batches of another shape: choose BLAS's threads for them, as long as this step lives."""
@@ -85,9 +87,22 @@ class Step:
         shape = getattr(x, "shape", None)
         if shape != self._shape:
             self._meet(shape)
-        loss = self.gradients(x, t, weight=weight)
-        self.optimizer.step()
+        loss = self._by_script(x, t) if weight is None else None
+        if loss is None:
+            loss = self.gradients(x, t, weight=weight)
+            self.optimizer.step()
         return loss
+
+    def _by_script(self, x: Any, t: Any) -> Array | None:
+        """The whole step by one call, and its loss; None, and nothing done, where it cannot be."""
+        fused = self.fused
+        if fused is None or type(x) is not np.ndarray or not self.holds():
+            return None
+        if not fused.is_compiled(x) or not fused.accepts(x, t):
+            return None
+        if self._scripted is None:
+            self._scripted = Scripted(fused.plan, self.optimizer)
+        return self._scripted.once(*fused.taken(x, t))
 
     def gradients(
         self, x: Any, t: Any, share: Any = None, add: bool = False, weight: Any = None

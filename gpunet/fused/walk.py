@@ -14,7 +14,7 @@ import numpy as np
 from gpunet import counters
 from gpunet.activations import TABLE
 from gpunet.backend import Array, array_module
-from gpunet.fused import on_cupy, on_numpy, on_stacks
+from gpunet.fused import on_cupy, on_numpy, on_stacks, passes
 from gpunet.fused.after import After, Dropouts, next_drop
 from gpunet.fused.plan import Block, Plan
 from gpunet.losses import labels
@@ -46,13 +46,16 @@ class Buffers:
 class Batch:
     """The walk through a plan for batches of `rows` rows.
 
-    captured: a CUDA graph may write to the buffers. models: how many, if arrays have a leading axis
-        of them; the parameters have one, too.
+    ops: others than the device's. captured: a CUDA graph may write to the buffers. models: how
+        many, if arrays have a leading axis of them; the parameters have one, too.
     """
 
-    def __init__(self, plan: Plan, rows: int, xp: ModuleType, *models: int) -> None:
+    def __init__(
+        self, plan: Plan, rows: int, xp: ModuleType, *models: int, ops: Any = None
+    ) -> None:
         self.plan, self.rows, self.captured = plan, rows, False
-        self.ops: Any = on_cupy if xp is not np else on_stacks if models else on_numpy
+        on_cpu = on_stacks if models else on_numpy
+        self.ops: Any = ops or (on_cpu if xp is np else on_cupy)
         self.xp: Any = xp
         self.work = self.ops.Workspace(xp, rows, plan.columns, plan.dtype, *models)
         outputs = [xp.empty((*models, rows, n), plan.dtype) for n in plan.columns[:-1]]
@@ -185,15 +188,26 @@ class Fused:
 
         ValueError for labels that do not fit, as from the loss.
         """
-        xp, plan = array_module(x), self.plan
+        xp = array_module(x)
         if xp is None or not self.accepts(x, t):
             return None
-        classes = labels(t, x.shape[:1], plan.columns[-1])
+        x, classes = self.taken(x, t)
         batch, losses = self.batch(len(classes), xp), xp.empty((), np.float64)
-        if plan.rescale is not None or x.dtype != plan.dtype:
-            x = batch.converted(x)
         batch.run(x, classes, losses, counters.array(xp), share, add)
         return losses
+
+    def taken(self, x: Array, t: Array) -> tuple[Array, Array]:
+        """A batch that is accepted as a walk takes it. ValueError as above."""
+        plan = self.plan
+        classes = labels(t, x.shape[:1], plan.columns[-1])
+        if plan.rescale is not None or x.dtype != plan.dtype:
+            x = self.batch(len(x), array_module(x)).converted(x)
+        return x, classes
+
+    def is_compiled(self, x: Array) -> bool:
+        """Whether rows x on the CPU, of those met last, are walked through by compiled passes."""
+        batch = self._batches.get(len(x)) if x.ndim else None
+        return batch is not None and batch.xp is np and batch.work.passes is not passes
 
     def settle(self, rows: int) -> None:
         """Wait for what a long training on the CPU, by batches of `rows` rows, would come to have

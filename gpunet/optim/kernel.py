@@ -216,7 +216,8 @@ class UpdateKernel(Kernel):
         """
         arrays.updates += 1
         options, ordered = self.in_order(arrays)
-        suits = self._may_be_native(arrays) and native.suits(ordered)
+        made = (np, (arrays.dtype, options)) in self._built
+        suits = (made or self._may_be_native(arrays)) and native.suits(ordered)
         return self._loop(arrays.dtype, options) if suits else None
 
     def settle(self, arrays: Arrays) -> None:

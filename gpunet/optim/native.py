@@ -17,16 +17,17 @@ import platform
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from gpunet import cxx
+from gpunet import cxx, threads
 from gpunet.backend import Array
 from gpunet.kernel import CudaText
+from gpunet.optim.rows import ROWS
 
 VARIABLE = "GPUNET_CPU_KERNELS"
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
@@ -35,7 +36,7 @@ NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 FLAGS = ("-O3", "-march=native", "-fno-tree-pre", "-fno-tree-loop-im")
 PART = 1 << 17  # elements: a loop over fewer takes no longer than waking a thread
 LEAST = 1 << 14  # elements: fewer are not worth a compiler,
-OFTEN = 1 << 13  # unless they have been updated so many times
+OFTEN = 1 << 11  # unless they have been updated so many times
 PATIENCE = 5.0  # seconds at the end of a process for a compiler that has begun
 Made = TypeVar("Made")
 Pointer = ctypes.c_char * 0  # made three times as fast as `array.ctypes.data`, and keeps the array
@@ -109,7 +110,8 @@ class Loop:
             )
         self.dtype, self._width = np.dtype(dtype), width
         source = program(text, NUMBERS[self.dtype], width)
-        library = cxx.compile_shared(source, name=text.name, flags=FLAGS)
+        library = cxx.compile_shared(source, name=text.name, flags=FLAGS, headers=[cxx.SLOTS])
+        self.library = library
         self._run, self._run_all = library.gpunet_update, library.gpunet_updates
         self._run.restype = self._run_all.restype = None
 
@@ -133,13 +135,13 @@ class Bound:
     """
 
     def __init__(self, run: Any, arrays: Sequence[Array], numbers: Array) -> None:
-        self._run, self._numbers = run, numbers
+        self._numbers = numbers
         self._row: Sequence[Any] | None = None
         pointers = [Pointer.from_buffer(a) for a in (numbers, *arrays)]
         size = arrays[0].size
-        count = max(1, min(_cores(), size // PART))
+        count = max(1, min(threads.cores(), size // PART))
         cuts = [ctypes.c_ssize_t(size * k // count) for k in range(count + 1)]
-        self._own, *self._others = [(*cut, *pointers) for cut in pairwise(cuts)]
+        self._parts = [partial(run, *cut, *pointers) for cut in pairwise(cuts)]
 
     def __call__(self, row: Sequence[Any], norm: Array | None) -> None:
         """One update, in place. row: the scalars. norm: array (1,), or None."""
@@ -147,17 +149,17 @@ class Bound:
             self._numbers[:-1] = row
             self._numbers[-1] = 0 if norm is None else norm[0]
             self._row = row
-        # Python's threads sleep between updates; OpenMP's would spin, in the way of BLAS.
-        running = [_threads(os.getpid()).submit(self._run, *part) for part in self._others]
-        self._run(*self._own)
-        for part in running:
-            part.result()
+        if len(self._parts) == 1:
+            self._parts[0]()
+        else:
+            threads.side_by_side(self._parts)
 
 
 def program(text: CudaText, number: str, width: int) -> str:
     """A C++ function gpunet_update(start, stop, scalars and norm, grad, param, states...) around
     the CUDA text, for T = `number`; and gpunet_updates(first, last, ends, ...), that of several
-    ranges of elements, each with its own scalars and norm.
+    ranges of elements, each with its own scalars and norm. gpunet_noted, for a script, is that of
+    all elements with the scalars of the table's row for the updates counted.
     """
     _, outs, body = text.arguments
     names = ["grad_", *(item.split()[1] for item in outs.split(","))]
@@ -167,6 +169,7 @@ def program(text: CudaText, number: str, width: int) -> str:
     return f"""// for {processor()}
 #define SIMGPU_CUPY_HEADERS
 #include "device.h"
+#include "slots.h"
 typedef {number} T;
 {text.preamble}
 #line 1 "{text.name}: loop"
@@ -186,6 +189,15 @@ extern "C" void gpunet_updates(ptrdiff_t first, ptrdiff_t last, const ptrdiff_t 
     for (ptrdiff_t k = first; k < last; ++k)
         gpunet_update(ends[2 * k], ends[2 * k + 1], numbers + k * {width + 1}, {passed});
 }}
+extern "C" void gpunet_noted(ptrdiff_t size, const T *table, const long long *counters,
+                             {pointers}) {{
+    T numbers[{width + 1}];
+    const T *row = table + (counters[0] & {ROWS - 1}) * {width};
+    for (int k = 0; k < {width}; ++k) numbers[k] = row[k];
+    numbers[{width}] = 0;
+    gpunet_update(0, size, numbers, {passed});
+}}
+OP(noted);
 """
 
 
@@ -198,17 +210,3 @@ def processor() -> str:
         return platform.processor()
     of_interest = ("model name", "flags", "Features")
     return "; ".join(sorted({line for line in lines if line.startswith(of_interest)}))
-
-
-@cache
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@cache
-def _threads(process: int) -> Any:
-    """A pool for each process: threads do not survive a fork."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    return ThreadPoolExecutor(_cores() - 1, "gpunet-native")

@@ -20,8 +20,9 @@ Given = tuple[Any, ...]
 
 
 class Rows:
-    """The rows of one part. On a GPU they lie in one `table`, which stays where it is: that of
-    update t at (t + shift) % ROWS, where a captured step's own count of updates finds it.
+    """The rows of one part. They lie in one `table`, which stays where it is: that of update t at
+    (t + shift) % ROWS, where a captured step's own count of updates finds it. On the CPU there is a
+    table for such steps only.
     """
 
     def __init__(self, xp: Any, dtype: Any) -> None:
@@ -30,14 +31,14 @@ class Rows:
         self._sent: Array = None
         self._rows: list[Row] = []
         self._first, self._end = 0, 0.0  # those of updates first, first + 1, ... end - 1 are there
-        self._shift = 0
+        self._shift: int | None = 0  # None: there is no table
         self._given: Given = ()
 
     def __getitem__(self, t: int) -> Row:
         """The row of update t, which is there."""
         if self.xp is np:
             return self._rows[min(t - self._first, len(self._rows) - 1)]
-        return self.table, (t + self._shift) % ROWS
+        return self.table, (t + (self._shift or 0)) % ROWS
 
     def hold(self, t: int, steps: int, given: Given, shift: int | None = None) -> bool:
         """Whether the rows of `steps` updates from t on are there, made for `given`."""
@@ -67,7 +68,7 @@ class Rows:
         # Settings that just changed may change again before the next step.
         if not steady and (given == self._given or steps > 1):
             rows += _ahead(compute, range(t + steps, t + ROWS))
-        self._shift = self._shift if shift is None else shift
+        self._shift = self._shift if shift is None and self.xp is not np else shift
         self._place(t, np.array(rows, np.float64).astype(self.dtype), steady)
         self._first, self._end = t, math.inf if steady else t + len(rows)
         self._given = (dict(given[0]), *given[1:])
@@ -75,14 +76,18 @@ class Rows:
     def _place(self, t: int, host: Array, steady: bool) -> None:
         if self.xp is np:
             self._rows = [tuple(row) for row in host]
-            return
+            if self._shift is None:
+                return
         table = np.zeros((ROWS, host.shape[1]), self.dtype)
-        places = (t + self._shift + np.arange(len(host))) % ROWS
+        places = (t + (self._shift or 0) + np.arange(len(host))) % ROWS
         table[slice(None) if steady else places] = host
         if self.table is None:
             self.table = self.xp.zeros(table.shape, self.dtype)
         self._sent = table  # kept: a copy to the device may read it later
-        self.table.set(table)
+        if self.xp is np:
+            self.table[...] = table
+        else:
+            self.table.set(table)
 
 
 def _ahead(compute: Callable[[int], list[float]], steps: range) -> list[list[float]]:

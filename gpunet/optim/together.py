@@ -50,11 +50,9 @@ class Together:
     def ready(self, steps: int) -> None:
         """Before the next `steps` updates: compute their scalars. ValueError for a bad schedule."""
         self._parts = [optimizer.parts() for optimizer in self.optimizers]
-        each = list(zip(self.optimizers, self._parts, self._starts, strict=True))
-        places = [
-            (at + part.place.start, at + part.place.stop) for _, own, at in each for part in own
-        ]
-        blocks = _ahead([(optimizer, part) for optimizer, own, _ in each for part in own], steps)
+        each = list(zip(self._parts, self._starts, strict=True))
+        places = [(at + p.place.start, at + p.place.stop) for own, at in each for p in own]
+        blocks = [block for own in self.coming(steps) for block in own]
         self._ends = np.array(places, np.int64).reshape(-1, 2)
         width = len(self.kernel.row_names) + 1
         numbers = np.zeros((steps, len(places), width), self._whole.dtype)
@@ -77,6 +75,15 @@ class Together:
             loop.runs(self._ends, numbers, self._ordered)
         for optimizer in self.optimizers:
             optimizer.t += 1
+
+    def coming(self, steps: int) -> list[list[Array]]:
+        """The scalars of each optimizer's next updates: of each part float64 (steps, scalars).
+        ValueError for a bad schedule.
+        """
+        parts = [optimizer.parts() for optimizer in self.optimizers]
+        pairs = zip(self.optimizers, parts, strict=True)
+        found = iter(_ahead([(optimizer, p) for optimizer, own in pairs for p in own], steps))
+        return [[next(found) for _ in own] for own in parts]
 
     def _clips(self) -> bool:
         return any(optimizer.clip_norm is not None for optimizer in self.optimizers)

@@ -53,8 +53,9 @@ class Callback:
         return None
 
     def on_update(self, trainer: Training) -> None:
-        """Between two updates, where `trainer.save` may be called: after each (on a GPU after each
-        launch of up to 50), and once more when all callbacks have had their `on_epoch`.
+        """Between two updates, where `trainer.save` may be called: after each (after up to 50 where
+        so many are one launch on a GPU, or one call on the CPU), and once more when all callbacks
+        have had their `on_epoch`.
         """
 
     def on_stop(self, trainer: Training) -> None:

@@ -114,6 +114,11 @@ class Feed:
         return self.moved([self.used[k : k + size] for k in starts])
 
     @property
+    def in_memory(self) -> bool:
+        """Whether all rows lie on the model's device."""
+        return self._parts is None
+
+    @property
     def streams(self) -> bool:
         """Whether batches are copied to the GPU one by one."""
         return self._parts is not None and self.xp is not np

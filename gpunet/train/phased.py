@@ -16,7 +16,7 @@ LONG = 200  # updates of an epoch, from which on a compiler's seconds are though
 
 
 def in_phases(updates: Updates | ResidentUpdates, groups: Groups, wanted: bool | str) -> str:
-    """Let `updates` run in phases where they fit. Returns how they run now, and why not faster.
+    """Let `updates` run in phases where they fit. Returns "", or "; " and why they do not.
 
     wanted: as for a `Trainer`. What "auto" decides by stays the same when a training goes on: the
     plan and the data. ValueError for True where they do not fit.
@@ -25,10 +25,10 @@ def in_phases(updates: Updates | ResidentUpdates, groups: Groups, wanted: bool |
     if isinstance(found, str):
         if wanted is True and updates.feed.xp is not np:
             raise ValueError(f"phases=True: {found}")
-        return f"{updates.how}; not in phases: {found}"
+        return f"; not in phases: {found}"
     assert isinstance(updates, ResidentUpdates)
     updates.launches.phased = found
-    return updates.how
+    return ""
 
 
 def _choose(updates: Updates | ResidentUpdates, groups: Groups, wanted: bool | str) -> Phased | str:

@@ -160,8 +160,8 @@ class Trainer:
         callbacks = self._callbacks(held_out)
         groups = Groups(feed, batch_size, seed, accumulate, drop_last, self._least_rows())
         step = Step(self.model, self.loss, self.optimizer, fuse=self.fuse)
-        updates = updating(step, feed, self.capture)
-        self.how = in_phases(updates, groups, self.phases)
+        updates = updating(step, feed, self.capture, groups.accumulates)
+        why_not = in_phases(updates, groups, self.phases)
         settings = {"batch_size": batch_size, "seed": seed, "accumulate": accumulate}
         plan: dict[str, Any] = {}
         if self.resumable:
@@ -183,7 +183,7 @@ class Trainer:
                 with self._fit.kept():
                     reason = self._fit.run(last)
             finally:
-                self._fit = None
+                self._fit, self.how = None, updates.how + why_not
         self.history.stopped = "interrupted" if interrupt.requested else reason
         end(self, callbacks, interrupt.requested)
         return self.history

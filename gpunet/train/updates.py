@@ -11,6 +11,7 @@ import numpy as np
 from gpunet import context, cublas, threads
 from gpunet.backend import Array, array_module
 from gpunet.fused.resident import Resident, fuses
+from gpunet.fused.scripted import Rows, Scripted
 from gpunet.fused.step import WEIGHTED, Step
 from gpunet.loss import Loss
 from gpunet.train.feed import Feed, Group
@@ -30,9 +31,10 @@ class Updates:
     def __init__(self, step: Step, feed: Feed) -> None:
         self.step, self.feed = step, feed
 
-    how, captures = "one by one", False
+    how: str = "one by one"
+    captures = False
 
-    def run(self, groups: Sequence[Group], progress: Progress) -> Generator[int, None, None]:
+    def run(self, groups: Epoch, progress: Progress) -> Generator[int, None, None]:
         """The rest of an epoch, an update a group; yields how many were made since the last time.
         What was made of it before, `progress` tells.
         """
@@ -71,6 +73,53 @@ class Updates:
         if watch:
             watch.parameters()
         return found
+
+
+class ScriptedUpdates(Updates):
+    """On the CPU, from data in memory: many updates by one call of a C function where that is
+    compiled, else one by one. An update is a batch.
+    """
+
+    how = "one by one"
+
+    def __init__(self, step: Step, feed: Feed) -> None:
+        super().__init__(step, feed)
+        self._order, self._losses = np.zeros(len(feed), np.int64), np.zeros(len(feed), np.float64)
+        labels = np.ascontiguousarray(feed.t, np.int64)
+        data = Rows(feed.x, labels, self._order, self._losses)
+        assert step.fused is not None
+        self._scripted = Scripted(step.fused.plan, step.optimizer, data)
+
+    def run(self, groups: Epoch, progress: Progress) -> Generator[int, None, None]:
+        """As in `Updates`."""
+        sizes, done = groups.sizes, progress.batches
+        _go_on_with(progress, self._losses, np.array(sizes, np.float64))
+        self._order[: len(groups.rows)] = groups.rows
+        row = sum(sizes[:done])
+        with threads.suited(self.step.model, max(sizes)):
+            while done < len(sizes):
+                rows = sizes[done]
+                count = self._by_script(done, row, sizes) or self._one(groups[done], done)
+                done, row = done + count, row + count * rows
+                yield count
+
+    def _by_script(self, done: int, row: int, sizes: Sequence[int]) -> int:
+        """The next updates from batches of one size; how many there were, 0 where none could be."""
+        if not self.step.holds():
+            return 0
+        own, rows = self._scripted, sizes[done]
+        coming = sizes[done : done + own.at_once(rows)]
+        count = next((k for k, other in enumerate(coming) if other != rows), len(coming))
+        own.begin(done, row)
+        if not own.many(rows, count):
+            return 0
+        self.how = f"up to {own.at_once(rows)} updates in one call"
+        return count
+
+    def _one(self, group: Group, done: int) -> int:
+        ((value, _),) = self.one(group, self.feed.batches(group))
+        self._losses[done] = value
+        return 1
 
 
 class ResidentUpdates:
@@ -126,13 +175,20 @@ def _go_on_with(progress: Progress, losses: Array, weights: Array) -> None:
     progress.losses, progress.weights = losses, weights
 
 
-def updating(step: Step, feed: Feed, capture: bool | str) -> Updates | ResidentUpdates:
-    """The way to run updates on this feed. ValueError if capture=True cannot be had."""
+def updating(
+    step: Step, feed: Feed, capture: bool | str, accumulates: bool = False
+) -> Updates | ResidentUpdates:
+    """The way to run updates on this feed. accumulates: they have several batches. ValueError if
+    capture=True cannot be had.
+    """
     why_not = refusal(step.loss, feed)
     if why_not is None and (capture is True or fuses(step, feed.x, feed.t)):
         return ResidentUpdates(step, feed, capture is not False, optional=capture == "auto")
     if capture is True and feed.xp is not np:
         raise ValueError(f"capture=True: {why_not}")
+    plain = not step.loss.weighted and feed.weight is None and not accumulates
+    if feed.xp is np and feed.in_memory and plain and fuses(step, feed.x, feed.t):
+        return ScriptedUpdates(step, feed)
     return Updates(step, feed)
 
 
