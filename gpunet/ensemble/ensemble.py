@@ -244,8 +244,6 @@ class Ensemble:
         for member in self._members:
             member.callbacks, member.error = copy.deepcopy(callbacks), None
             member.history.stopped = "stopped by an error"
-            for callback in member.callbacks:
-                callback.on_start(member)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write models, optimizers' states and histories to one file, atomically, between two fits.

@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunet import threads
 from gpunet.backend import Array, to_host
+from gpunet.ensemble.copies import Kept
 from gpunet.ensemble.evaluation import Scores
 from gpunet.ensemble.looks import Looks
 from gpunet.ensemble.members import Member
@@ -54,6 +55,7 @@ class Fit:
         self.check, self.bar, self.interrupt, self.phases = check, bar, interrupt, phases
         self.running = list(members)
         self._stack()
+        self.kept = Kept(self.stack)
 
     def _stack(self) -> None:
         """Bring those that are still trained together."""
@@ -68,6 +70,11 @@ class Fit:
 
     def run(self, epochs: int) -> None:
         """Train for so many epochs, or until every model has stopped."""
+        for member in self.running:
+            member.kept = self.kept
+            for callback in member.callbacks:
+                callback.on_start(member)
+        self.kept.copy(self.stack)
         for _ in range(epochs):
             if self.running and not self.interrupt.requested:
                 self._epoch()
@@ -99,20 +106,36 @@ class Fit:
                 loss = member.loss.mean(values[k], sizes)
                 _note(member.history, loss, found[k] if found else {}, lr)
         seconds = (time.perf_counter() - started) / len(trained)
-        for member in list(self.running):
-            row = member.history.rows[-1]
-            row["seconds"] = seconds
-            reasons = [callback.on_epoch(member, row) for callback in member.callbacks]
-            if reason := next(filter(None, reasons), None):
-                self._end(member, reason)
+        for member in self.running:
+            member.history.rows[-1]["seconds"] = seconds
+        self._tell()
+
+    def _tell(self) -> None:
+        """All callbacks of the epoch, first the first of each model, so that snapshots that they
+        take are copied together.
+        """
+        members, reasons = list(self.running), dict[int, str]()
+        for told in zip(*(member.callbacks for member in members), strict=False):
+            for k, (member, callback) in enumerate(zip(members, told, strict=True)):
+                reason = callback.on_epoch(member, member.history.rows[-1])
+                if reason:
+                    reasons.setdefault(k, reason)
+            self.kept.copy(self.stack)
+        for k, reason in sorted(reasons.items()):
+            self._end(members[k], reason)
 
     def _order(self) -> Order:
         """Of the epoch that comes; a model that has stopped goes along with the first."""
         first = self.running[0]
-        wanted = [m if m in self.running else first for m in self.inside]
+        here = set(map(id, self.running))
+        wanted = [m if id(m) in here else first for m in self.inside]
         keys = [(self.seeds[id(m)], len(m.history)) for m in wanted]
-        alone = len(set(keys)) == 1 or keys[0][0] is None
-        return Order(self.groups.orders(keys[:1] if alone else keys), self.groups.sizes)
+        different = dict.fromkeys(keys if keys[0][0] is not None else keys[:1])
+        numbers = {key: k for k, key in enumerate(different)}
+        rows = self.groups.orders(list(numbers))
+        if 1 < len(numbers) < len(keys):
+            rows = rows[[numbers[key] for key in keys]]
+        return Order(rows, self.groups.sizes)
 
     def _updates(self, first: int, last: int, losses: Array) -> int:
         """The epoch's updates from `first` on, then a look; the number of those that are done."""
@@ -159,6 +182,7 @@ class Fit:
 
     def _leave(self, member: Member) -> None:
         """Nothing changes it any more."""
+        member.kept = None
         self.running.remove(member)
         self.stack.leave(self.inside.index(member))
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gpunet import rng
 from gpunet.containers import flat
+from gpunet.ensemble.copies import Kept
 from gpunet.layer import Layer
 from gpunet.layers import Dropout
 from gpunet.loss import Loss
@@ -19,16 +20,18 @@ from gpunet.optim import OPTIMIZERS, Optimizer
 from gpunet.train.callbacks import Callback
 from gpunet.train.history import History
 from gpunet.train.nonfinite import NonFiniteError
+from gpunet.train.snapshot import Snapshot
 
 Make = Callable[[], Layer]
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """One model of an ensemble: what a callback sees in the place of a `Trainer`.
 
     seed: of its initial weights, its dropout masks and its order. given: what it was given that
     others may have another of. error: what ended its training, if its numbers were not finite.
+    kept: what its snapshots share with those of the others, in a fit.
     """
 
     model: Layer
@@ -39,6 +42,11 @@ class Member:
     history: History = field(default_factory=History)
     callbacks: list[Callback] = field(default_factory=list)
     error: NonFiniteError | None = None
+    kept: Kept | None = None
+
+    def snapshot(self) -> Snapshot:
+        """As a `Trainer`'s; inside a fit it is taken when all callbacks of its kind were told."""
+        return Snapshot(self.model) if self.kept is None else self.kept.snapshot(self.model)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """TypeError: a callback asks for it."""

@@ -31,6 +31,8 @@ class Training(Protocol):
     @property
     def callbacks(self) -> list[Callback]: ...
 
+    def snapshot(self) -> Snapshot: ...
+
     def save(self, path: str | os.PathLike[str]) -> None: ...
 
 
@@ -105,7 +107,7 @@ class EarlyStopping(Callback):
 
     def on_start(self, trainer: Training) -> None:
         self._forget()
-        self._snapshot = Snapshot(trainer.model)
+        self._snapshot = trainer.snapshot()
 
     def on_epoch(self, trainer: Training, row: Row) -> str | None:
         if row["valid_loss"] < self.best - self.min_delta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,16 +16,26 @@ class Snapshot:
     """Parameters, buffers and counters of `model`; with `optimizer`, its state too.
 
     Copies stay on the device; taking it again reuses them.
+
+    copies: arrays for them, of the buffers and then of the parameters; None takes new memory.
     """
 
-    def __init__(self, model: Layer, optimizer: Optimizer | None = None) -> None:
+    def __init__(
+        self,
+        model: Layer,
+        optimizer: Optimizer | None = None,
+        copies: Sequence[Array] | None = None,
+    ) -> None:
         self._model, self._optimizer = model, optimizer
         layers = [model, *(layer for _, layer in model.named_layers())]
         self._counters = [(layer, name) for layer in layers for name in layer.counts]
         self._buffers = [(layer, name) for layer in layers for name in layer.buffers]
         self._parameters = model.parameters()
-        self._copies = [array.copy() for array in self._arrays()]
-        self._count()
+        self._copies = [a.copy() for a in self._arrays()] if copies is None else copies
+        if copies is None:
+            self.count()
+        else:
+            self.take()
 
     def _arrays(self) -> list[Array]:
         """Where they lie now: in an ensemble a model may move."""
@@ -38,7 +48,7 @@ class Snapshot:
         """Remember the present."""
         for copy, array in zip(self._copies, self._arrays(), strict=True):
             copy[...] = array
-        self._count()
+        self.count()
 
     def restore(self) -> None:
         """Back to what was remembered, in place."""
@@ -77,7 +87,8 @@ class Snapshot:
             finally:
                 self.restore()
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Remember the counters of the present, on the host."""
         self._counts = [getattr(layer, name) for layer, name in self._counters]
         self._t = self._optimizer.t if self._optimizer is not None else 0
 

@@ -31,6 +31,7 @@ from gpunet.train.loop import Loop
 from gpunet.train.phased import in_phases
 from gpunet.train.progress import Progress
 from gpunet.train.resume import end, enter, plan_of, wake
+from gpunet.train.snapshot import Snapshot
 from gpunet.train.updates import updating
 
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
@@ -187,6 +188,12 @@ class Trainer:
         self.history.stopped = "interrupted" if interrupt.requested else reason
         end(self, callbacks, interrupt.requested)
         return self.history
+
+    def snapshot(self) -> Snapshot:
+        """A copy of the model's numbers, for a callback to go back to later. In an ensemble it is
+        taken when the callback has returned.
+        """
+        return Snapshot(self.model)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all that the training depends on to one file, atomically, with a checksum.

@@ -141,10 +141,12 @@ def test_a_template_is_drawn_anew() -> None:
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_each_stops_by_itself() -> None:
+@pytest.mark.parametrize("shape", ["plain", "all"])
+def test_each_stops_by_itself(shape: str) -> None:
+    """With the weights of its best epoch, of which a second callback has copies of its own."""
     ensemble = check(
-        SHAPES["plain"], gn.Momentum, 6, lr=[1e-4, 3.0, 0.1, 0.3, 0.5, 1.0], epochs=30,
-        callbacks=[gn.EarlyStopping(2)],
+        SHAPES[shape], gn.Momentum, 6, lr=[1e-4, 3.0, 0.1, 0.3, 0.5, 1.0], epochs=30,
+        callbacks=[gn.EarlyStopping(2), gn.EarlyStopping(3, min_delta=0.01)],
     )  # fmt: skip
     assert len({len(history) for history in ensemble.histories}) > 2
     assert ensemble.best == int(np.argmin(ensemble.scores))
@@ -429,7 +431,8 @@ def counted(n: int, loss: Any = None) -> list[int]:
         ensemble.fit(TRAIN, VALID, 2, 8)
         with simgpu.count() as used:
             ensemble.fit(TRAIN, VALID, epochs, 8)
-        found.append((used.launches, used.graph_kernels, used.synchronisations))
+        copies = used.h2d_copies, used.d2h_copies, used.d2d_copies
+        found.append((used.launches, used.graph_kernels, used.synchronisations, *copies))
     return [b - a for a, b in zip(*found, strict=True)]
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import gpunet as gn
 from gpunet.backend import to_host
+from gpunet.train.snapshot import Snapshot
 
 
 class Stage:
@@ -17,6 +18,9 @@ class Stage:
     def __init__(self, device: str = "cpu") -> None:
         self.model = gn.Sequential(gn.Affine(1, 1), gn.BatchNorm(1)).to(device)
         self.history = gn.History()
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.model)
 
     def play(self, callback: Any, losses: list[float], name: str = "valid_loss") -> tuple[int, Any]:
         """(epochs played, the reason)."""
