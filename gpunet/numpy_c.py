@@ -19,7 +19,8 @@ from gpunet.backend import Array
 
 LETTERS = {np.dtype(np.float32): "s", np.dtype(np.float64): "d"}
 PRODUCTS = ("gemm", "gemv", "dot")
-FUNCTIONS = {"exp": np.exp, "log": np.log, "tanh": np.tanh}
+FUNCTIONS = (np.exp, np.log, np.tanh)
+SUM = np.add  # whose loop sums where it is told to stay at one place of the result
 Loop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)
 
 
@@ -37,7 +38,8 @@ class _Ufunc(ctypes.Structure):
 
 @cache
 def addresses(dtype: Any) -> Array | None:
-    """Of PRODUCTS for arrays of this dtype, then of each of FUNCTIONS and of its data: uint64 (9,).
+    """Of PRODUCTS for arrays of this dtype and of float64's dot, then of each of FUNCTIONS and of
+    SUM, with its data: uint64 (12,).
     None where this NumPy has no such library, or one of them gives other numbers than NumPy.
     """
     dtype = np.dtype(dtype)
@@ -45,7 +47,8 @@ def addresses(dtype: Any) -> Array | None:
     if library is None:
         return None
     products = [_product(library, f"{LETTERS[dtype]}{name}") for name in PRODUCTS]
-    functions = [_function(ufunc, dtype) for ufunc in FUNCTIONS.values()]
+    products.append(_product(library, "ddot"))
+    functions = [_function(ufunc, dtype) for ufunc in (*FUNCTIONS, SUM)]
     found = [*products, *(part for pair in functions for part in pair)]
     if not all(products) or not _agrees(dtype, products, functions):
         return None
@@ -72,7 +75,8 @@ def _product(library: ctypes.CDLL, name: str) -> int:
 
 def _function(ufunc: np.ufunc, dtype: np.dtype[Any]) -> tuple[int, int]:
     """Its loop for this dtype, and what the loop gets as its data."""
-    held, place = _Ufunc.from_address(id(ufunc)), ufunc.types.index(f"{dtype.char}->{dtype.char}")
+    kind = f"{dtype.char * ufunc.nin}->{dtype.char}"
+    held, place = _Ufunc.from_address(id(ufunc)), ufunc.types.index(kind)
     return held.functions[place] or 0, held.data[place] or 0
 
 
@@ -82,7 +86,7 @@ def _agrees(dtype: np.dtype[Any], products: list[int], functions: list[tuple[int
     found = np.empty_like(numbers)
     places = np.array([numbers.ctypes.data, found.ctypes.data])
     size, steps = np.array([numbers.size]), np.array([dtype.itemsize] * 2)
-    for ufunc, (loop, data) in zip(FUNCTIONS.values(), functions, strict=True):
+    for ufunc, (loop, data) in zip(FUNCTIONS, functions, strict=False):
         np.abs(numbers, out=numbers)
         Loop(loop)(places.ctypes.data, size.ctypes.data, steps.ctypes.data, data)
         if not np.array_equal(found, ufunc(numbers)):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import rng
 from gpunet.backend import Array
 from gpunet.fused import on_numpy
 from gpunet.fused.after import After, Drop, words_of
@@ -14,14 +15,13 @@ from gpunet.fused.plan import Plan
 from gpunet.fused.script import Hole, Script
 from gpunet.layers import BatchNorm
 
+ACTS = (*WHOLE, "tanh", "sigmoid")
 AS_IT_IS, TRANSPOSED = 111, 112  # of a product's operand, in CBLAS
 
 
 def refusal(plan: Plan, rows: int) -> str | None:
     """Why a step with batches of so many rows is not noted, or None."""
-    if plan.loss.label_smoothing:
-        return "the loss has label smoothing"
-    odd = [b.act.formula for b in plan.blocks if b.act and b.act.formula not in WHOLE]
+    odd = [b.act.formula for b in plan.blocks if b.act and b.act.formula not in ACTS]
     if odd:
         return f"{odd[0]} is NumPy's"
     if min(rows, plan.features, *plan.columns) < 2:
@@ -64,23 +64,20 @@ class OnScript:
     def bias_act(
         self, z: Array, b: Array | None, y: Array, after: After, work: on_numpy.Workspace
     ) -> None:
+        whole = after.act in WHOLE
         if b is not None:
-            self._pass("biased", (y, z), (b,), WHOLE.index(after.act))
-        else:
-            if z is not y:
-                self.script.call("copied", z.size, z, y)
-            if after.act == "relu":
-                self.script.call("relu", y.size, y)
+            self._pass("biased", (y, z), (b,), WHOLE.index(after.act) if whole else 0)
+        elif z is not y:
+            self.script.call("copied", z.size, z, y)
+        if not whole or b is None:
+            self._act(y, after)
         self._drop(y, after, work)
 
     def bias_act_backward(
         self, g: Array, seen: Array, b: Array | None, db: Array | None, after: After, add: bool,
         work: on_numpy.Workspace,
     ) -> None:  # fmt: skip
-        if after.act == "relu":
-            self._pass("activated_backward", (g, seen), (), self._scale(after, g))
-        else:
-            self._drop(g, after, work)
+        self._activated_backward(g, seen, after, work)
         if db is not None:
             self._sums(work.ones, g, db)
 
@@ -99,7 +96,10 @@ class OnScript:
             call("tracked", n, layer.running_mean, keep, take, mean, b)
             call("tracked", n, layer.running_var, keep, unbiased, var, None)
         vectors = mean, inv, layer.gamma.data, layer.beta.data
-        self._pass("normalised", (z, y), vectors, WHOLE.index(after.act))
+        whole = after.act in WHOLE
+        self._pass("normalised", (z, y), vectors, WHOLE.index(after.act) if whole else 0)
+        if not whole:
+            self._act(y, after)
         self._drop(y, after, work)
 
     def batch_norm_backward(
@@ -114,7 +114,7 @@ class OnScript:
         if after.act == "relu":
             self._pass("products", (g, y, z, products), (mean,), self._scale(after, g))
         else:
-            self._drop(g, after, work)
+            self._activated_backward(g, y, after, work)
             self._pass("deviations", (g, z, products), (mean,))
         self._sums(work.ones, g, sum_g)
         self._sums(work.ones, products, sums)
@@ -134,11 +134,16 @@ class OnScript:
         chosen, total, logs = (np.empty(rows, z.dtype) for _ in range(3))
         name = "shifted_alone" if b is None else "shifted"
         self._pass(name, (f,), () if b is None else (b,), labels, 0, chosen)
-        vectors = chosen, work.ones, work.classes, total, logs
-        self.script.call("entropy", classes, rows, f, *vectors, step, losses, work.counters)
+        vectors, sizes, call = (chosen, work.ones, work.classes), (classes, rows), self.script.call
+        target = (float(1 - smoothing), float(smoothing / classes))
+        places = (total, logs, step, smoothing > 0, *target, losses, work.counters)
+        call("entropy", *sizes, f, *vectors, *places)
         self._pass("pulled", (f,), (), labels, 0, total, step)
+        if smoothing:
+            extra = z.dtype.type(step) * smoothing
+            call("smoothed", *sizes, f, labels, float(extra), float(extra / classes))
         if db is not None:
-            self.script.call("gemv", AS_IT_IS, classes, rows, f, work.ones, db)
+            call("gemv", AS_IT_IS, *sizes, f, work.ones, db)
 
     def _pass(self, name: str, arrays: Any, vectors: Any, *others: Any) -> None:
         """A function of passes.h."""
@@ -151,6 +156,23 @@ class OnScript:
     def _scale(self, after: After, y: Array) -> Array:
         """What dropout multiplies with."""
         return np.full(1, after.drop.scale, y.dtype)
+
+    def _act(self, y: Array, after: After) -> None:
+        if after.act is not None:
+            self.script.call(after.act, y.size, y)
+
+    def _activated_backward(
+        self, g: Array, seen: Array, after: After, work: on_numpy.Workspace
+    ) -> None:
+        """g, the gradient of dropout(act(x)), becomes that of x."""
+        if after.act == "relu":
+            self._pass("activated_backward", (g, seen), (), self._scale(after, g))
+            return
+        if after.act is not None:
+            part = 0 < after.drop.threshold < rng.ALL
+            scale = float(after.drop.scale) if part else 1.0
+            self.script.call(f"{after.act}_backward", g.size, g, seen, scale)
+        self._drop(g, after, work)
 
     def _drop(self, y: Array, after: After, work: on_numpy.Workspace) -> None:
         """y times dropout's mask."""

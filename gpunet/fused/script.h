@@ -15,7 +15,8 @@ static struct {
     void (*gemv)(int, int, ptrdiff_t, ptrdiff_t, T, const T *, ptrdiff_t, const T *, ptrdiff_t, T,
                  T *, ptrdiff_t);
     T (*dot)(ptrdiff_t, const T *, ptrdiff_t, const T *, ptrdiff_t);
-    Function exp, log, tanh;
+    double (*dot_of_doubles)(ptrdiff_t, const double *, ptrdiff_t, const double *, ptrdiff_t);
+    Function exp, log, tanh, add;
 } numpy_;
 
 extern "C" void gpunet_numpy(const void *addresses) {
@@ -26,6 +27,15 @@ static inline void apply(Function f, ptrdiff_t n, T *from, T *to) {
     char *places[] = {(char *)from, (char *)to};
     const ptrdiff_t steps[] = {sizeof(T), sizeof(T)};
     f.loop(places, &n, steps, f.data);
+}
+
+// The sum of all elements.
+static inline T sum(ptrdiff_t n, T *from) {
+    T total = T(0);
+    char *places[] = {(char *)&total, (char *)from, (char *)&total};
+    const ptrdiff_t steps[] = {0, sizeof(T), 0};
+    numpy_.add.loop(places, &n, steps, numpy_.add.data);
+    return total;
 }
 
 PASS gpunet_gemm(int a_as, int b_as, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const T *a,
@@ -43,6 +53,35 @@ PASS gpunet_copied(ptrdiff_t n, const T *from, T *to) { __builtin_memcpy(to, fro
 PASS gpunet_zeroed(ptrdiff_t n, T *to) { EVERY(n) to[i] = T(0); }
 
 PASS gpunet_relu(ptrdiff_t n, T *y) { EVERY(n) y[i] = relu(y[i]); }
+
+PASS gpunet_tanh(ptrdiff_t n, T *y) { apply(numpy_.tanh, n, y, y); }
+
+PASS gpunet_sigmoid(ptrdiff_t n, T *y) {
+    EVERY(n) y[i] = -y[i];
+    apply(numpy_.exp, n, y, y);
+    EVERY(n) y[i] = T(1) / (y[i] + T(1));
+}
+
+// g times the slope at y, which is what dropout let through, `scale` times too large.
+PASS gpunet_tanh_backward(ptrdiff_t n, T *g, const T *y, T scale) {
+    EVERY(n) {
+        const T own = y[i] / scale;
+        g[i] = g[i] * (T(1) - own * own);
+    }
+}
+
+PASS gpunet_sigmoid_backward(ptrdiff_t n, T *g, const T *y, T scale) {
+    EVERY(n) {
+        const T own = y[i] / scale;
+        g[i] = g[i] * (own * (T(1) - own));
+    }
+}
+
+// The 2-norm, taken in doubles.
+PASS gpunet_norm(ptrdiff_t n, const T *g, double *wide, T *norm) {
+    EVERY(n) wide[i] = g[i];
+    norm[0] = T(__builtin_sqrt(numpy_.dot_of_doubles(n, wide, 1, wide, 1)));
+}
 
 // inv = 1 / sqrt(variance + eps)
 PASS gpunet_inverse(ptrdiff_t n, const T *variance, T eps, T *inv) {
@@ -65,17 +104,26 @@ PASS gpunet_shares(ptrdiff_t n, T rows, const T *sum_g, T *sums, const T *inv, c
     }
 }
 
-// The mean loss, after `shifted`; f becomes exp(f), and total what `pulled` multiplies with.
+// The mean loss, after `shifted`; f becomes exp(f), and total what `pulled` multiplies with. With label
+// smoothing `at_label` and `at_all` are the target's parts.
 PASS gpunet_entropy(ptrdiff_t classes, ptrdiff_t rows, T *f, const T *chosen, const T *ones,
-                    const T *of_classes, T *total, T *logs, T step, double *losses,
-                    const long long *counters) {
-    const T at_labels = numpy_.dot(rows, ones, 1, chosen, 1);
+                    const T *of_classes, T *total, T *logs, T step, int smooth, T at_label,
+                    T at_all, double *losses, const long long *counters) {
+    T at_labels = numpy_.dot(rows, ones, 1, chosen, 1);
+    if (smooth) at_labels = at_label * at_labels + at_all * sum(classes * rows, f);
     apply(numpy_.exp, classes * rows, f, f);
     gpunet_gemv(TRANSPOSED, classes, rows, f, of_classes, total);
     apply(numpy_.log, rows, total, logs);
     const T normal = numpy_.dot(rows, ones, 1, logs, 1);
     losses[counters[BATCH]] = (double(normal) - double(at_labels)) / rows;
     EVERY(rows) total[i] = step / total[i];
+}
+
+// After `pulled`, with label smoothing.
+PASS gpunet_smoothed(ptrdiff_t classes, ptrdiff_t rows, T *f, const long long *labels, T at_label,
+                     T at_all) {
+    for (ptrdiff_t c = 0; c < rows; ++c) f[labels[c] * rows + c] += at_label;
+    EVERY(classes * rows) f[i] -= at_all;
 }
 
 // The rows of `data` that come next, as T, times `scale` where that is not 1.
@@ -125,6 +173,12 @@ OP(gemv);
 OP(copied);
 OP(zeroed);
 OP(relu);
+OP(tanh);
+OP(sigmoid);
+OP(tanh_backward);
+OP(sigmoid_backward);
+OP(norm);
+OP(smoothed);
 OP(inverse);
 OP(tracked);
 OP(shares);

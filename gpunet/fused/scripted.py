@@ -128,8 +128,8 @@ class Scripted:
         reason is that it is not compiled yet.
         """
         parts = self.optimizer.parts()
-        if self.optimizer.clip_norm is not None:
-            return "the gradients' norm is clipped"
+        if len(self.optimizer.gradients()) > 1:
+            return "the norm is that of gradients between which frozen ones lie"
         if any(part.size >= 2 * PART for part in parts):
             return "the parameters are so many that several threads update them"
         if numpy_c.addresses(self.plan.dtype) is None:
@@ -180,11 +180,14 @@ class Scripted:
 
     def _note_update(self, script: Script, parts: Sequence[Part], tables: Sequence[Array]) -> None:
         """tables: the scalars of each part, (ROWS, scalars), that of update u in row u % ROWS."""
-        kernel, counted = self.optimizer.kernel, self.counters.array
+        kernel, counted, norm = self.optimizer.kernel, self.counters.array, None
+        for gradient in self.optimizer.gradients():  # one, where its norm is clipped
+            norm = np.empty(1, gradient.dtype)
+            script.call("norm", gradient.size, gradient, np.empty(gradient.size), norm)
         for part, table in zip(parts, tables, strict=True):
             loop, (_, arrays) = kernel.together(part), kernel.in_order(part)
             assert loop is not None
-            script.call("noted", part.size, table, counted, *arrays, library=loop.library)
+            script.call("noted", part.size, table, counted, norm, *arrays, library=loop.library)
 
 
 def _readable(x: Array) -> bool:

@@ -190,11 +190,11 @@ extern "C" void gpunet_updates(ptrdiff_t first, ptrdiff_t last, const ptrdiff_t 
         gpunet_update(ends[2 * k], ends[2 * k + 1], numbers + k * {width + 1}, {passed});
 }}
 extern "C" void gpunet_noted(ptrdiff_t size, const T *table, const long long *counters,
-                             {pointers}) {{
+                             const T *norm, {pointers}) {{
     T numbers[{width + 1}];
     const T *row = table + (counters[0] & {ROWS - 1}) * {width};
     for (int k = 0; k < {width}; ++k) numbers[k] = row[k];
-    numbers[{width}] = 0;
+    numbers[{width}] = norm ? norm[0] : 0;
     gpunet_update(0, size, numbers, {passed});
 }}
 OP(noted);

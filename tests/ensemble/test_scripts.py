@@ -75,7 +75,12 @@ RATES = [1e-4, 1e-2, gn.schedules.cosine(0.05, 100), 0.1, 1e-3]
     "given",
     [
         {"lr": RATES, "callbacks": [gn.EarlyStopping(1)]},
-        {"lr": RATES, "weight_decay": [0, 0.1, 0, 0, 0.01], "dropout": [0, 0.5, 0.1, 0, 0.9]},
+        {
+            "lr": RATES,
+            "weight_decay": [0, 0.1, 0, 0, 0.01],
+            "dropout": [0, 0.5, 0.1, 0, 0.9],
+            "clip_norm": [None, 0.1, 0.5, None, 0.2],
+        },
         {"optimizer": "momentum", "lr": 0.01, "seeds": 3, "dropout": [0, 0.5, 0.1, 0, 0.9]},
         {"optimizer": "radam", "dtype": np.float64, "norm": False},
     ],
@@ -94,11 +99,6 @@ def test_one_that_overflows_ends_alone() -> None:
         one, other = trained(True, **given), trained(False, **given)
     assert [error is not None for error in one.errors] == [False, True, False, False, False]
     assert_same(one, other)
-
-
-def test_clipping_of_one_leaves_all_to_python() -> None:
-    ensemble = trained(True, 2, clip_norm=[None, None, 0.1, None, None])
-    assert ensemble.how == "one by one, fused"
 
 
 @pytest.mark.usefixtures("ctrl_c")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import cxx
+from gpunet import cxx, threads
 from gpunet.optim import native
 from gpunet.optim.kernel import Arrays, UpdateKernel
 from tests.optim.cases import BEFORE, FORMULAS, REPRESENTATIVES, name_of
@@ -33,7 +33,7 @@ def switch(monkeypatch: pytest.MonkeyPatch) -> Switch:
     usable, reason = cxx.available()
     if not usable:
         pytest.skip(f"no native kernels: {reason}")
-    monkeypatch.setattr(native, "_cores", lambda: CORES)
+    monkeypatch.setattr(threads, "cores", lambda: CORES)
     monkeypatch.setattr(native, "PART", PART)
     return lambda on: monkeypatch.setattr(native, "choice", lambda: "native" if on else "numpy")
 
@@ -360,16 +360,17 @@ FORK = """
 import os, signal, sys, time
 import numpy as np
 import gpunet as gn
+from gpunet import threads
 from gpunet.optim import native
 
-native.PART, native._cores = 50, lambda: 2
+native.PART, threads.cores = 50, lambda: 2
 
 def update():
     params = {"w": np.ones(200, np.float32)}
     gn.SGD(lr=0.5).update(params, {"w": np.ones(200, np.float32)})
     return bool((params["w"] == 0.5).all())
 
-assert update() and native._threads.cache_info().currsize == 1, "no thread was used"
+assert update() and threads._pool.cache_info().currsize == 1, "no thread was used"
 time.sleep(0.2)  # until the thread waits for more
 child = os.fork()
 if child == 0:
