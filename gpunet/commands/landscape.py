@@ -159,14 +159,15 @@ def _rate(optimizer: str, rates: parse.Rates) -> float | None:
 
 def _write(place: Landscape, walks: list[Descent], out: Path, drawn: bool) -> list[str]:
     """The files' names; the animation first, for it needs nothing else."""
-    page, endings = f"landscape-{place.name}.html", ("png", "svg") if drawn else ()
-    names = [page, *(f"landscape-{place.name}.{ending}" for ending in endings)]
+    name = f"landscape-{place.name}"
+    names = [f"{name}.{ending}" for ending in ("html", *(("png", "svg") if drawn else ()))]
     with common.outputs(out, names) as folder:
-        folder.stage(page, animation(place, walks).encode())
+        folder.stage(names[0], animation(place, walks).encode())
         try:
-            for name, ending in zip(names[1:], endings, strict=True):
-                figure = draw_paths(place, walks)
-                folder.stage(name, pictures.encode_figure(figure, ending))
+            if drawn:
+                pair = pictures.encode_both(lambda: draw_paths(place, walks), name)
+                for file, content in pair.items():
+                    folder.stage(file, content)
         except ImportError as error:
             folder.commit()
             common.fail(f"the animation is in {out}; {error}, or --no-pictures")

@@ -33,8 +33,8 @@ def _draw(draw: Callable[[], Figure], name: str, out: Path, drawn: bool) -> None
         return
     names = [f"{name}.{ending}" for ending in ("png", "svg")]
     with common.outputs(out, names) as folder:
-        for file, ending in zip(names, ("png", "svg"), strict=True):
-            folder.stage(file, pictures.encode_figure(draw(), ending))
+        for file, content in pictures.encode_both(draw, name).items():
+            folder.stage(file, content)
         folder.commit()
     click.echo(say(f"written to {readable(out)}: {', '.join(names)}"))
 

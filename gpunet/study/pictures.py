@@ -7,12 +7,13 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpunet.colours import GREY
 from gpunet.files import readable, write_atomically
+from gpunet.study.processes import both
 from gpunet.study.styles import DARK, LIGHT
 from gpunet.study.words import say
 
@@ -93,6 +94,16 @@ def encode_figure(figure: Figure, ending: str, dpi: int = DPI) -> bytes:
         if ending == "svg"
         else drawn
     )
+
+
+def encode_both(draw: Callable[[], Figure], name: str) -> dict[str, bytes]:
+    """NAME.png and NAME.svg of a figure, which is drawn for each: the same bytes each time."""
+    figure = draw()  # loads matplotlib, for both
+    svg, png = both(
+        lambda: encode_figure(draw(), "svg"),
+        lambda: encode_figure(figure, "png"),
+    )
+    return {f"{name}.png": png, f"{name}.svg": svg}
 
 
 def entitle(figure: Figure, words: str) -> None:

@@ -19,8 +19,7 @@ CUT = 3.0  # losses above so many times the median are cut off
 
 def encode_sweep(sweep: Sweep, title: str) -> dict[str, bytes]:
     """sweep.png and sweep.svg, the same for the same sweep. ImportError without matplotlib."""
-    figure = draw_sweep(sweep, title)
-    return {f"sweep.{end}": pictures.encode_figure(figure, end) for end in ("png", "svg")}
+    return pictures.encode_both(lambda: draw_sweep(sweep, title), "sweep")
 
 
 def draw_sweep(sweep: Sweep, title: str) -> Figure:

@@ -20,8 +20,7 @@ def encode_comparison(comparison: Comparison, title: str) -> dict[str, bytes]:
 
     ImportError without matplotlib.
     """
-    figure = draw_comparison(comparison, title)
-    return {f"compare.{end}": pictures.encode_figure(figure, end) for end in ("png", "svg")}
+    return pictures.encode_both(lambda: draw_comparison(comparison, title), "compare")
 
 
 def draw_comparison(comparison: Comparison, title: str) -> Figure:

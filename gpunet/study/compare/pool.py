@@ -24,6 +24,7 @@ from gpunet import threads
 from gpunet.data import Dataset
 from gpunet.study.compare.grid import Run, Setup
 from gpunet.study.compare.runs import Result, attempt, failure
+from gpunet.study.processes import held_interrupts
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -49,7 +50,7 @@ def context() -> Any:
 
         resource_tracker.ensure_running()  # which would let a Ctrl-C through that is held
         multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
-        with contextlib.suppress(OSError), _environment(THREADS, "1"), _held_interrupts():
+        with contextlib.suppress(OSError), _environment(THREADS, "1"), held_interrupts():
             forkserver.ensure_running()
             return multiprocessing.get_context("forkserver")
     return multiprocessing.get_context("spawn")
@@ -130,7 +131,7 @@ def _side_by_side(
     left = list(groups)
     try:
         # A Ctrl-C would hit processes that are still starting.
-        with _environment(THREADS, "1"), _held_interrupts():
+        with _environment(THREADS, "1"), held_interrupts():
             futures = {pool.submit(_train, group): group for group in groups}
         meanwhile()
         for future in as_completed(futures):
@@ -157,19 +158,6 @@ def _environment(names: Sequence[str], value: str) -> Iterator[None]:
             os.environ.pop(name, None)
             if old is not None:
                 os.environ[name] = old
-
-
-@contextlib.contextmanager
-def _held_interrupts() -> Iterator[None]:
-    """A Ctrl-C inside it comes after it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # In a training process
