@@ -79,6 +79,30 @@ class ManyACall(Ours):
         self.losses(steps)
 
 
+class Anyhow(Scripted):
+    """A script of whatever step, were it slower than Python's."""
+
+    def refusal(self, rows: int) -> str | None:
+        return None
+
+
+class Products(ManyACall):
+    """The step's matrix products and nothing else: what no step by this BLAS is faster than. Its
+    losses are those of the whole step.
+    """
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.scripted = Anyhow(self.update.fused.plan, self.update.optimizer, self.data)
+        self.alone: Any = None
+
+    def run(self, steps: int) -> None:
+        if self.alone is None:
+            self.losses(1)
+            self.alone = self.scripted.script(self.rows).only("gemm")
+        self.alone.run(steps)
+
+
 class InPhases(Ours):
     """Up to 50 steps a launch: of a graph, or of one kernel."""
 
@@ -117,6 +141,8 @@ def peers(workload: Workload, device: str) -> dict[str, Make]:
     if not workload.sizes:
         return {"gpunet": OurUpdate}
     found: dict[str, Make] = {"gpunet": Ours, "gpunet, plain tape": partial(Ours, fuse=False)}
+    if device == "cpu":
+        found["products alone"] = Products
     if device == "cpu" and ManyACall.refusal(workload) is None:
         found["gpunet, many a call"] = ManyACall
     if device == "cuda":

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import Array
+from gpunet.counters import FIELDS
 from gpunet.optim.native import Pointer
 
 
@@ -66,7 +68,7 @@ class Script:
         """All is noted. counters: int64 (8,), see `gpunet.counters`. passed: what a run adds to its
         four.
         """
-        self._placed = np.array(self._slots, np.int64)
+        self._placed, self._counters = np.array(self._slots, np.int64), counters
         self._view = memoryview(self._placed)  # sets a number in a fraction of an array's time
         self._held += [counters, np.array(passed, np.int64)]
         size, ends = self._placed.nbytes, Pointer.from_buffer
@@ -82,6 +84,17 @@ class Script:
             hole.array, place = array, array.ctypes.data
             for slot in hole.slots:
                 self._view[slot] = place
+
+    def only(self, name: str) -> Script:
+        """The calls of one function alone: for benchmarks."""
+        found, at, wanted = copy(self), 0, _op(self._library, name)
+        found._slots = []
+        while at < len(self._placed):
+            call = self._placed[at : at + 2 + self._placed[at + 1]].tolist()
+            found._slots += call if call[0] == wanted else []
+            at += len(call)
+        found.end(self._counters, [0] * FIELDS)
+        return found
 
     def run(self, steps: int) -> None:
         """All calls, so many times."""

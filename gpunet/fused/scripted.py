@@ -123,6 +123,10 @@ class Scripted:
             self.counters.prepare(steps)  # of those who take part from now on, too
         return found
 
+    def script(self, rows: int) -> Script:
+        """The script for batches of so many rows, which is there."""
+        return self._written[rows].script
+
     def refusal(self, rows: int) -> str | None:
         """Why there is no script for batches of so many rows, or None. Where it may come later the
         reason is that it is not compiled yet.

@@ -320,3 +320,21 @@ def test_numpys_own_functions_are_found(dtype: Any) -> None:
     assert found is not None
     assert found.shape == (12,)
     assert found[:5].all()
+
+
+def test_the_products_alone() -> None:
+    """What benchmarks take for a floor is the step's products, as it has them."""
+    model, optimizer = network()
+    step = gn.Step(model, gn.SoftmaxWithLoss(), optimizer)
+    for _ in range(3):
+        step(*batch(16))
+    assert step._scripted is not None
+    values = [p.data.copy() for p in model.parameters()]
+    for p in model.parameters():
+        p.grad = None
+    alone = step._scripted.script(16).only("gemm")
+    alone.run(2)
+    for p, value in zip(model.parameters(), values, strict=True):
+        assert p.data.tobytes() == value.tobytes()
+    assert all(p.grad.any() for p in model.parameters() if p.ndim == 2)
+    assert not any(p.grad.any() for p in model.parameters() if p.ndim == 1)
