@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import os
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
@@ -10,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import checked, progress
+from gpunet import checked, notebook, progress
 from gpunet.backend import Array, array_module, module_for
 from gpunet.checked import Checked
 from gpunet.data.order import integer
-from gpunet.ensemble import saving
+from gpunet.ensemble import committee, ranking, saving
 from gpunet.ensemble.fit import Fit
 from gpunet.ensemble.members import (
     Make,
@@ -36,7 +37,7 @@ from gpunet.train.callbacks import Callback, EarlyStopping
 from gpunet.train.evaluation import evaluate, outputs
 from gpunet.train.feed import Feed
 from gpunet.train.groups import Groups
-from gpunet.train.history import History
+from gpunet.train.history import History, Row
 from gpunet.train.interrupt import DeferredInterrupt
 
 BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}"
@@ -171,12 +172,8 @@ class Ensemble:
         """The lowest validation loss of each (the training loss without validation data), inf
         before any.
         """
-        found = []
-        for history in self.histories:
-            name = "valid_loss" if "valid_loss" in history.columns else "train_loss"
-            rows = [row[name] for row in history.rows if np.isfinite(row[name])]
-            found.append(min(rows, default=inf))
-        return found
+        rows = [history.best for history in self.histories]
+        return [row.get("valid_loss" if "valid_loss" in row else "train_loss", inf) for row in rows]
 
     @property
     def best(self) -> int:
@@ -263,17 +260,58 @@ class Ensemble:
         """
         saving.load_into(self._members, path)
 
-    def predict(self, x: Any) -> Array:
-        """The models' outputs for the rows of x, (models, rows, outputs), in evaluation mode."""
-        x = as_array(x)
-        found = [outputs(model, x) for model in self.models]
+    def ranking(self) -> list[Row]:
+        """The models, the best first, each as a dict: its number `model`, what of `given` it has,
+        what its history has of its best epoch, how many epochs it had, and why it stopped.
+        `print(ensemble.table())` shows them.
+        """
+        return ranking.ranking(self._members)
+
+    def table(self, most: int = 10) -> str:
+        """The best ones of `ranking`, a line each, as text."""
+        return ranking.text(self.ranking()[:most])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: all of `ranking`."""
+        return notebook.table(repr(self), *ranking.cells(self.ranking()))
+
+    def predict(self, x: Any, of: Iterable[int] | None = None) -> Array:
+        """The models' outputs for the rows of x, (models, rows, outputs), in evaluation mode: of
+        all, or of those numbers. ValueError for no models.
+        """
+        x, chosen = as_array(x), self._chosen(of)
+        if not chosen:
+            raise ValueError("of: no models; give the number of one at least")
+        found = [outputs(self.models[k], x) for k in chosen]
         stacked: Array = array_module(found[0]).stack(found)
         return stacked
+
+    def average(self, x: Any, of: Iterable[int] | None = None) -> Array:
+        """What the models say together of the rows of x, (rows, outputs): the mean of the classes'
+        probabilities where the loss is one of probabilities, else of the outputs.
+        """
+        return committee.average(self.predict(x, of), self.loss)
+
+    def vote(self, x: Any, of: Iterable[int] | None = None) -> Array:
+        """The class that most models take each row of x for, int64 (rows,); of several that of the
+        larger `average`. ValueError where there are no classes.
+        """
+        return committee.vote(self.predict(x, of), self.loss)
 
     def evaluate(self, data: Any, of: Iterable[int] | None = None) -> list[dict[str, float]]:
         """{"loss"} and, for classes, "accuracy", as `Trainer.evaluate` has them: of each, or of
         those numbers.
         """
         feed = Feed(data, self.models[0], self.loss, "data")
-        chosen = range(len(self)) if of is None else of
-        return [evaluate(self.models[k], self.loss, feed) for k in chosen]
+        return [evaluate(self.models[k], self.loss, feed) for k in self._chosen(of)]
+
+    def _chosen(self, of: Iterable[int] | None) -> list[int]:
+        """The numbers of models that are asked for. TypeError or IndexError for what is none."""
+        if of is None:
+            return list(range(len(self)))
+        if not isinstance(of, Iterable):
+            raise TypeError(f"of: numbers of models, such as [{of!r}], got {of!r}")
+        chosen = [operator.index(k) for k in of]
+        if any(not -len(self) <= k < len(self) for k in chosen):
+            raise IndexError(f"of: there are models 0 to {len(self) - 1}, got {chosen}")
+        return chosen

@@ -38,24 +38,19 @@ class Outcome:
     failed: str | None
 
     @property
-    def _best(self) -> Mapping[str, Any]:
-        rows = [row for row in self.history.rows if math.isfinite(row["valid_loss"])]
-        return min(rows, key=lambda row: row["valid_loss"], default={})
-
-    @property
     def loss(self) -> float:
         """On the validation rows, at the best epoch; inf if there is none."""
-        return float(self._best.get("valid_loss", math.inf))
+        return float(self.history.best.get("valid_loss", math.inf))
 
     @property
     def accuracy(self) -> float | None:
         """The same way."""
-        return self._best.get("valid_accuracy")
+        return self.history.best.get("valid_accuracy")
 
     @property
     def epoch(self) -> int | None:
         """The best one, from 1."""
-        return self._best.get("epoch")
+        return self.history.best_epoch
 
 
 @dataclass

@@ -61,10 +61,15 @@ class History:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch (from 1) with the lowest validation loss, training loss without one."""
+        """The epoch (from 1) of `best`."""
+        return self.best.get("epoch")
+
+    @property
+    def best(self) -> Row:
+        """The row with the lowest validation loss, training loss without one; empty before any."""
         name = "valid_loss" if "valid_loss" in self.columns else "train_loss"
-        rows = [row for row in self.rows if not math.isnan(row.get(name, math.nan))]
-        return min(rows, key=lambda row: row[name])["epoch"] if rows else None
+        rows = [row for row in self.rows if math.isfinite(row.get(name, math.nan))]
+        return min(rows, key=lambda row: row[name], default={})
 
     def save_csv(self, path: str | os.PathLike[str]) -> None:
         """Write `to_csv()` atomically."""
