@@ -64,8 +64,10 @@ class Alone:
 
 @cache
 def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Those that this process may use; no more than OMP_NUM_THREADS says, where it is set."""
+    has = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return min(has, int(given)) if given.isdigit() and int(given) else has
 
 
 def side_by_side(jobs: Sequence[Callable[[], object]]) -> None:

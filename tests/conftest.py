@@ -6,8 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from gpunet import cxx, numpy_c
+from gpunet.optim import native
 from gpunet.testing import simgpu
 
 # Nothing is compiled behind the back of a test that does not ask for it.
@@ -33,3 +36,18 @@ def sim() -> Iterator[Any]:
         refuse(f"no simulated GPU: {reason}")
     with simgpu.activate() as cupy:
         yield cupy
+
+
+@pytest.fixture
+def compiled_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On the CPU steps run by script from the second on; a skip where none can be had."""
+    usable, reason = cxx.available()
+    if not usable:
+        pytest.skip(f"nothing is compiled: {reason}")
+    if numpy_c.addresses(np.float32) is None:
+        pytest.skip("no BLAS beside NumPy")
+    monkeypatch.setenv(native.VARIABLE, "native")
+    native.choice.cache_clear()
+    yield
+    monkeypatch.undo()
+    native.choice.cache_clear()

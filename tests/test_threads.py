@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -179,3 +180,26 @@ def test_many_threads_hold_and_let_go() -> None:
 
     assert side_by_side(some) == [b"yes"] * THREADS
     assert numbers() == before
+
+
+@pytest.mark.parametrize(("given", "most"), [("1", 1), ("2", 2), ("", 99), ("none", 99), ("0", 99)])
+def test_cores_are_no_more_than_asked_for(
+    given: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(99)), raising=False)
+    assert threads.cores.__wrapped__() == most
+
+
+def test_jobs_side_by_side_all_end_before_an_error_is_raised() -> None:
+    done: list[int] = []
+
+    def fails() -> None:
+        raise OSError("the first")
+
+    with pytest.raises(OSError, match="the first"):
+        threads.side_by_side([fails, lambda: done.append(1), lambda: done.append(2)])
+    assert sorted(done) == [1, 2]
+    with pytest.raises(OSError, match="the first"):
+        threads.side_by_side([lambda: done.append(3), fails])
+    assert 3 in done

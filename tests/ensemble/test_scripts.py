@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import cxx, numpy_c
 from gpunet.ensemble.scripts import ByScript
-from gpunet.optim import native
 
-usable, reason = cxx.available()
-pytestmark = [
-    pytest.mark.skipif(not usable, reason=f"nothing is compiled: {reason}"),
-    pytest.mark.skipif(numpy_c.addresses(np.float32) is None, reason="no BLAS beside NumPy"),
-]
+pytestmark = pytest.mark.usefixtures("compiled_steps")
 DRAW = np.random.default_rng(7)
 T = DRAW.integers(0, 5, 1000)
 X = (DRAW.normal(size=(1000, 20)) + T[:, None] / 3).astype(np.float32)
 TRAIN, VALID = (X[:900], T[:900]), (X[900:], T[900:])
-
-
-@pytest.fixture(autouse=True)
-def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(native.VARIABLE, "native")
-    native.choice.cache_clear()
-    yield
-    monkeypatch.undo()
-    native.choice.cache_clear()
 
 
 def network(norm: bool = True, drop: float = 0.3, dtype: Any = np.float32) -> gn.Sequential:

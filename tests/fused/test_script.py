@@ -4,34 +4,20 @@ what it depends on allows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet import cxx, numpy_c
+from gpunet import numpy_c
 from gpunet.fused.script import Script
 from gpunet.fused.scripted import Scripted
-from gpunet.optim import native
 
 Array = Any
-usable, reason = cxx.available()
-pytestmark = [
-    pytest.mark.skipif(not usable, reason=f"nothing is compiled: {reason}"),
-    pytest.mark.skipif(numpy_c.addresses(np.float32) is None, reason="no BLAS beside NumPy"),
-]
+pytestmark = pytest.mark.usefixtures("compiled_steps")
 DRAW = np.random.default_rng(5)
-
-
-@pytest.fixture(autouse=True)
-def compiled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv(native.VARIABLE, "native")
-    native.choice.cache_clear()
-    yield
-    monkeypatch.undo()
-    native.choice.cache_clear()
 
 
 @pytest.fixture
