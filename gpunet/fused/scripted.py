@@ -17,7 +17,7 @@ from gpunet.fused import native
 from gpunet.fused.on_script import OnScript, refusal
 from gpunet.fused.plan import Plan
 from gpunet.fused.script import Hole, Script
-from gpunet.fused.walk import Batch
+from gpunet.fused.walk import Batch, Fused
 from gpunet.optim import Optimizer
 from gpunet.optim.native import PART, Pointer
 from gpunet.optim.parts import Part
@@ -68,7 +68,7 @@ class Scripted:
     def __init__(self, plan: Plan, optimizer: Optimizer, data: Rows | None = None) -> None:
         self.plan, self.optimizer, self.data = plan, optimizer, data
         self.counters = Counters(np)
-        self._written: dict[int, Written] = {}  # by rows
+        self._written: dict[int, Written] = {}  # by rows; the last is the one used last
 
     def once(self, x: Array, labels: Array) -> Array | None:
         """A step from this batch; its loss, float64 (). None, and nothing is done, where it cannot
@@ -113,14 +113,17 @@ class Scripted:
 
     def _of(self, rows: int, steps: int) -> Written | None:
         """The script for batches of so many rows; None where none can be had, or not yet."""
-        found = self._written.get(rows)
-        if found is None and self.refusal(rows):
-            return None
         if not self.counters.prepare(steps):
             return None
+        found = self._written.pop(rows, None)
         if found is None or found.depends != self.counters.dependencies():
-            found = self._written[rows] = self._write(rows)
+            if self.refusal(rows):
+                return None
+            found = self._write(rows)
             self.counters.prepare(steps)  # of those who take part from now on, too
+        while len(self._written) >= Fused.KEPT:
+            del self._written[next(iter(self._written))]
+        self._written[rows] = found
         return found
 
     def script(self, rows: int) -> Script:

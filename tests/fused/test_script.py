@@ -223,11 +223,24 @@ def test_clipping_and_smoothing(dtype: str, runs: list[int]) -> None:
 
 
 def test_a_norm_of_several_pieces_is_pythons(runs: list[int]) -> None:
-    pair = Pair(clip_norm=0.5)
-    pair.both(lambda model, _: setattr(model[2].W, "requires_grad", False))
-    for _ in range(3):
-        pair.step(*batch(16))
-    assert runs == []
+    """Also where there was a script before."""
+    pair = Pair(clip_norm=0.1)
+    for trains in (True, False, True):
+        pair.both(lambda model, _, on=trains: setattr(model[2].W, "requires_grad", on))
+        runs.clear()
+        for _ in range(4):
+            pair.step(*batch(16))
+        assert bool(runs) is trains
+
+
+def test_scripts_are_kept_for_the_last_four_sizes() -> None:
+    pair = Pair(drop=0.2)
+    for rows in (8, 9, 10, 11, 12, 13, 8, 8, 13, 13):
+        pair.step(*batch(rows))
+        pair.step(*batch(rows))
+    own = pair.steps[0]._scripted
+    assert own is not None
+    assert list(own._written) == [11, 12, 8, 13]
 
 
 def test_without_numpys_own_products(monkeypatch: pytest.MonkeyPatch, runs: list[int]) -> None:
