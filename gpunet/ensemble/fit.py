@@ -80,9 +80,11 @@ class Fit:
                 self._epoch()
         for member in list(self.running):
             self._end(member, "interrupted" if self.interrupt.requested else DONE)
+        self.stack.part()
 
     def _epoch(self) -> None:
         if len(self.inside) >= 2 * len(self.running):
+            self.stack.part()
             self._stack()
         started, trained = time.perf_counter(), list(self.running)
         lrs = [member.optimizer.current_lr() for member in trained]
@@ -159,6 +161,7 @@ class Fit:
         """
         member, rows = self.inside[k], self.order.rows
         self._leave(member)
+        self.stack.part()
         guard = Guard(Step(member.model, member.loss, member.optimizer), self.feed, "raise")
         epoch, done = len(member.history) + 1, self.done
         since = self.groups.along(rows[k if len(rows) > 1 else 0])[first:done]

@@ -76,7 +76,8 @@ class ByScript(OneByOne):
             rows, coming = self._sizes[first], self._sizes[first:last]
             count = next((k for k, other in enumerate(coming) if other != rows), len(coming))
             count = min(count, self._scripts[0].at_once(rows, len(self.stack.here)))
-            jobs = self._ready(first, rows, count)
+            # A last batch of another size is one update an epoch: no scripts are written for it.
+            jobs = self._ready(first, rows, count) if rows == self._sizes[0] else None
             if jobs is None:
                 yield from super().run(first, last)
                 return

@@ -43,6 +43,7 @@ class Stack:
     def __init__(self, models: Sequence[Layer], optimizers: Sequence[Optimizer]) -> None:
         self.models, self.optimizers = list(models), list(optimizers)
         self.here = list(range(len(models)))
+        self._left: list[int] = []
         self.xp: Any = array_module(models[0].parameters()[0].data)
         self.arrays: dict[str, Array] = {}
         for k, optimizer in enumerate(optimizers):
@@ -89,17 +90,22 @@ class Stack:
         return replace(found, blocks=blocks)
 
     def leave(self, k: int) -> None:
-        """Model k goes on alone: its numbers move out, as they are. Its row is of no use any more,
-        and no update reaches it.
+        """Nothing changes model k any more. Its parameters stay in its row until `part`: after a
+        move all look anew at where parameters lie.
         """
         self.here.remove(k)
-        self.optimizers[k].move()
+        self._left.append(k)
         for own, layer in zip(flat(self.models[k]), self.layers, strict=True):
             for name in own.buffers:
                 setattr(own, name, getattr(own, name).copy())
             if isinstance(layer, Dropouts):
                 layer.forget(k)
         self.update.leave(k)
+
+    def part(self) -> None:
+        """Models that have left get parameters in memory of their own."""
+        while self._left:
+            self.optimizers[self._left.pop()].move()
 
     def statistics(self) -> list[Array]:
         """The running statistics of all, (models, columns) each."""

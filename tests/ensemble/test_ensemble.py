@@ -238,6 +238,8 @@ def test_a_model_goes_on_alone() -> None:
     """Models and optimizers are plain ones, each with memory of its own afterwards."""
     ensemble = gn.Ensemble(SHAPES["plain"], 2, gn.Adam, lr=[1e-2, 3e-2], progress=False)
     ensemble.fit(TRAIN, VALID, epochs=2, batch_size=16)
+    memory = [o.arenas[0].data.base for o in ensemble.optimizers]
+    assert not np.shares_memory(*memory)
     other = ensemble.models[0].state_dict()
     model, optimizer = ensemble.models[1], ensemble.optimizers[1]
     trainer = gn.Trainer(model, gn.SoftmaxWithLoss(), optimizer, progress=False)

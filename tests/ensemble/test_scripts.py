@@ -95,3 +95,19 @@ def test_ctrl_c_comes_between_calls() -> None:
     ensemble = trained(True, callbacks=[Stops()])
     assert [h.stopped for h in ensemble.histories] == ["interrupted"] * 5
     assert [o.t for o in ensemble.optimizers] == [57] * 5
+
+
+def test_no_scripts_are_written_for_a_last_batch_of_another_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """900 rows are 56 batches of 16, and one of 4."""
+    ready, seen = ByScript._ready, set[int]()
+
+    def noted(self: ByScript, first: int, rows: int, count: int) -> Any:
+        seen.add(rows)
+        return ready(self, first, rows, count)
+
+    monkeypatch.setattr(ByScript, "_ready", noted)
+    ensemble = trained(True, epochs=1)
+    assert seen == {16}
+    assert [o.t for o in ensemble.optimizers] == [57] * 5
