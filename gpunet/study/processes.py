@@ -11,7 +11,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
-SLEEPING = {"MainThread", "tqdm_monitor"}  # tqdm's wakes every ten seconds, to redraw a bar
+# Threads that do nothing else now: the main one, tqdm's, which redraws a bar now and then, and
+# those of `gpunet.threads`.
+IDLE = ("MainThread", "tqdm_monitor", "gpunet_")
 Task = Callable[[], bytes]
 
 
@@ -32,8 +34,8 @@ def both(first: Task, second: Task) -> tuple[bytes, bytes]:
     """What the two return, done at the same time, the first by a process that is forked off. One
     after the other where that is not safe: not on Linux, or beside other threads of Python.
     """
-    others = {thread.name for thread in threading.enumerate()} - SLEEPING
-    if sys.platform != "linux" or others:
+    idle = all(thread.name.startswith(IDLE) for thread in threading.enumerate())
+    if sys.platform != "linux" or not idle:
         return first(), second()
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)

@@ -173,7 +173,8 @@ def _begin(parent: Connection, setup: Setup, data: Dataset) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tqdm.set_lock(threading.RLock())  # its own lock outlives a process that ends abruptly
     _given[:] = setup, data
-    _alone.append(threads.Alone())  # also where the server that forked it was not ours
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # also where another has started the server
+    _alone.append(threads.Alone())
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
 
 
