@@ -472,6 +472,31 @@ def test_an_evaluation_is_one_graph_for_all(
     assert launches_[0][:2] == (0, 1)
 
 
+def test_large_models_are_evaluated_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the memory that all of them at once take; those that have stopped are left out."""
+    asked = list[int]()
+
+    def noted(model: Any, loss: Any, feed: Any) -> dict[str, float]:
+        asked.append(len(feed))
+        return evaluation.evaluate(model, loss, feed)
+
+    monkeypatch.setattr("gpunet.ensemble.evaluation.evaluate", noted)
+    histories = []
+    for most in (20 * 8 * 3, 0):
+        monkeypatch.setattr("gpunet.ensemble.evaluation.MOST", most)
+        assert not asked
+        ensemble = gn.Ensemble(
+            SHAPES["plain"], 3, gn.SGD, lr=[3.0, 0.1, 0.05], progress=False,
+            callbacks=[gn.EarlyStopping(1)],
+        )  # fmt: skip
+        ensemble.fit(TRAIN, VALID, epochs=6, batch_size=16)
+        histories.append([shown(history) for history in ensemble.histories])
+    assert histories[0] == histories[1]
+    lengths = list(map(len, histories[0]))
+    assert len(asked) == sum(lengths)
+    assert len(set(lengths)) > 1
+
+
 def test_launches_do_not_grow_with_the_models(sim: Any) -> None:
     few, many = counted(2), counted(5)
     assert few == many
