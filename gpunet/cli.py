@@ -9,31 +9,25 @@ import contextlib
 import io
 import os
 import sys
+from importlib import import_module
 from typing import NoReturn
 
 import click
 
 import gpunet as gn
 from gpunet import starting
-from gpunet.commands.bench import bench
-from gpunet.commands.compare import compare
-from gpunet.commands.evaluate import evaluate
-from gpunet.commands.export import export
-from gpunet.commands.info import info
-from gpunet.commands.landscape import landscape
-from gpunet.commands.predict import predict
-from gpunet.commands.show import show
-from gpunet.commands.study import study
-from gpunet.commands.sweep import sweep
-from gpunet.commands.train import train
 from gpunet.files import readable
 from gpunet.study import words
+
+NAMES = (
+    "bench", "compare", "evaluate", "export", "info", "landscape", "predict", "show", "study",
+    "sweep", "train",
+)  # fmt: skip
 
 
 def main() -> None:
     """The console command: `cli`, with every mistake in one line."""
     _open_streams()
-    starting.ready()
     try:
         code = cli(prog_name="gpunet", standalone_mode=False)
         sys.stdout.flush()
@@ -78,7 +72,21 @@ def _end(message: str | None, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class Commands(click.Group):
+    """Each is a function in the module of its name, which loads when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(NAMES)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in NAMES:
+            return None
+        found: click.Command = getattr(import_module(f"gpunet.commands.{name}"), name)
+        return found
+
+
 @click.group(
+    cls=Commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -92,22 +100,7 @@ def _end(message: str | None, code: int) -> NoReturn:
 @click.pass_context
 def cli(context: click.Context, lang: str | None) -> None:
     """Train small networks, on a GPU with CuPy or on the CPU with NumPy."""
+    starting.ready()
     context.with_resource(words.spoken(lang or words.preferred(os.environ)))
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-for command in (
-    train,
-    predict,
-    evaluate,
-    show,
-    export,
-    compare,
-    sweep,
-    landscape,
-    study,
-    bench,
-    info,
-):
-    cli.add_command(command)

@@ -6,7 +6,6 @@ import ctypes
 import importlib
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -43,6 +42,8 @@ class Driver:
 
 def installed(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Versions of the packages that are there."""
+    from importlib import metadata  # which loads all of `email`
+
     found = {"python": platform.python_version()}
     for name in names:
         try:
@@ -54,6 +55,8 @@ def installed(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
 
 def cupy_wheels() -> list[str]:
     """Every installed distribution that carries the module `cupy`: more than one is a mistake."""
+    from importlib import metadata
+
     names = ((d.metadata["Name"] or "").lower() for d in metadata.distributions())
     return sorted({n for n in names if n == "cupy" or n.startswith(("cupy-cuda", "cupy-rocm"))})
 

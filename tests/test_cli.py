@@ -34,6 +34,15 @@ def test_version(gpunet: Run) -> None:
     assert (result.code, result.out) == (0, f"gpunet, version {gn.__version__}\n")
 
 
+def test_a_command_loads_when_it_is_asked_for() -> None:
+    code = "import gpunet.cli, sys; print(*(n for n in sys.modules if n.startswith('gpunet.')))"
+    place = os.environ | {"PYTHONPATH": str(Path(gn.__file__).parents[1])}
+    command = [sys.executable, "-c", code]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, env=place).stdout.split())
+    assert "gpunet.cli" in loaded
+    assert not {"gpunet.train", "gpunet.bench", "gpunet.commands.compare"} & loaded
+
+
 def test_info(gpunet: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "report", lambda: "what there is")
     result = gpunet("info")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import sys
+from importlib import metadata
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -63,7 +64,7 @@ class Machine:
 
     def wheels(self, *names: str | None) -> None:
         found = [distribution(name) for name in ("NumPy", None, *names)]
-        self.patch.setattr(machine.metadata, "distributions", lambda: found)
+        self.patch.setattr(metadata, "distributions", lambda: found)
 
     def cupy(self, module: Any) -> None:
         real = importlib.import_module

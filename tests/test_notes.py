@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -41,7 +42,8 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[str, ..
 
 
 def _writes(command: tuple[str, ...]) -> bool:
-    parsed = cli.commands[command[1]]
+    parsed = cli.get_command(click.Context(cli), command[1])
+    assert parsed is not None
     parsed = parsed.commands[command[2]] if command[1] == "study" else parsed  # type: ignore[attr-defined]
     return any("--out" in option.opts for option in parsed.params)
 

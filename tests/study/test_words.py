@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -224,8 +225,9 @@ def english_left(text: str) -> list[str]:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: "-".join(c[:2]))
 def test_no_english_is_left(command: tuple[str, ...], tmp_path: Path) -> None:
-    group = cli.commands[command[0]]
-    one = group.commands[command[1]] if command[0] == "study" else group
+    group = cli.get_command(click.Context(cli), command[0])
+    assert group is not None
+    one = group.commands[command[1]] if command[0] == "study" else group  # type: ignore[attr-defined]
     out = ["--out", str(tmp_path)] if any(p.name == "out" for p in one.params) else []
     if any(p.name == "no_pictures" for p in one.params):
         out.append("--no-pictures")
