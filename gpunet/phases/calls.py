@@ -22,15 +22,13 @@ class Calls(NamedTuple):
     lines: list[str]
 
 
-def calls(phase: Phase) -> Calls:
-    """What a block of the phase does."""
-    return {
-        "product": _product,
-        "columns": _columns,
-        "rows": _rows,
-        "back": _back,
-        "weights": _weights,
-    }[phase.name](phase.stages)
+def calls(phase: Phase, keeps: bool = False) -> Calls:
+    """What a block of the phase does; where it `keeps` its tile of the first layer, with that."""
+    if phase.name == "product":
+        return _product(phase.stages[0], keeps)
+    if phase.name == "weights":
+        return _weights(phase.stages, keeps)
+    return {"columns": _columns, "rows": _rows, "back": _back}[phase.name](phase.stages)
 
 
 def layer(stage: Stage) -> str:
@@ -38,12 +36,17 @@ def layer(stage: Stage) -> str:
     return f"Layer{stage.index}"
 
 
-def _product(stages: Sequence[Stage]) -> Calls:
-    name = layer(stages[0])
+def _tile(stage: Stage, own: str, keeps: bool) -> str:
+    """What a block has of the stage: kernels/phases/kept.cuh, or `own`."""
+    return f"kept<{layer(stage)}>()" if keeps and stage.index == 0 else own
+
+
+def _product(stage: Stage, keeps: bool) -> Calls:
+    name, tile = layer(stage), _tile(stage, "own", keeps)
     return Calls(
-        f"typedef ProductTile<{name}> Shared;",
-        [f"product_ahead<{name}>(net, clock, own, block);"],
-        [f"product<{name}>(net, clock, own, block);"],
+        f"typedef ProductTile<{name}> Shared;" if tile == "own" else "struct Shared {};",
+        [f"product_ahead<{name}>(net, clock, {tile}, block);"],
+        [f"product<{name}>(net, clock, {tile}, block);"],
     )
 
 
@@ -105,12 +108,13 @@ def _held(stages: Sequence[Stage]) -> list[Stage]:
     return small if size <= MOST and not begins else []
 
 
-def _weights(stages: Sequence[Stage]) -> Calls:
-    tiles = " ".join(f"WeightsTile<{layer(k)}> w{k.index};" for k in stages)
+def _weights(stages: Sequence[Stage], keeps: bool) -> Calls:
+    tiles = " ".join(f"WeightsTile<{layer(k)}> w{k.index};" for k in stages[keeps:])
     ahead, lines, end = [], [], 0
     for k in stages:
         begin, end = end, end + k.tiles * k.chunks
-        given = f"<{layer(k)}>(net, clock, own.w{k.index}, block - {begin})"
+        tile = _tile(k, f"own.w{k.index}", keeps)
+        given = f"<{layer(k)}>(net, clock, {tile}, block - {begin})"
         ahead.append(f"if (block < {end}) return weights_ahead{given};")
         lines.append(f"if (block < {end}) return weights{given};")
     biased = [k for k in stages if k.in_rows and k.block.affine.b is not None]

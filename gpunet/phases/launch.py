@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,13 +38,11 @@ class Built:
         self.work = cupy.zeros((models, made.work), phases.plan.dtype)
         names = [f"node_{k}" for k in range(len(phases.phases))]
         self.nodes = [cupy.RawKernel(made.nodes, name, OPTIONS) for name in names]
-        self.steps = cupy.RawKernel(made.steps, "steps", OPTIONS, enable_cooperative_groups=True)
         self._tables: dict[int, Table] = {}
-        self._grid: int | None = None
 
     def compile(self) -> None:
         """Have compiled what will run: the kernel that makes many steps, or those of the phases."""
-        for kernel in [self.steps] if self.grid() else self.nodes:
+        for kernel in [self.steps.kernel] if self.steps.blocks else self.nodes:
             kernel.compile()
 
     def nets(self, each: Sequence[tuple[Any, ...]], rows: int, fixed: bool) -> Nets:
@@ -68,16 +67,39 @@ class Built:
 
     def many(self, nets: Nets, count: int) -> None:
         """`count` steps in one launch."""
-        self.steps((self.grid(),), (THREADS,), (nets, np.int32(count)))
+        steps = self.steps
+        arguments = (nets, np.int32(count))
+        steps.kernel((steps.blocks,), (THREADS,), arguments, shared_mem=steps.kept)
 
-    def grid(self) -> int:
-        """Blocks of the persistent kernel: as many as the widest phase has, and no more than the
-        GPU holds at once, for they wait for each other. 0 where there are no cooperative launches.
+    @cached_property
+    def steps(self) -> Steps:
+        """The kernel that makes many steps: the one whose blocks keep their tiles, where the GPU
+        holds a block for each tile at once, with what it keeps.
+
+        It has as many blocks as the widest phase, and no more than the GPU holds at once, for they
+        wait for each other; none where there are no cooperative launches.
         """
-        if self._grid is None:
-            widest = max(p.blocks or self.phases.rows for p in self.phases.phases) * self.models
-            self._grid = min(resident(self.cupy, self.steps), self.most_blocks or widest, widest)
-        return self._grid
+        made, phases = self._made, self.phases
+        widest = max(p.blocks or phases.rows for p in phases.phases) * self.models
+        most = min(widest, self.most_blocks or widest)
+        tiles = phases.kept_tiles * self.models
+        if made.keeps and tiles <= min(most, most_resident(self.cupy)):
+            steps = self._steps(made.keeps, made.kept, most)
+            if steps.blocks >= tiles:
+                return steps
+        return self._steps(made.steps, 0, most)
+
+    def _steps(self, text: str, kept: int, most: int) -> Steps:
+        kernel = self.cupy.RawKernel(text, "steps", OPTIONS, enable_cooperative_groups=True)
+        return Steps(kernel, min(most, resident(self.cupy, kernel, kept)), kept)
+
+
+class Steps(NamedTuple):
+    """The persistent kernel; how many blocks it has; bytes that each keeps."""
+
+    kernel: Any
+    blocks: int
+    kept: int
 
 
 class Table:
@@ -99,14 +121,31 @@ class Table:
         return int(self._device.data.ptr)
 
 
-def resident(cupy: Any, kernel: Any) -> int:
-    """How many blocks of a kernel the GPU holds at once; 0 without cooperative launches."""
-    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.get_device_id())
+def resident(cupy: Any, kernel: Any, dynamic: int = 0) -> int:
+    """How many blocks of a kernel, with `dynamic` bytes of shared memory each, the GPU holds at
+    once; 0 without cooperative launches, or where it has not so much.
+    """
+    properties = _properties(cupy)
     if not properties["cooperativeLaunch"]:
         return 0
+    if dynamic:
+        if kernel.shared_size_bytes + dynamic > properties["sharedMemPerBlockOptin"]:
+            return 0
+        kernel.max_dynamic_shared_size_bytes = dynamic
     occupancy = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
-    each: int = occupancy(kernel.kernel.ptr, THREADS, 0)
+    each: int = occupancy(kernel.kernel.ptr, THREADS, dynamic)
     return each * int(properties["multiProcessorCount"])
+
+
+def most_resident(cupy: Any) -> int:
+    """How many blocks the GPU holds at once of the smallest kernel."""
+    properties = _properties(cupy)
+    each = properties["maxThreadsPerMultiProcessor"] // THREADS
+    return int(each * properties["multiProcessorCount"])
+
+
+def _properties(cupy: Any) -> Any:
+    return cupy.cuda.runtime.getDeviceProperties(cupy.cuda.get_device_id())
 
 
 def options_of(part: Part, kernel: UpdateKernel) -> frozenset[str]:
@@ -143,10 +182,10 @@ def _covers(part: Part, piece: slice) -> bool:
     return bool(part.place.start <= piece.start < part.place.stop)
 
 
-def _arrays_of(part: Part, piece: slice) -> tuple[int, ...]:
+def _arrays_of(part: Part, piece: slice) -> tuple[Any, ...]:
     """The addresses of a piece of the part's arrays, and of its table of rows."""
     first = piece.start - part.place.start
-    return (*(_told(a) + first * a.itemsize for a in part.state.values()), _told(part.rows.table))
+    return [_told(a) + first * a.itemsize for a in part.state.values()], _told(part.rows.table)
 
 
 def _settings_of(block: Block) -> tuple[Any, ...]:

@@ -65,7 +65,7 @@ class Phased:
     @cached_property
     def is_persistent(self) -> bool:
         """Whether the GPU holds the persistent kernel's blocks all at once."""
-        return self.built().grid() > 0
+        return self.built().steps.blocks > 0
 
     def built(self) -> Built:
         """The program for the optimizers' arrays as they are now."""
@@ -143,4 +143,4 @@ def _form(found: Plan) -> Hashable:
     """What several networks must have in common."""
     blocks = [(b.affine.b is None, b.norm is None, b.dropout is None) for b in found.blocks]
     acts = [b.act.formula if b.act else None for b in found.blocks]
-    return found.dtype, found.features, *found.columns, *blocks, *acts
+    return found.dtype, found.features, found.rescale is None, *found.columns, *blocks, *acts

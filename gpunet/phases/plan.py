@@ -127,6 +127,13 @@ class Phases:
         """
         return self.phases[0].name != "product"
 
+    @property
+    def kept_tiles(self) -> int:
+        """Tiles of the first layer, each of which a block of the persistent kernel may keep; 0
+        where no product begins.
+        """
+        return 0 if self.begins_alone else self.stages[0].tiles * self.stages[0].chunks
+
 
 def read(plan: Plan, rows: int) -> Phases | str:
     """The phases of a step of up to `rows` rows, or why it is left to cuBLAS."""

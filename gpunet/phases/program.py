@@ -71,13 +71,16 @@ class Program:
     """Two texts around the same phases, with what they need to run.
 
     nodes: the text with a kernel for each phase, node_0 and on. steps: the one with the kernel
-    `steps`, which makes many and has one more argument, how many. work: elements of the array that
-    the phases of a network share. net: what a kernel is told of one: as its argument, or, where it
-    is for `several`, in a table.
+    `steps`, which makes many and has one more argument, how many. keeps: the same, of blocks that
+    keep `kept` bytes of the first layer in dynamic shared memory; "" where there is none. work:
+    elements of the array that the phases of a network share. net: what a kernel is told of one: as
+    its argument, or, where it is for `several`, in a table.
     """
 
     nodes: str
     steps: str
+    keeps: str
+    kept: int
     work: int
     net: np.dtype[Any]
     several: bool
@@ -90,23 +93,36 @@ def write(phases: Phases, update: Update, data: Any, several: bool = False) -> P
     plan, work, stages = phases.plan, Work(phases), phases.stages
     net = net_type(plan.dtype, update, len(stages))
     several = several or net.itemsize > MOST_ARGUMENTS
+    as_is = np.dtype(data) == plan.dtype and plan.rescale is None
     text = [
         f"// {'-'.join(map(str, [plan.features, *plan.columns]))}, batches of up to {phases.rows}",
         f"typedef {C_NUMBERS[plan.dtype.name]} T;",
         f"typedef {C_DATA[np.dtype(data).name]} S;",
         f"constexpr int THREADS = {THREADS}, STRIDE = {phases.stride};",
         f"constexpr int LAYERS = {len(stages)}, PARTS = {update.parts};",
+        f"constexpr int ARRAYS = {len(update.arrays)};",
         f"constexpr int ROW_LOSSES = {work.row_losses};",
+        f"constexpr bool AS_IS = {str(as_is).lower()};  // samples are x",
         *_update(update),
         *(line for k in stages for line in _layer(k, phases, work, update.places)),
         expand(["phases/step.cuh"], after=_there(update)),
         f"typedef {'Several' if several else 'One'} Nets;",
         f'static_assert(sizeof(Net) == {net.itemsize}, "told otherwise");',
-        *(line for k, phase in enumerate(phases.phases) for line in _phase(k, phase)),
     ]
-    persistent = expand(["phases/persistent.cuh"], after=[*_there(update), "phases/step.cuh"])
-    nodes, steps = [*text, *_nodes(phases)], [*text, persistent, *_steps(phases)]
-    return Program("\n".join(nodes), "\n".join(steps), work.size, net, several)
+    nodes = [*text, *_phases(phases, False), *_nodes(phases)]
+    steps, keeps = ([*text, *_steps(phases, update, keeps)] for keeps in (False, True))
+    kept = _kept_bytes(phases, update) if phases.kept_tiles else 0
+    all_texts = "\n".join(nodes), "\n".join(steps), "\n".join(keeps) if kept else ""
+    return Program(*all_texts, kept, work.size, net, several)
+
+
+def _kept_bytes(phases: Phases, update: Update) -> int:
+    """Of the struct Kept of kernels/phases/kept.cuh."""
+    chunk, stride, itemsize = phases.stages[0].chunk, phases.stride, phases.plan.dtype.itemsize
+    numbers = (2 * chunk + WIDTH) * (stride + 4) + len(update.arrays) * chunk * WIDTH
+    scalars = len(update.kernel.row_names) * itemsize
+    size = numbers * itemsize + (stride + 1) * 8 + scalars
+    return -(-size // 16) * 16
 
 
 # The optimizer
@@ -126,7 +142,7 @@ def _update(update: Update) -> Iterator[str]:
     yield text.preamble
     yield expand(["phases/clock.cuh"], after=before)
     yield f"""struct Part {{
-    T {", ".join(f"*{name}" for name in update.arrays)};
+    T *arrays[ARRAYS];  // {", ".join(update.arrays)}
     const T *rows;
 }};
 struct Scalars {{
@@ -141,7 +157,7 @@ __device__ __forceinline__ Scalars scalars_at(const Part &part, const Clock &clo
 __device__ __forceinline__ void update(const Part &part, const Scalars &now, int i, T grad_) {{
     const T *rows = now.value, norm_[] = {{T(0)}};
     const long long at = 0, counters[] = {{0}};
-    T {", ".join(f"&{name}_ = part.{name}[i]" for name in update.arrays)};
+    T {", ".join(f"&{name}_ = part.arrays[{k}][i]" for k, name in enumerate(update.arrays))};
     {text.arguments[2]}
 }}"""
 
@@ -206,7 +222,7 @@ def net_type(number: np.dtype[Any], update: Update, layers: int) -> np.dtype[Any
         own = [(name, number if kind is NUMBER else kind) for name, kind in fields.items()]
         return np.dtype(own, align=True)
 
-    part = struct(dict.fromkeys([*update.arrays, "rows"], POINTER))
+    part = struct({"arrays": (POINTER, (len(update.arrays),)), "rows": POINTER})
     ends = {"parts": (part, (update.parts,)), "of": (struct(SETTINGS), (layers,))}
     return struct(NET | ends)
 
@@ -214,9 +230,14 @@ def net_type(number: np.dtype[Any], update: Update, layers: int) -> np.dtype[Any
 # The phases, and the kernels
 
 
-def _phase(k: int, phase: Phase) -> Iterator[str]:
+def _phases(phases: Phases, keeps: bool) -> Iterator[str]:
+    for k, phase in enumerate(phases.phases):
+        yield from _phase(k, phase, keeps)
+
+
+def _phase(k: int, phase: Phase, keeps: bool) -> Iterator[str]:
     """What step.cuh calls a Phase."""
-    shared, ahead, lines = calls(phase)
+    shared, ahead, lines = calls(phase, keeps)
     first, then = ("\n        ".join(some) for some in (ahead, lines))
     yield f"""struct Phase{k} {{  // {phase.name} {", ".join(str(s.index) for s in phase.stages)}
     {shared}
@@ -232,19 +253,29 @@ def _phase(k: int, phase: Phase) -> Iterator[str]:
 }};"""
 
 
-KERNEL = 'extern "C" __global__ void __launch_bounds__(THREADS, 1)'
+# Two blocks of a node fit a processor; the other kernel has invariants of all phases to hold.
+NODE = 'extern "C" __global__ void __launch_bounds__(THREADS, 2)'
+STEPS = 'extern "C" __global__ void __launch_bounds__(THREADS, 1)'
 
 
 def _nodes(phases: Phases) -> Iterator[str]:
     last = len(phases.phases) - 1
     for k in range(last + 1):
         ends = f"{str(k == 0).lower()}, {str(k == last).lower()}"
-        yield f"{KERNEL} node_{k}(const Nets nets) {{ node<Phase{k}, {ends}>(nets); }}"
+        yield f"{NODE} node_{k}(const Nets nets) {{ node<Phase{k}, {ends}>(nets); }}"
     yield ""
 
 
-def _steps(phases: Phases) -> Iterator[str]:
+def _steps(phases: Phases, update: Update, keeps: bool) -> Iterator[str]:
+    """The kernel that makes many steps; whether its blocks keep their tiles."""
     count, lines = len(phases.phases), []
+    first = layer(phases.stages[0])
+    own = "kept" if keeps else "persistent"
+    yield expand([f"phases/{own}.cuh"], after=[*_there(update), "phases/step.cuh"])
+    if keeps:
+        size = _kept_bytes(phases, update)
+        yield f'static_assert(sizeof(Kept<{first}>) == {size}, "told otherwise");'
+    yield from _phases(phases, keeps)
     for k in range(count):
         meets = "true" if k else "!first" if phases.begins_alone else "false"
         lines.append(f"every<Phase{k}>(nets, clock, own.phase{k}, {meets});")
@@ -253,10 +284,12 @@ def _steps(phases: Phases) -> Iterator[str]:
     yield f"""union Shared {{
     {shared}
 }};
-{KERNEL} steps(const Nets nets, int count) {{
+{STEPS} steps(const Nets nets, int count) {{
     __shared__ Shared own;
+    {f"keep<{first}>(nets, count);" if keeps else ""}
     many(nets, count, [&](const Clock &clock, bool first) {{
         {body}
     }});
+    {f"give_back<{first}>(nets);" if keeps else ""}
 }}
 """

@@ -22,7 +22,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -99,13 +99,15 @@ def written(workload: Workload) -> tuple[Phases, program.Program]:
 
 
 def kernels(made: program.Program) -> Iterator[tuple[str, str]]:
-    """Each kernel's name, and a text that has it alone."""
+    """Each kernel's name, and a text that has it alone; of that whose blocks keep tiles `kept`."""
     count = made.nodes.count('extern "C"')
     lines = made.nodes.splitlines()
     for k in range(count):
         kept = [n for n in lines if not n.startswith('extern "C"') or f" node_{k}(" in n]
         yield f"node_{k}", "\n".join(kept)
     yield "steps", made.steps
+    if made.keeps:
+        yield "kept", made.keeps
 
 
 def source_of(text: str) -> str:
@@ -135,7 +137,9 @@ def rows(names: Sequence[str]) -> list[Row]:
         measured = compile_gate.remembered(list(jobs.values()))
         for k, kernel in enumerate(texts):
             m = measured[jobs[kernel]]
-            phase = phases.phases[k] if kernel != "steps" else None
+            phase = phases.phases[k] if kernel.startswith("node") else None
+            if kernel == "kept":
+                m = replace(m, shared=m.shared + made.kept)
             found.append(_row(name, kernel, phase, phases, m, source_of(texts[kernel])))
     return found
 
@@ -152,6 +156,7 @@ def _row(
     all_phases = phases.phases if phase is None else (phase,)
     blocks = max(p.blocks or phases.rows for p in all_phases)
     outputs = sum(work_of(p, phases)[2] for p in all_phases)
+    keeps = kernel == "kept"
     return Row(
         workload=workload,
         kernel=kernel,
@@ -165,7 +170,7 @@ def _row(
         an_output=m.instructions * plan.THREADS * blocks / outputs,
         multiply_adds=m.multiply_adds,
         among=m.among,
-        floor_us=sum(floor_us(p, phases) for p in all_phases),
+        floor_us=sum(floor_us(p, phases, keeps) for p in all_phases),
         source=source,
         error=m.error,
     )
@@ -175,20 +180,24 @@ def numbers(phase: Phase) -> list[int]:
     return [stage.index for stage in phase.stages]
 
 
-def floor_us(phase: Phase, phases: Phases) -> float:
+def floor_us(phase: Phase, phases: Phases, keeps: bool = False) -> float:
     """Computed: what the phase takes at least, by its multiply-adds and its bytes."""
-    adds, moved, _ = work_of(phase, phases)
+    adds, moved, _ = work_of(phase, phases, keeps)
     return max(2 * adds / FLOPS, 4 * moved / L2_BYTES) * 1e6
 
 
-def work_of(phase: Phase, phases: Phases) -> tuple[int, int, int]:
-    """Multiply-adds, float32 numbers that all blocks read and write, and numbers that are left."""
+def work_of(phase: Phase, phases: Phases, keeps: bool = False) -> tuple[int, int, int]:
+    """Multiply-adds, float32 numbers that all blocks read and write, and numbers that are left.
+
+    keeps: W and the state of the first layer stay where they are, and x is read once a step.
+    """
     n, stages = phases.rows, phase.stages
     first, last = stages[0], stages[-1]
     inputs, outputs, size = first.inputs, first.outputs, first.inputs * first.outputs
     if phase.name == "product":
         partial = n * outputs * first.chunks
-        return n * size, n * inputs * first.tiles + size + partial, partial
+        read = 0 if keeps and first.index == 0 else size
+        return n * size, n * inputs * first.tiles + read + partial, partial
     if phase.name == "columns":
         return 0, n * outputs * (first.chunks + 2), n * outputs
     if phase.name == "back":
@@ -200,8 +209,10 @@ def work_of(phase: Phase, phases: Phases) -> tuple[int, int, int]:
         left = n * sum(k.outputs for k in stages)
         return 2 * n * small, n * outputs * first.chunks + 2 * n * small + 2 * left, left
     sizes = sum(k.inputs * k.outputs for k in stages)
-    loaded = sum(n * k.inputs * k.tiles + n * k.outputs * k.chunks for k in stages)
-    return n * sizes, loaded + 6 * sizes, sizes
+    moved = sum(n * k.outputs * k.chunks for k in stages)
+    there = stages[1:] if keeps else stages
+    moved += sum(n * k.inputs * k.tiles + 6 * k.inputs * k.outputs for k in there)
+    return n * sizes, moved, sizes
 
 
 HEAD = """

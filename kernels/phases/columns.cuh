@@ -86,10 +86,12 @@ template <typename L, typename Next>
 __device__ __forceinline__ void columns_ahead(const Net &net, ColumnsBack<L, Next> &all, int block) {
     constexpr int LENGTH = ColumnsBack<L, Next>::LENGTH;
     const T *W = values<typename Next::Weight>(net);
-    for (int i = threadIdx.x; i < L::COLUMNS * LENGTH; i += THREADS) {
-        const int c = i / LENGTH, j = i % LENGTH, column = block * L::COLUMNS + c;
-        all.w[c][j] = column < L::OUT && j < Next::OUT ? W[column * Next::OUT + j] : T(0);
-    }
+    carry<L::COLUMNS * LENGTH>(
+        [&](int i) {
+            const int j = i % LENGTH, column = block * L::COLUMNS + i / LENGTH;
+            return column < L::OUT && j < Next::OUT ? W[column * Next::OUT + j] : T(0);
+        },
+        [&](int i, T value) { all.w[i / LENGTH][i % LENGTH] = value; });
 }
 
 // dy = dz_next W_next^T for these columns: a thread has four rows of each, and every GROUPS-th four

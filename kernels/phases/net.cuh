@@ -19,6 +19,24 @@ __device__ __forceinline__ const Four &four(const T *at) {
     return *reinterpret_cast<const Four *>(at);
 }
 
+// to(i, from(i)) for each i below COUNT, which the threads share. What a thread loads is on its way,
+// up to sixteen numbers, before it needs the first: it would wait for each else.
+template <int COUNT, typename From, typename To>
+__device__ __forceinline__ void carry(From from, To to) {
+    constexpr int TURNS = (COUNT + THREADS - 1) / THREADS, TIMES = (TURNS + 15) / 16;
+    constexpr int AT_ONCE = (TURNS + TIMES - 1) / TIMES;
+    for (int time = 0; time < TIMES; ++time) {
+        const int first = time * AT_ONCE * THREADS + threadIdx.x;
+        T value[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; ++k)
+            if (first + k * THREADS < COUNT) value[k] = from(first + k * THREADS);
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; ++k)
+            if (first + k * THREADS < COUNT) to(first + k * THREADS, value[k]);
+    }
+}
+
 // What is set for one layer: its activation, dropout and BatchNorm.
 struct Settings {
     T alpha, scale;
@@ -60,7 +78,7 @@ struct Several {
 
 // The values of a parameter, such as L::Weight.
 template <typename P> __device__ __forceinline__ T *values(const Net &net) {
-    return net.parts[P::PART].param + P::AT;
+    return net.parts[P::PART].arrays[0] + P::AT;
 }
 
 // The update of its element i.

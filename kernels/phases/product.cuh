@@ -7,12 +7,12 @@
 template <typename L, int ROWS>
 __device__ __forceinline__ void load_inputs(const Net &net, const Clock &clock, T (*x)[ROWS + 4],
                                             int k0, int first) {
-    for (int i = threadIdx.x; i < L::CHUNK * ROWS; i += THREADS) {
-        // Neighbours in memory to neighbouring threads: the data lies by rows, all else by columns.
-        const int k = L::INDEX > 0 ? i / ROWS : i % L::CHUNK;
-        const int row = L::INDEX > 0 ? i % ROWS : i / L::CHUNK;
-        x[k][row] = input<L>(net, clock, k0 + k, first + row);
-    }
+    // Neighbours in memory to neighbouring threads: the data lies by rows, all else by columns.
+    const auto k = [](int i) { return L::INDEX > 0 ? i / ROWS : i % L::CHUNK; };
+    const auto row = [](int i) { return L::INDEX > 0 ? i % ROWS : i / L::CHUNK; };
+    carry<L::CHUNK * ROWS>(
+        [&](int i) { return input<L>(net, clock, k0 + k(i), first + row(i)); },
+        [&](int i, T value) { x[k(i)][row(i)] = value; });
 }
 
 template <typename L> struct alignas(16) ProductTile {
@@ -20,36 +20,30 @@ template <typename L> struct alignas(16) ProductTile {
     T w[L::CHUNK][WIDTH];
 };
 
-// Blocks behind the tiles draw the layer's mask.
+// The block's tile of W.
 template <typename L>
-__device__ __forceinline__ void product_ahead(const Net &net, const Clock &clock,
-                                              ProductTile<L> &tile, int block) {
-    constexpr int BLOCKS = L::TILES * L::CHUNKS;
-    if (L::DRAWERS && block >= BLOCKS) return draw_mask<L>(net, clock, block - BLOCKS);
+__device__ __forceinline__ void load_weights(const Net &net, T (*w)[WIDTH], int block) {
     const int k0 = block / L::TILES * L::CHUNK, c0 = block % L::TILES * WIDTH;
     const T *W = values<typename L::Weight>(net);
-    if (L::INDEX == 0) load_inputs<L, STRIDE>(net, clock, tile.x, k0, 0);
-    for (int i = threadIdx.x; i < L::CHUNK * WIDTH; i += THREADS) {
-        const int k = k0 + i / WIDTH, c = c0 + i % WIDTH;
-        tile.w[i / WIDTH][i % WIDTH] = k < L::IN && c < L::OUT ? W[k * L::OUT + c] : T(0);
-    }
+    carry<L::CHUNK * WIDTH>(
+        [&](int i) {
+            const int k = k0 + i / WIDTH, c = c0 + i % WIDTH;
+            return k < L::IN && c < L::OUT ? W[k * L::OUT + c] : T(0);
+        },
+        [&](int i, T value) { w[i / WIDTH][i % WIDTH] = value; });
 }
 
+// The partial sums of a tile, from all rows of x.
 template <typename L>
-__device__ __forceinline__ void product(const Net &net, const Clock &clock, ProductTile<L> &tile,
-                                        int block) {
-    const int chunk = block / L::TILES, k0 = chunk * L::CHUNK, c0 = block % L::TILES * WIDTH;
-    if (L::DRAWERS && block >= L::TILES * L::CHUNKS) return;
-    if (L::INDEX > 0) {
-        load_inputs<L, STRIDE>(net, clock, tile.x, k0, 0);
-        __syncthreads();
-    }
+__device__ __forceinline__ void multiply(const Net &net, const T (*x)[STRIDE + 4],
+                                         const T (*w)[WIDTH], int block) {
+    const int chunk = block / L::TILES, c0 = block % L::TILES * WIDTH;
     for (int o = threadIdx.x; o < QUADS * (WIDTH / 4); o += THREADS) {  // four rows of four columns
         const int row = o / (WIDTH / 4) * 4, c = o % (WIDTH / 4) * 4;
         T sum[4][4] = {};
 #pragma unroll
         for (int k = 0; k < L::CHUNK; ++k) {
-            const Four a = four(&tile.x[k][row]), b = four(&tile.w[k][c]);
+            const Four a = four(&x[k][row]), b = four(&w[k][c]);
 #pragma unroll
             for (int i = 0; i < 16; ++i) sum[i / 4][i % 4] += a.v[i / 4] * b.v[i % 4];
         }
@@ -62,4 +56,28 @@ __device__ __forceinline__ void product(const Net &net, const Clock &clock, Prod
             *reinterpret_cast<Four *>(partial + L::partial(chunk, r, column)) = four;
         }
     }
+}
+
+// Whether a block is behind the tiles, to draw the layer's mask.
+template <typename L> __device__ __forceinline__ bool draws(int block) {
+    return L::DRAWERS && block >= L::TILES * L::CHUNKS;
+}
+
+template <typename L>
+__device__ __forceinline__ void product_ahead(const Net &net, const Clock &clock,
+                                              ProductTile<L> &tile, int block) {
+    if (draws<L>(block)) return draw_mask<L>(net, clock, block - L::TILES * L::CHUNKS);
+    if (L::INDEX == 0) load_inputs<L, STRIDE>(net, clock, tile.x, block / L::TILES * L::CHUNK, 0);
+    load_weights<L>(net, tile.w, block);
+}
+
+template <typename L>
+__device__ __forceinline__ void product(const Net &net, const Clock &clock, ProductTile<L> &tile,
+                                        int block) {
+    if (draws<L>(block)) return;
+    if (L::INDEX > 0) {
+        load_inputs<L, STRIDE>(net, clock, tile.x, block / L::TILES * L::CHUNK, 0);
+        __syncthreads();
+    }
+    multiply<L>(net, tile.x, tile.w, block);
 }

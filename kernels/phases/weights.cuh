@@ -3,12 +3,65 @@
 // The last phase: dW = x^T dz tile by tile, each element updated as soon as its gradient is there,
 // which is never stored; the biases of the layers that `rows` did; the mean loss.
 
-constexpr int PIECE = STRIDE < 64 ? STRIDE : 64;  // rows that a block holds at a time
+// Rows that a block holds at a time: of 100 twice 52.
+constexpr int PIECES = (STRIDE + 63) / 64, PIECE = (QUADS + PIECES - 1) / PIECES * 4;
 
 template <typename L> struct alignas(16) WeightsTile {
     T x[L::CHUNK][PIECE + 4];
     T dz[WIDTH][PIECE + 4];
 };
+
+// The gradients of a thread: of four inputs, by columns c and c + 16.
+struct Own {
+    T sum[4][2] = {};
+    const int k = threadIdx.x / 16 * 4, c = threadIdx.x % 16;
+};
+
+// dz of the tile's columns, ROWS rows from `first` on.
+template <typename L, int ROWS>
+__device__ __forceinline__ void load_dz(const Net &net, T (*dz)[ROWS + 4], int block, int first) {
+    const int c0 = block % L::TILES * WIDTH;
+    carry<WIDTH * ROWS>(
+        [&](int i) {
+            const int c = c0 + i / ROWS, row = first + i % ROWS;
+            return c < L::OUT && row < net.rows ? net.work[L::DZ + c * STRIDE + row] : T(0);
+        },
+        [&](int i, T value) { dz[i / ROWS][i % ROWS] = value; });
+}
+
+template <typename L, int ROWS>
+__device__ __forceinline__ void add_rows(Own &own, const T (*x)[ROWS + 4], const T (*dz)[ROWS + 4]) {
+    if (own.k >= L::CHUNK) return;
+#pragma unroll 4
+    for (int row = 0; row < ROWS; row += 4) {
+        const Four d[2] = {four(&dz[own.c][row]), four(&dz[own.c + 16][row])};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            const Four a = four(&x[own.k + i][row]);
+#pragma unroll
+            for (int r = 0; r < 8; ++r) own.sum[i][r / 4] += a.v[r % 4] * d[r / 4].v[r % 4];
+        }
+    }
+}
+
+// The updates of these elements, which lie at place(k, c) of the part's arrays.
+template <typename L, typename Place>
+__device__ __forceinline__ void update_own(const Part &part, const Scalars &now, const Own &own,
+                                           int block, Place place) {
+    const int k0 = block / L::TILES * L::CHUNK, c0 = block % L::TILES * WIDTH;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+        const int k = own.k + i / 2, c = own.c + 16 * (i % 2);
+        if (k < L::CHUNK && k0 + k < L::IN && c0 + c < L::OUT)
+            update(part, now, place(k, c), own.sum[i / 2][i % 2]);
+    }
+}
+
+// Where element (k, c) of a tile of W lies in the optimizer's arrays.
+template <typename L> __device__ __forceinline__ int place_of(int block, int k, int c) {
+    const int k0 = block / L::TILES * L::CHUNK, c0 = block % L::TILES * WIDTH;
+    return L::Weight::AT + (k0 + k) * L::OUT + c0 + c;
+}
 
 // The first rows of a layer's input, where these are not from the phase before.
 template <typename L>
@@ -20,39 +73,18 @@ __device__ __forceinline__ void weights_ahead(const Net &net, const Clock &clock
 template <typename L>
 __device__ __forceinline__ void weights(const Net &net, const Clock &clock, WeightsTile<L> &tile,
                                         int block) {
-    const int k0 = block / L::TILES * L::CHUNK, c0 = block % L::TILES * WIDTH;
-    const int k = threadIdx.x / 16 * 4, c = threadIdx.x % 16;  // four inputs; columns c, c + 16
-    T sum[4][2] = {};
+    const int k0 = block / L::TILES * L::CHUNK;
+    Own own;
     for (int first = 0; first < net.rows; first += PIECE) {
         __syncthreads();
         if (first > 0 || !L::EARLY) load_inputs<L, PIECE>(net, clock, tile.x, k0, first);
-        for (int i = threadIdx.x; i < WIDTH * PIECE; i += THREADS) {
-            const int c = c0 + i / PIECE, row = first + i % PIECE;
-            const bool inside = c < L::OUT && row < net.rows;
-            tile.dz[i / PIECE][i % PIECE] = inside ? net.work[L::DZ + c * STRIDE + row] : T(0);
-        }
+        load_dz<L, PIECE>(net, tile.dz, block, first);
         __syncthreads();
-        if (k < L::CHUNK) {
-#pragma unroll 8
-            for (int row = 0; row < PIECE; row += 4) {
-                const Four d[2] = {four(&tile.dz[c][row]), four(&tile.dz[c + 16][row])};
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    const Four x = four(&tile.x[k + i][row]);
-#pragma unroll
-                    for (int r = 0; r < 8; ++r) sum[i][r / 4] += x.v[r % 4] * d[r / 4].v[r % 4];
-                }
-            }
-        }
+        add_rows<L, PIECE>(own, tile.x, tile.dz);
     }
     const Part &part = net.parts[L::Weight::PART];
-    const Scalars now = scalars_at(part, clock);
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-        const int own = k + i / 2, column = c0 + c + 16 * (i % 2);
-        if (own < L::CHUNK && k0 + own < L::IN && column < L::OUT)
-            update(part, now, L::Weight::AT + (k0 + own) * L::OUT + column, sum[i / 2][i % 2]);
-    }
+    update_own<L>(part, scalars_at(part, clock), own, block,
+                  [&](int k, int c) { return place_of<L>(block, k, c); });
 }
 
 template <typename L> __device__ __forceinline__ void bias(const Net &net, const Clock &clock) {

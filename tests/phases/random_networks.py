@@ -21,6 +21,7 @@ from gpunet.phases import plan
 from gpunet.phases.phased import Phased
 
 STEPS = 3
+MANY = 10**6  # blocks: as many as there is work for, so that each may keep its tile
 
 
 @dataclass(frozen=True)

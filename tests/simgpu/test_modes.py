@@ -216,6 +216,45 @@ def test_a_grid_barrier_needs_a_cooperative_launch(cp: Any) -> None:
         cp.RawKernel(RING, "ring")((4,), (32,), (out, np.int32(1)))
 
 
+def test_shared_memory_that_a_processor_has_once(cp: Any) -> None:
+    """A block with more than half of it is alone there; none is, with more than a block has."""
+    kernel = cp.RawKernel(RING, "ring", enable_cooperative_groups=True)
+    occupancy = cp.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+    assert occupancy(kernel.kernel.ptr, 256, 0) == 8
+    assert occupancy(kernel.kernel.ptr, 256, 120_000) == 0
+    with pytest.raises(cp.cuda.driver.CUDADriverError, match="INVALID_VALUE"):
+        kernel.max_dynamic_shared_size_bytes = 240_000
+    kernel.max_dynamic_shared_size_bytes = 120_000
+    assert occupancy(kernel.kernel.ptr, 256, 120_000) == 1
+    out = cp.zeros(300, np.int32)
+    with pytest.warns(UserWarning, match="reduced from 133 to 132"):  # by CuPy
+        kernel((133,), (256,), (out, np.int32(0)), shared_mem=120_000)
+
+
+COPIES = r"""#include <cuda_pipeline.h>
+extern "C" __global__ void copies(const int *x, int *before, int *behind, int bytes) {
+    __shared__ int box[40];
+    const int i = threadIdx.x;
+    box[i] = -1;
+    __pipeline_memcpy_async(box + i, x + i, bytes);
+    __pipeline_commit();
+    before[i] = box[i];
+    __pipeline_wait_prior(0);
+    behind[i] = box[i];
+}"""
+
+
+def test_an_asynchronous_copy_is_there_when_it_was_waited_for(cp: Any) -> None:
+    kernel, x = cp.RawKernel(COPIES, "copies"), cp.arange(80, dtype=np.int32)
+    before, behind = cp.zeros(80, np.int32), cp.zeros(80, np.int32)
+    kernel((2,), (40,), (x, before, behind, np.int32(4)))
+    assert set(before.get().tolist()[:40]) == {-1}
+    assert behind.get().tolist()[:40] == list(range(40))
+    for bytes_, at in ((3, 0), (8, 1)):
+        with pytest.raises(cp.cuda.driver.CUDADriverError, match="takes 4, 8 or 16 bytes, aligned"):
+            kernel((1,), (40,), (x[at:], before, behind, np.int32(bytes_)))
+
+
 def test_a_grid_that_the_device_cannot_hold(cp: Any) -> None:
     kernel = cp.RawKernel(RING, "ring", enable_cooperative_groups=True)
     out = cp.zeros(70000, np.int32)

@@ -23,21 +23,23 @@ def examined(seed: int) -> dict[str, Any]:
 
     noise: how far the fused step on the CPU is from the tape, and the tape from itself where the
     samples' last bits are others. (Where a gradient is 0, but for rounding, some optimizers make
-    full steps of what rounding leaves.) several: whether three alike networks are together what
-    each is alone; of every fifth seed, else None.
+    full steps of what rounding leaves.) same_bits: by a launch a phase, by a few blocks in one
+    launch, and by as many as there is work for, which keep their tiles. several: whether three
+    alike networks are together what each is alone; of every fifth seed, else None.
     """
     from tests.phases import random_networks as networks
 
     drawn = networks.draw(seed)
     nodes, tape = networks.in_phases(drawn), networks.on_the_tape(drawn)
     many = networks.in_phases(drawn, most_blocks=2 + seed % 5)
+    keeps = networks.in_phases(drawn, most_blocks=networks.MANY)
     return {
         "seed": seed,
         "network": drawn.title,
         "layers": [repr(layer) for layer in drawn.model().layers],
         "difference": networks.difference(nodes, tape),
         "noise": noise_of(drawn, tape),
-        "same_bits": networks.same_bits(nodes, many),
+        "same_bits": networks.same_bits(nodes, many) and networks.same_bits(nodes, keeps),
         "several": None if seed % 5 else several(drawn),
     }
 
@@ -46,7 +48,10 @@ def several(drawn: Any) -> bool:
     from tests.phases import random_networks as networks
 
     alone = [networks.several_in_phases(drawn, [k])[0] for k in range(3)]
-    ways = [networks.several_in_phases(drawn, range(3), most) for most in (0, 2 + drawn.seed % 7)]
+    ways = [
+        networks.several_in_phases(drawn, range(3), most)
+        for most in (0, 2 + drawn.seed % 7, networks.MANY)
+    ]
     return all(all(map(networks.same_bits, together, alone)) for together in ways)
 
 

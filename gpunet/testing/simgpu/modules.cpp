@@ -20,13 +20,14 @@ namespace sim {
 namespace {
 
 constexpr int PROCESSORS = 132, THREADS_OF_PROCESSOR = 2048, BLOCKS_OF_PROCESSOR = 32;
-constexpr int SHARED_LIMIT = 49152, SHARED_OPTIN = 232448;
+constexpr int SHARED_LIMIT = 49152, SHARED_OPTIN = 232448, SHARED_OF_PROCESSOR = 233472, SHARED_RESERVED = 1024;
 constexpr uintptr_t CONTEXT = 0xC0;
 
 struct Function {
     std::string name;
     const simgpu::Entry *entry;
-    int shared_limit = SHARED_LIMIT;
+    int shared_limit = SHARED_LIMIT;  // dynamic
+    bool opted_in = false;            // to more than that, with `__shared__` variables
 };
 struct Module {
     void *library;
@@ -210,7 +211,7 @@ int run(const Function &function, Size grid, Size block, unsigned dynamic, bool 
     launch.grid = {grid.x, grid.y, grid.z};
     launch.block = {block.x, block.y, block.z};
     launch.dynamic_shared = dynamic;
-    launch.shared_limit = function.shared_limit > SHARED_LIMIT ? SHARED_OPTIN : SHARED_LIMIT;
+    launch.shared_limit = function.opted_in ? SHARED_OPTIN : SHARED_LIMIT;
     launch.lenient = is_cupys_own(function);  // which rely on what hardware does
     launch.cooperative = cooperative;
     launch.order = modes.order;
@@ -220,9 +221,12 @@ int run(const Function &function, Size grid, Size block, unsigned dynamic, bool 
     return status == 1 ? describe(function, launch) : status;
 }
 
-int resident_blocks(int threads) {
-    if (threads <= 0 || threads > 1024) return 0;
-    return std::min(THREADS_OF_PROCESSOR / ((threads + 31) / 32 * 32), BLOCKS_OF_PROCESSOR);
+// Of a kernel's blocks on one processor; what g++ cannot tell are registers and `__shared__` variables.
+int resident_blocks(const Function &f, int threads, size_t dynamic) {
+    if (threads <= 0 || threads > 1024 || dynamic > (size_t)f.shared_limit) return 0;
+    const int by_threads = THREADS_OF_PROCESSOR / ((threads + 31) / 32 * 32);
+    const int by_shared = (int)(SHARED_OF_PROCESSOR / (dynamic + SHARED_RESERVED));
+    return std::min({by_threads, by_shared, BLOCKS_OF_PROCESSOR});
 }
 
 int launch(Function *f, Size grid, Size block, unsigned dynamic, void *stream, void **values, bool cooperative) {
@@ -234,9 +238,11 @@ int launch(Function *f, Size grid, Size block, unsigned dynamic, void *stream, v
     if ((int)threads > f->entry->max_threads)
         return fail(OUT_OF_RESOURCES, "kernel %s: %d threads, its __launch_bounds__ are %d", f->name.c_str(),
                     (int)threads, f->entry->max_threads);
-    if (cooperative && (uint64_t)grid.x * grid.y * grid.z > (uint64_t)PROCESSORS * resident_blocks((int)threads))
+    const uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    const int at_once = PROCESSORS * resident_blocks(*f, (int)threads, dynamic);
+    if (cooperative && blocks > (uint64_t)at_once)
         return fail(TOO_LARGE_TO_COOPERATE, "kernel %s: %llu blocks, the device holds %d at once", f->name.c_str(),
-                    (unsigned long long)grid.x * grid.y * grid.z, PROCESSORS * resident_blocks((int)threads));
+                    (unsigned long long)blocks, at_once);
     Stream *on = stream_of(stream);
     if (on == nullptr) return INVALID_HANDLE;
     auto all = std::make_shared<Arguments>(copied(*f->entry, values));
@@ -314,15 +320,15 @@ API int cuFuncGetAttribute(int *value, int attribute, Function *f) {
 API int cuFuncSetAttribute(Function *f, int attribute, int value) {
     if (attribute != 8) return sim::OK;
     if (value < 0 || value > sim::SHARED_OPTIN) return sim::INVALID_VALUE;
-    f->shared_limit = value;
+    f->shared_limit = value, f->opted_in = true;
     return sim::OK;
 }
-API int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Function *, int threads, size_t) {
-    return *blocks = sim::resident_blocks(threads), sim::OK;
+API int cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Function *f, int threads, size_t dynamic) {
+    return *blocks = sim::resident_blocks(*f, threads, dynamic), sim::OK;
 }
 API int cuOccupancyMaxPotentialBlockSize(int *grid, int *block, Function *f, void *, size_t, int limit) {
     *block = limit > 0 ? std::min(limit, f->entry->max_threads) : f->entry->max_threads;
-    *grid = sim::PROCESSORS * sim::resident_blocks(*block);
+    *grid = sim::PROCESSORS * sim::resident_blocks(*f, *block, 0);
     return sim::OK;
 }
 API int cuLaunchKernel(Function *f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
