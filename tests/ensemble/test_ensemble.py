@@ -16,7 +16,7 @@ from gpunet.ensemble import fit
 from gpunet.ensemble.evaluation import Scores
 from gpunet.ensemble.stack import Stack
 from gpunet.optim import OPTIMIZERS, native
-from gpunet.phases.launch import Built
+from gpunet.phases import launch
 from gpunet.testing import simgpu
 from gpunet.train import evaluation, launches
 from gpunet.train.feed import Feed
@@ -371,7 +371,7 @@ def test_in_phases_each_is_the_one_trained_alone(
 ) -> None:
     """To the last bit: masks, statistics, schedules, and ends of their own."""
     if not persistent:
-        monkeypatch.setattr(Built, "grid", lambda self: 0)
+        monkeypatch.setattr(launch, "resident", lambda *_: 0)
     lrs: list[Any] = [1e-3, gn.schedules.cosine(0.01, 60), 10.0, 0.03]
     settings = {"lr": lrs, "weight_decay": [0.0, 1e-2, 0.1, 0.0], "dropout": [0.0, 0.3, 0.5, 0.1]}
     callbacks = [gn.EarlyStopping(1)]
