@@ -11,10 +11,12 @@ import numpy as np
 import gpunet as gn
 from benchmarks.peers.base import Make, Training, Update
 from benchmarks.workloads import Task, Workload, order, training_step, update_alone
+from gpunet import numpy_c
 from gpunet.backend import to_device, to_host
 from gpunet.bench import in_phases
 from gpunet.bench.steps import modes
 from gpunet.bench.timing import waiter
+from gpunet.fused import native, on_script
 from gpunet.fused.scripted import AT_ONCE, Rows, Scripted
 
 VERSIONS = {"gpunet": gn.__version__, "numpy": np.__version__}
@@ -48,14 +50,6 @@ class ManyACall(Ours):
         place = np.zeros(len(self.x) if self.whole else AT_ONCE * self.rows, np.int64)
         self.data = Rows(self.x, labels, place, np.zeros(len(place)))
         self.scripted = Scripted(self.update.fused.plan, self.update.optimizer, self.data)
-
-    @staticmethod
-    def refusal(workload: Workload) -> str | None:
-        """Why its steps are not made so, or None."""
-        step = training_step(workload, "cpu")
-        assert step.fused is not None
-        step.fused.settle(workload.batch)
-        return Scripted(step.fused.plan, step.optimizer).refusal(workload.batch)
 
     def _some(self, order: np.ndarray) -> list[float]:
         """Steps through these batches, (steps, rows); their losses."""
@@ -142,12 +136,23 @@ def peers(workload: Workload, device: str) -> dict[str, Make]:
         return {"gpunet": OurUpdate}
     found: dict[str, Make] = {"gpunet": Ours, "gpunet, plain tape": partial(Ours, fuse=False)}
     if device == "cpu":
-        found["products alone"] = Products
-    if device == "cpu" and ManyACall.refusal(workload) is None:
-        found["gpunet, many a call"] = ManyACall
+        found |= _by_script(workload)
     if device == "cuda":
         found["gpunet, captured"] = partial(Ours, captured=True)
         if "persistent" in modes(workload, device):
             found["gpunet, phases"] = partial(InPhases, persistent=False)
             found["gpunet, one kernel"] = partial(InPhases, persistent=True)
+    return found
+
+
+def _by_script(workload: Workload) -> dict[str, Make]:
+    """The peers whose steps are scripts, where there are compiled loops."""
+    step = training_step(workload, "cpu")
+    assert step.fused is not None
+    plan, rows = step.fused.plan, workload.batch
+    if native.made(plan.dtype) is None or numpy_c.addresses(plan.dtype) is None:
+        return {}
+    found: dict[str, Make] = {} if on_script.refusal(plan, rows) else {"products alone": Products}
+    if Scripted(plan, step.optimizer).refusal(rows) is None:
+        found["gpunet, many a call"] = ManyACall
     return found
