@@ -1,6 +1,4 @@
-"""The updates of a stack on the CPU, by a script of each model (`gpunet.fused.scripted`), on all
-cores.
-"""
+"""The updates of a stack on the CPU, by a script of each model: `gpunet.fused.scripted`."""
 
 from __future__ import annotations
 
@@ -8,7 +6,6 @@ from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
-from gpunet import threads
 from gpunet.backend import Array
 from gpunet.counters import UPDATE
 from gpunet.ensemble.gradients import Walked
@@ -98,24 +95,15 @@ class ByScript(OneByOne):
         return jobs
 
     def _make(self, jobs: Sequence[Job], rows: int, count: int) -> None:
-        """The updates; each model's one after another, models side by side where a product takes no
-        more than one thread.
+        """The updates, model by model. (Not on two threads at once: where two multiply at the same
+        time, some OpenBLAS libraries give a wrong product in some hundred thousand.)
         """
         coming, here = self.stack.update.coming(count), self.stack.here
         for k, scalars in zip(here, coming, strict=True):
             self._scripts[k].fill(scalars)
-        several = threads.cores() if threads.is_small(self.stack.models[0], rows) else 1
-        shares = np.array_split(np.arange(len(jobs)), min(several, len(jobs)))
-        threads.side_by_side([_in_turn([jobs[k] for k in share]) for share in shares])
+        for job in jobs:
+            job()
         for k in here:
             self._scripts[k].counters.advance(count, count, count * rows)
             self.stack.optimizers[k].t += count
         self.how = f"up to {self._scripts[0].at_once(rows, len(here))} updates of each in one call"
-
-
-def _in_turn(jobs: Sequence[Job]) -> Job:
-    def run() -> None:
-        for job in jobs:
-            job()
-
-    return run
