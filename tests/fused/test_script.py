@@ -14,6 +14,7 @@ import gpunet as gn
 from gpunet import numpy_c
 from gpunet.fused.script import Script
 from gpunet.fused.scripted import Scripted
+from gpunet.optim import native
 
 Array = Any
 pytestmark = pytest.mark.usefixtures("compiled_steps")
@@ -337,3 +338,20 @@ def test_the_products_alone() -> None:
         assert p.data.tobytes() == value.tobytes()
     assert all(p.grad.any() for p in model.parameters() if p.ndim == 2)
     assert not any(p.grad.any() for p in model.parameters() if p.ndim == 1)
+
+
+def test_none_where_numpy_is_asked_for(runs: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where all is compiled already."""
+    pair = Pair()
+    for _ in range(3):
+        pair.step(*batch(16))
+    assert runs
+    runs.clear()
+    monkeypatch.setenv(native.VARIABLE, "numpy")
+    native.choice.cache_clear()
+    pair = Pair()
+    for _ in range(3):
+        pair.step(*batch(16))
+    x, t = batch(64)
+    assert trained(True, (x, t), (x, t), 1)[0].how.startswith("one by one")
+    assert runs == []
