@@ -12,7 +12,6 @@ from multiprocessing import forkserver
 from typing import Any
 
 import pytest
-import threadpoolctl
 
 from gpunet import threads
 from gpunet.data import Dataset
@@ -70,6 +69,8 @@ def test_a_process_has_one_thread_also_where_another_has_started_the_server(
 
 
 def _tell_threads(group: list[Run]) -> list[Result]:
+    import threadpoolctl  # a machine that has little but CuPy collects this file, too
+
     found = threadpoolctl.threadpool_info()
     numbers = {one["num_threads"] for one in found if one["user_api"] == "blas"}
     told = " ".join(map(str, numbers | {threads.cores()}))
