@@ -11,10 +11,8 @@ import atexit
 import contextlib
 import ctypes
 import functools
-import hashlib
 import os
 import re
-import shutil
 import stat
 import sys
 import threading
@@ -46,9 +44,15 @@ class CompileError(RuntimeError):
 
 def available() -> tuple[bool, str]:
     """Whether there is a compiler, and if not, what is missing."""
-    if shutil.which(CXX) is None:
+    if _compiler() is None:
         return False, f"{CXX} is not on PATH: install it (apt install g++, dnf install gcc-c++)"
     return True, ""
+
+
+def _compiler() -> str | None:
+    import shutil  # here and below: what `import gpunet` need not wait for
+
+    return shutil.which(CXX)
 
 
 def compile_shared(
@@ -84,7 +88,7 @@ def build(
     """
     stands = source if isinstance(source, str) else key
     parts = [stands, *flags, compiler_version(), *(_digest(path) for path in headers)]
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    key = _hash("\0".join(parts).encode())[:32]
     label = re.sub(r"\W", "_", name)[:60] or "text"
     path = cache_folder() / f"{label}-{key}{suffix}"
     if not _is_whole(path):
@@ -97,7 +101,7 @@ def build(
 
 
 def _build(source: str, label: str, flags: Sequence[str], path: Path) -> None:
-    import tempfile  # here and below: what is only wanted where something is built
+    import tempfile
 
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as folder:
         text, output = Path(folder, f"{label}.cpp"), Path(folder, "output")
@@ -122,7 +126,7 @@ def run(arguments: Sequence[str], *, folder: str | None = None, text: str | None
     """What g++ prints, else its warnings; `text` is its input. CompileError where it fails."""
     import subprocess
 
-    compiler = shutil.which(CXX)
+    compiler = _compiler()
     if compiler is None:
         raise CompileError(available()[1])
     try:
@@ -146,7 +150,7 @@ def run(arguments: Sequence[str], *, folder: str | None = None, text: str | None
 @functools.cache
 def compiler_version() -> str:
     """Which compiler it is: its path, version and machine."""
-    return f"{shutil.which(CXX)} {run(['-dumpfullversion', '-dumpmachine'])}"
+    return f"{_compiler()} {run(['-dumpfullversion', '-dumpmachine'])}"
 
 
 # ---------------------------------------------------------------------------------------------
@@ -186,6 +190,8 @@ def is_private(folder: Path) -> bool:
 
 def _remove(folder: Path, process: int) -> None:
     if os.getpid() == process:  # not where a fork of that process ends
+        import shutil
+
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -201,7 +207,13 @@ def _record(path: Path) -> Path:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _hash(path.read_bytes())
+
+
+def _hash(text: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(text).hexdigest()
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from gpunet.colours import COLOURS
 
@@ -20,6 +19,12 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[object]])
     words = f"<caption style='text-align:left'><b>{escape(caption)}</b></caption>"
     inside = f"{words}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
     return f"<div style='overflow-x:auto'><table>{inside}</table></div>"
+
+
+def escape(words: str) -> str:
+    from html import escape  # which loads the names of all characters
+
+    return escape(words)
 
 
 def _cell(value: object) -> str:

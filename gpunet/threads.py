@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunet.layer import Layer
 from gpunet.lock import RLock
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor  # which loads all of `logging`
 
 SMALL = 2**22  # multiplications: where a second thread begins to pay, on an idle machine
 _lock = RLock()
@@ -74,6 +76,8 @@ def side_by_side(jobs: Sequence[Callable[[], object]]) -> None:
     """Run them at the same time, the first in this thread: of use for what lets go of the GIL. An
     error of one is raised when all have ended.
     """
+    from concurrent.futures import wait
+
     first, *others = jobs
     running = [_pool(os.getpid()).submit(job) for job in others]
     try:
@@ -89,6 +93,8 @@ def _pool(process: int) -> ThreadPoolExecutor:
     """For each process one: threads do not survive a fork. Its threads sleep between jobs; OpenMP's
     would spin, in the way of BLAS.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(max(1, cores() - 1), "gpunet")
 
 

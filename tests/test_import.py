@@ -16,7 +16,10 @@ import gpunet
 import gpunet.study
 
 # Each is loaded when it is used: CuPy by a GPU, safetensors by a file, numpy.random by a layer.
-LATER = {"cupy", "cupyx", "cuda", "matplotlib", "safetensors", "tqdm", "click", "PIL", "numpy.random", "sklearn"}  # fmt: skip  # noqa: E501
+LATER = {
+    *("cupy", "cupyx", "cuda", "matplotlib", "safetensors", "tqdm", "click", "PIL", "sklearn"),
+    *("numpy.random", "threadpoolctl", "concurrent.futures", "hashlib", "html", "shutil"),
+}
 
 PACKAGES = ("data", "optim", "study", "train")  # `gn.data`, but not of `from gpunet import *`
 LOADED = "import gpunet, sys; print(*sorted(sys.modules))"
