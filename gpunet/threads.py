@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpunet.layer import Layer
 from gpunet.lock import RLock
+from gpunet.parameter import Parameter
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor  # which loads all of `logging`
@@ -112,7 +113,12 @@ def is_small(model: Any, rows: int) -> bool:
     """
     if not isinstance(model, Layer) or model.device != "cpu":
         return False
-    return all(p.size * rows <= SMALL for _, p in model.named_parameters() if p.ndim > 1)
+    return are_small(model.parameters(), rows)
+
+
+def are_small(parameters: Iterable[Parameter], rows: int) -> bool:
+    """Whether products of so many rows with these are small."""
+    return all(p.size * rows <= SMALL for p in parameters if p.ndim > 1)
 
 
 @contextmanager

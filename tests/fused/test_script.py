@@ -101,7 +101,7 @@ def test_every_optimizer(runs: list[int], kind: Any) -> None:
     pair = Pair(kind=kind, weight_decay=0.01, clip_value=0.5)
     for _ in range(4):
         pair.step(*batch(16))
-    assert runs == [1, 1, 1]
+    assert runs == [1, 1]
 
 
 def test_what_changes_between_two_steps() -> None:
@@ -311,7 +311,32 @@ def test_long_steps_are_few_a_call() -> None:
     own = Scripted(step.fused.plan, step.optimizer)
     assert own.at_once(100) == 3
     assert own.at_once(10**6) == 1
-    assert "several threads update them" in (own.refusal(100) or "")
+
+
+def test_many_parameters_are_updated_by_several_threads_where_products_are_small() -> None:
+    """After a large product BLAS's threads are in their way."""
+    model = gn.MLP([2000, 1000, 10])
+    step = gn.Step(model, gn.SoftmaxWithLoss(), gn.SGD(model.parameters()))
+    assert step.fused is not None
+    own = Scripted(step.fused.plan, step.optimizer)
+    assert "several threads update them" in (own.refusal(2) or "")
+    assert "several threads update them" not in (own.refusal(3) or "")
+
+
+def test_many_parameters_after_large_products_have_the_same_bits(runs: list[int]) -> None:
+    x, t = DRAW.normal(size=(32, 700)).astype("f4"), DRAW.integers(0, 10, 32)
+    ends = []
+    for by_script in (True, False):
+        gn.seed(3)
+        model = gn.MLP([700, 400, 10])  # more than two threads' parts
+        optimizer = gn.Adam(model.parameters())
+        step = gn.Step(model, gn.SoftmaxWithLoss(), optimizer)
+        if not by_script:
+            step._by_script = lambda *_: None  # type: ignore[method-assign]
+        losses = [float(step(x, t)) for _ in range(3)]
+        ends.append((losses, [p.data.tobytes() for p in model.parameters()]))
+    assert ends[0] == ends[1]
+    assert runs == [1, 1]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
