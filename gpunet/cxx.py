@@ -24,6 +24,7 @@ CACHE = "GPUNET_CACHE"  # the variable with the folder
 TIMEOUT = 300.0  # seconds
 HEADERS = Path(__file__).resolve().parent  # device.h: CUDA's functions in C++
 SLOTS = HEADERS / "slots.h"  # calls as numbers
+FLUSHING = HEADERS / "flushing.h"  # small numbers as 0
 BASE_FLAGS = (
     "-std=c++17",
     "-O2",

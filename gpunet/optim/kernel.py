@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import counters
+from gpunet import counters, subnormals
 from gpunet.backend import Array, array_module
 from gpunet.kernel import VECTOR, CudaText, Kernel, together
 from gpunet.optim import native
@@ -164,7 +164,8 @@ class UpdateKernel(Kernel):
         if xp is np:
             loop = arrays.loop or self._loop_over(arrays)
             if loop is None:
-                self.by_numpy(arrays.blocks, row, norm)
+                with subnormals.flushed(arrays.dtype):
+                    self.by_numpy(arrays.blocks, row, norm)
             else:
                 loop(row, norm)
             return

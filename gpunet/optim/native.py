@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from gpunet import cxx, threads
+from gpunet import cxx, subnormals, threads
 from gpunet.backend import Array
 from gpunet.kernel import CudaText
 from gpunet.optim.rows import ROWS
@@ -33,6 +33,7 @@ VARIABLE = "GPUNET_CPU_KERNELS"
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 # The last two make jumps of choices, which keep a loop from vectors: RProp's takes 14 times as
 # long.
+HEADERS = (cxx.SLOTS, cxx.FLUSHING)
 FLAGS = ("-O3", "-march=native", "-fno-tree-pre", "-fno-tree-loop-im")
 PART = 1 << 17  # elements: a loop over fewer takes no longer than waking a thread
 LEAST = 1 << 14  # elements: fewer are not worth a compiler,
@@ -109,8 +110,8 @@ class Loop:
                 f"{VARIABLE}=native needs a compiler: {reason}, or leave {VARIABLE} empty"
             )
         self.dtype, self._width = np.dtype(dtype), width
-        source = program(text, NUMBERS[self.dtype], width)
-        library = cxx.compile_shared(source, name=text.name, flags=FLAGS, headers=[cxx.SLOTS])
+        source = program(text, self.dtype, width)
+        library = cxx.compile_shared(source, name=text.name, flags=FLAGS, headers=HEADERS)
         self.library = library
         self._run, self._run_all = library.gpunet_update, library.gpunet_updates
         self._run.restype = self._run_all.restype = None
@@ -155,13 +156,14 @@ class Bound:
             threads.side_by_side(self._parts)
 
 
-def program(text: CudaText, number: str, width: int) -> str:
+def program(text: CudaText, dtype: np.dtype[Any], width: int) -> str:
     """A C++ function gpunet_update(start, stop, scalars and norm, grad, param, states...) around
-    the CUDA text, for T = `number`; and gpunet_updates(first, last, ends, ...), that of several
-    ranges of elements, each with its own scalars and norm. gpunet_noted, for a script, is that of
-    all elements with the scalars of the table's row for the updates counted.
+    the CUDA text, for arrays of `dtype`; and gpunet_updates(first, last, ends, ...), that of
+    several ranges of elements, each with its own scalars and norm. gpunet_noted, for a script, is
+    that of all elements with the scalars of the table's row for the updates counted.
     """
     _, outs, body = text.arguments
+    flushing = f"const Flushing flushing({int(subnormals.are_flushed(dtype))});"
     names = ["grad_", *(item.split()[1] for item in outs.split(","))]
     pointers = ", ".join(f"T *{n}all" for n in names)
     elements = " ".join(f"T &{n} = {n}all[i];" for n in names)
@@ -170,10 +172,12 @@ def program(text: CudaText, number: str, width: int) -> str:
 #define SIMGPU_CUPY_HEADERS
 #include "device.h"
 #include "slots.h"
-typedef {number} T;
+#include "flushing.h"
+typedef {NUMBERS[dtype]} T;
 {text.preamble}
 #line 1 "{text.name}: loop"
-extern "C" void gpunet_update(ptrdiff_t start, ptrdiff_t stop, const T *numbers, {pointers}) {{
+static void __attribute__((noinline))
+updated(ptrdiff_t start, ptrdiff_t stop, const T *numbers, {pointers}) {{
     T rows[{width + 1}];  // a copy, which no store can change
     for (int k = 0; k <= {width}; ++k) rows[k] = numbers[k];
     const T *norm_ = rows + {width};
@@ -184,10 +188,15 @@ extern "C" void gpunet_update(ptrdiff_t start, ptrdiff_t stop, const T *numbers,
         {body}
     }}
 }}
+extern "C" void gpunet_update(ptrdiff_t start, ptrdiff_t stop, const T *numbers, {pointers}) {{
+    {flushing}
+    updated(start, stop, numbers, {passed});
+}}
 extern "C" void gpunet_updates(ptrdiff_t first, ptrdiff_t last, const ptrdiff_t *ends,
                                const T *numbers, {pointers}) {{
+    {flushing}
     for (ptrdiff_t k = first; k < last; ++k)
-        gpunet_update(ends[2 * k], ends[2 * k + 1], numbers + k * {width + 1}, {passed});
+        updated(ends[2 * k], ends[2 * k + 1], numbers + k * {width + 1}, {passed});
 }}
 extern "C" void gpunet_noted(ptrdiff_t size, const T *table, const long long *counters,
                              const T *norm, {pointers}) {{
@@ -195,7 +204,8 @@ extern "C" void gpunet_noted(ptrdiff_t size, const T *table, const long long *co
     const T *row = table + (counters[0] & {ROWS - 1}) * {width};
     for (int k = 0; k < {width}; ++k) numbers[k] = row[k];
     numbers[{width}] = norm ? norm[0] : 0;
-    gpunet_update(0, size, numbers, {passed});
+    {flushing}
+    updated(0, size, numbers, {passed});
 }}
 OP(noted);
 """

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,16 @@ def loops(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def updated(optimizer: Any, dtype: Any, extreme: bool = False) -> dict[str, Any]:
-    """Parameter and state after STEPS updates from gradients with zeros, and with sizes that
-    overflow or vanish when squared if `extreme`.
+def updated(optimizer: Any, dtype: Any, *powers: int) -> dict[str, Any]:
+    """Parameter and state after STEPS updates from gradients with zeros, each times 10 to the power
+    of one of `powers`.
     """
     draw = np.random.default_rng(5)
     params = {"w": draw.standard_normal((7, SIZE // 7)).astype(dtype)}
     for _ in range(STEPS):
         grad = draw.standard_normal(params["w"].shape) * (draw.random(params["w"].shape) > 0.2)
-        if extreme:
-            grad *= 10.0 ** draw.choice([-25, 0, 25], grad.shape)
+        if powers:
+            grad *= 10.0 ** draw.choice(powers, grad.shape)
         optimizer.update(params, {"w": grad.astype(dtype)})
     return optimizer.by_key.state["w"] | params
 
@@ -94,7 +95,17 @@ def test_in_double(name: str, switch: Switch) -> None:
 
 @pytest.mark.parametrize("name", REPRESENTATIVES)
 def test_at_extreme_gradients(name: str, switch: Switch) -> None:
-    compare(*both(switch, gn.OPTIMIZERS[name], np.float32, True))
+    """Whose squares overflow or vanish."""
+    compare(*both(switch, gn.OPTIMIZERS[name], np.float32, -25, 0, 25))
+
+
+@pytest.mark.parametrize("case", FORMULAS + BEFORE, ids=name_of)
+def test_at_subnormal_numbers(case: Any, switch: Switch) -> None:
+    """As gradients, and as squares, products with a rate, sums of them."""
+    make = partial(gn.OPTIMIZERS[case[0]], **case[1])
+    compare(*both(switch, make, np.float32, -43, -39, -37, -20, 0))
+    if case[0] == "adam":
+        compare(*both(switch, make, np.float64, -322, -309, -306, -160, 0))
 
 
 @pytest.mark.parametrize("name", REPRESENTATIVES)
@@ -351,9 +362,9 @@ def test_a_text_that_does_not_compile(tmp_path: Path, switch: Switch) -> None:
 
 def test_a_library_is_for_one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     text = gn.SGD.kernel.text()
-    here = native.program(text, "float", 4)
+    here = native.program(text, np.dtype("f4"), 4)
     monkeypatch.setattr(native, "processor", lambda: "flags: none")
-    assert native.program(text, "float", 4) != here
+    assert native.program(text, np.dtype("f4"), 4) != here
 
 
 FORK = """

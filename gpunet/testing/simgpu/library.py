@@ -34,6 +34,7 @@ FLAGS = (
     "-U_FORTIFY_SOURCE",  # fibers jump between stacks, which fortified longjmp refuses
     "-w",
     f"-I{FOLDER}",
+    f"-I{cxx.HEADERS}",
 )
 COMPILATION, INTERNAL = 6, 11  # NVRTC's numbers
 COMPILERS = ("cupy.cuda.", "cupy._core.", "cupy._util", "cupyx.jit", f"{__package__}.")
@@ -106,7 +107,7 @@ def _built() -> Path:
     text = "\n".join(["#include <algorithm>", '#include "sim.h"', *(_include(s) for s in sources)])
     asan = sanitizer.FLAGS if sanitizer.wanted() else ()
     flags = (*FLAGS, *asan, "-shared", f"-Wl,-soname,{SONAME}", "-ldl", "-lpthread")
-    return cxx.build(text, name="simgpu", flags=flags, headers=[*headers, *sources])
+    return cxx.build(text, name="simgpu", flags=flags, headers=[*headers, cxx.FLUSHING, *sources])
 
 
 def _include(path: Path) -> str:

@@ -7,10 +7,8 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <unistd.h>
-#ifdef __SSE__
-#include <xmmintrin.h>
-#endif
 #include "emulator_types.h"
+#include "flushing.h"
 
 extern "C" const simgpu::Scheduler *simgpu_scheduler();
 extern "C" int simgpu_run(simgpu::Launch *);
@@ -175,19 +173,6 @@ int call_guarded(const Function &function, simgpu::Launch *launch, void **values
                 function.name.c_str(), b.x, b.y, b.z, t.x, t.y, t.z, fault_address);
 }
 
-// Flush-to-zero is the kernel's alone: the caller's NumPy keeps its small numbers.
-struct Flushing {
-#ifdef __SSE__
-    const unsigned before = _mm_getcsr();
-    explicit Flushing(bool on) {
-        if (on) _mm_setcsr(before | 0x8040);
-    }
-    ~Flushing() { _mm_setcsr(before); }
-#else
-    explicit Flushing(bool) {}
-#endif
-};
-
 int describe(const Function &function, const simgpu::Launch &launch) {
     const bool is_assertion = strstr(launch.message, "assertion failed") != nullptr;
     const auto &b = launch.failed_block, &t = launch.failed_thread;
@@ -216,7 +201,8 @@ int run(const Function &function, Size grid, Size block, unsigned dynamic, bool 
     launch.cooperative = cooperative;
     launch.order = modes.order;
     launch.seed = modes.seed;
-    Flushing flushing(modes.gpu_arithmetic && (function.entry->flags & simgpu::FLUSHES));
+    // The kernel's alone: the caller's NumPy keeps its small numbers.
+    const Flushing flushing(modes.gpu_arithmetic && (function.entry->flags & simgpu::FLUSHES));
     const int status = call_guarded(function, &launch, values.data());
     return status == 1 ? describe(function, launch) : status;
 }
