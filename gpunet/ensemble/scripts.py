@@ -19,6 +19,7 @@ from gpunet.optim.rows import ROWS
 from gpunet.train.feed import Feed
 
 Job = Callable[[], None]
+FEW = 2  # epochs whose last, smaller batch is not worth scripts of its own
 
 
 class OfStack(Scripted):
@@ -53,7 +54,7 @@ class ByScript(OneByOne):
         count, rows = len(stack.models), len(feed)
         labels = np.ascontiguousarray(feed.t, np.int64)
         self._order, self._all_losses = np.zeros((count, rows), np.int64), np.zeros((count, rows))
-        self._scripts = []
+        self._scripts, self._epochs = [], 0
         for k, (model, optimizer) in enumerate(zip(stack.models, stack.optimizers, strict=True)):
             found = plan.read(model, gradients.plan.loss)
             assert isinstance(found, plan.Plan)
@@ -63,6 +64,7 @@ class ByScript(OneByOne):
     def begin(self, order: Order) -> Array:
         """As in `OneByOne`."""
         super().begin(order)
+        self._epochs += 1
         self._order[:, : order.rows.shape[1]] = order.rows
         self._losses, self._sizes = self._all_losses[:, : len(order.sizes)], order.sizes
         return self._losses
@@ -73,8 +75,8 @@ class ByScript(OneByOne):
             rows, coming = self._sizes[first], self._sizes[first:last]
             count = next((k for k, other in enumerate(coming) if other != rows), len(coming))
             count = min(count, self._scripts[0].at_once(rows, len(self.stack.here)))
-            # A last batch of another size is one update an epoch: no scripts are written for it.
-            jobs = self._ready(first, rows, count) if rows == self._sizes[0] else None
+            pays = rows == self._sizes[0] or self._epochs > FEW
+            jobs = self._ready(first, rows, count) if pays else None
             if jobs is None:
                 yield from super().run(first, last)
                 return

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import gpunet as gn
-from gpunet.ensemble.scripts import ByScript
+from gpunet.ensemble.one_by_one import OneByOne
+from gpunet.ensemble.scripts import FEW, ByScript
 
 pytestmark = pytest.mark.usefixtures("compiled_steps")
 DRAW = np.random.default_rng(7)
@@ -75,6 +76,23 @@ def test_the_bits_of_python(given: dict[str, Any]) -> None:
     assert one.how == "up to 50 updates of each in one call"
     assert other.how == "one by one, fused"
     assert_same(one, other)
+
+
+def test_a_smaller_last_batch_gets_scripts_after_some_epochs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walked: list[int] = []
+    run = OneByOne.run
+
+    def noted(self: OneByOne, first: int, last: int) -> Any:
+        walked.append(last - first)
+        return run(self, first, last)
+
+    monkeypatch.setattr(OneByOne, "run", noted)
+    trained(True, epochs=7)
+    first, *others = walked  # nothing may be compiled yet
+    assert first in (1, 57)
+    assert others == [1] * (FEW - 1)
 
 
 def test_one_that_overflows_ends_alone() -> None:
