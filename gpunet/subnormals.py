@@ -1,9 +1,10 @@
-"""Subnormal numbers, in float32 those below 1.2e-38: an optimizer's update takes them for 0 and
-leaves none.
+"""Subnormal numbers, in float32 those below 1.2e-38: on the CPU an optimizer's update takes them
+for 0 and leaves none, and so does the walk through a fused step.
 
 So do CuPy's kernels on a GPU (it compiles with -ftz=true). A processor takes some hundred times as
-long for them; and what decays, as Adam's m does where an input is 0 most of the time, arrives there
-after some eight hundred updates and would stay. float64 keeps its own, on both.
+long for them. What decays, as Adam's m does where an input is 0 most of the time, arrives there
+after some eight hundred updates and would stay; and so do the gradients of a network that is sure
+of its answers. float64 keeps its own, on both.
 """
 
 from __future__ import annotations

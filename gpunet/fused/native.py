@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import cxx
+from gpunet import cxx, subnormals
 from gpunet.backend import Array
 from gpunet.fused import passes
 from gpunet.fused.after import NO_DROP, After, Drops, words_of
@@ -34,7 +34,7 @@ _wanted: dict[Any, Later[ctypes.CDLL]] = {}  # by dtype
 def library(dtype: Any) -> Later[ctypes.CDLL]:
     """The loops for float32 or float64, compiled once a process."""
     if dtype not in _wanted:
-        _wanted.setdefault(dtype, Later(lambda: _compiled(NUMBERS[dtype])))
+        _wanted.setdefault(dtype, Later(lambda: _compiled(np.dtype(dtype))))
     return _wanted[dtype]
 
 
@@ -44,19 +44,23 @@ def made(dtype: Any) -> ctypes.CDLL | None:
     return wanted.found if wanted and choice() != "numpy" else None
 
 
-def _compiled(number: str) -> ctypes.CDLL:
+def _compiled(dtype: np.dtype[Any]) -> ctypes.CDLL:
     """CompileError without g++."""
+    number = NUMBERS[dtype]
     text = f"""// for {processor()}
 #include "device.h"
 #include "slots.h"
+#include "flushing.h"
 #define WIDE_PRODUCT(high, low, a, b) \\
     const unsigned __int128 high##low = (unsigned __int128)a * b; \\
     const unsigned long long high = high##low >> 64, low = high##low
 {expand(["philox.cuh", "counters.cuh"])}
 typedef {number} T;
+#define FLUSHES {int(subnormals.are_flushed(dtype))}
 """
     text += "".join(f'#line 1 "fused/{h.name}"\n{h.read_text("utf-8")}' for h in HEADERS)
-    return cxx.compile_shared(text, name=f"passes_{number}", flags=FLAGS, headers=[cxx.SLOTS])
+    headers = [cxx.SLOTS, cxx.FLUSHING]
+    return cxx.compile_shared(text, name=f"passes_{number}", flags=FLAGS, headers=headers)
 
 
 class Choice:

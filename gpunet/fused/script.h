@@ -1,5 +1,6 @@
 // What a script calls besides passes.h: NumPy's own products and functions, the small vectors of a
-// BatchNorm, the loss, and the rows of a batch. `slots.h` and passes.h stand before this text.
+// BatchNorm, the loss, and the rows of a batch. `slots.h`, `flushing.h` and passes.h stand before this
+// text; FLUSHES: whether a step has no subnormal numbers (gpunet/subnormals.py).
 
 #define EVERY(n) _Pragma("GCC ivdep") for (ptrdiff_t i = 0; i < n; ++i)
 enum { ROW_MAJOR = 101, AS_IT_IS = 111, TRANSPOSED = 112 };
@@ -188,6 +189,7 @@ OP(labelled);
 // `steps` times all calls. counters: now, then next; `passed` is what a step adds.
 PASS gpunet_run(const Slot *calls, const Slot *end, long long *counters, const long long *passed,
                 ptrdiff_t steps) {
+    const Flushing flushing(FLUSHES);
     for (ptrdiff_t step = 0; step < steps; ++step) {
         for (int k = 0; k < 4; ++k) {
             counters[k] = counters[4 + k];

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet import counters
+from gpunet import counters, subnormals
 from gpunet.activations import TABLE
 from gpunet.backend import Array, array_module
 from gpunet.fused import on_cupy, on_numpy, on_stacks, passes
@@ -76,6 +76,13 @@ class Batch:
             counters: int64 (8,), see `gpunet.counters`.
         """
         self.work.begin(counters)
+        if self.xp is np:
+            with subnormals.flushed(self.plan.dtype):
+                self._run(x, labels, losses, share, add)
+        else:
+            self._run(x, labels, losses, share, add)
+
+    def _run(self, x: Array, labels: Array, losses: Array, share: float, add: bool) -> None:
         backs: list[Backward] = []
         for own in self._hidden:
             x, back = self._block(own, x)
